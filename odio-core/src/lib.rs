@@ -1,0 +1,1 @@
+//! # odio-core: the I/O

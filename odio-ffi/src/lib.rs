@@ -1,0 +1,1 @@
+//! # libodio: the C ABI of odio-core

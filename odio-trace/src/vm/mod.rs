@@ -1,0 +1,1 @@
+//! # A throwaway VM with a chosen kernel and filesystem
