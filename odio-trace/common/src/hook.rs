@@ -1,0 +1,77 @@
+//! The places in the kernel that odio-trace wants to see, named by meaning.
+
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// A place in the kernel, named by meaning. Which function or tracepoint shows it is the plan's choice.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Hook { $($(#[$doc])* $variant,)* }
+
+        impl Hook {
+            /// Every hook, in path order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name used in `doctor`, JSON and docs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+hooks! {
+    /// A write enters its filesystem: `write_iter(kiocb, iov_iter)`.
+    WriteBegin = "write-begin";
+    /// A read enters its filesystem: `read_iter(kiocb, iov_iter)`.
+    ReadBegin = "read-begin";
+    /// The `write_iter` or `read_iter` returns: -EIOCBQUEUED, or the result.
+    OpReturn = "op-return";
+    /// The direct I/O code takes the request: `__iomap_dio_rw`, `__blockdev_direct_IO`, `blkdev_direct_IO`.
+    DioBegin = "dio-begin";
+    /// The direct I/O code finishes the request.
+    DioComplete = "dio-complete";
+    /// fs/direct-io.c makes the submitting task wait: `dio_await_completion`.
+    DioAwait = "dio-await";
+    /// A worker takes over the completion of a queued request.
+    DioDeferred = "dio-deferred";
+    /// The request's data is copied through the page cache.
+    BufferedCopy = "buffered-copy";
+    /// A bio goes to the block layer.
+    BioSubmit = "bio-submit";
+    /// io_uring hands the request to an io-wq worker.
+    Punt = "punt";
+    /// An io-wq worker takes up a request.
+    WorkerRun = "worker-run";
+    /// The sync entry of the VFS: `vfs_fsync_range`.
+    VfsFsync = "vfs-fsync";
+    /// The filesystem's own fsync: `ext4_sync_file`, `xfs_file_fsync`, ...
+    FsFsync = "fs-fsync";
+    /// A task waits for a journal commit: `jbd2_log_wait_commit`.
+    CommitWait = "commit-wait";
+    /// The journal thread starts a commit: `jbd2_journal_commit_transaction`.
+    CommitRun = "commit-run";
+    /// Linux AIO acknowledges a read or write: `aio_complete_rw`.
+    AioComplete = "aio-complete";
+    /// The kernel finishes an io_uring read or write: `io_complete_rw`.
+    UringRwComplete = "uring-rw-complete";
+    /// io_uring posts the completion entry that the program sees.
+    UringComplete = "uring-complete";
+    /// A system call returns to the program.
+    SyscallExit = "syscall-exit";
+    /// A process makes another.
+    Fork = "fork";
+}
+
+/// Key of the per-process hit counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HookHitKey {
+    /// Process whose task was running when the probe fired.
+    pub tgid: u32,
+    /// [`Hook`] as a number.
+    pub hook: u32,
+}
+
+// SAFETY: `#[repr(C)]`, integers only, no padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for HookHitKey {}

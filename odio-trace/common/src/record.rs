@@ -1,0 +1,216 @@
+//! What the programs hand to the user side through the ring buffer and the counters.
+
+/// First word of every ring buffer entry.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// An [`OpRecord`].
+    Op = 1,
+    /// A [`FileRecord`].
+    File = 2,
+}
+
+/// What the program asked for.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpKind {
+    /// A read.
+    Read = 0,
+    /// A write.
+    Write = 1,
+    /// fsync, fdatasync and their asynchronous forms.
+    Sync = 2,
+    /// Handed to a worker before it was seen what it is.
+    Unseen = 3,
+}
+
+/// How the request came into the kernel.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineSeen {
+    /// A synchronous kiocb: read, write and their positional and vectored forms.
+    Psync = 0,
+    /// Linux AIO.
+    Libaio = 1,
+    /// io_uring.
+    IoUring = 2,
+    /// An asynchronous kiocb of neither.
+    Other = 3,
+}
+
+/// Facts about an op, as bits of [`OpRecord::flags`].
+pub struct OpFlags;
+
+impl OpFlags {
+    /// The kiocb is asynchronous (`ki_complete` is set).
+    pub const ASYNC: u64 = 1 << 0;
+    /// `write_iter`/`read_iter` returned -EIOCBQUEUED.
+    pub const QUEUED: u64 = 1 << 1;
+    /// The direct I/O code was told to wait for the data (`iomap_dio.wait_for_completion`, `dio_await_completion`).
+    pub const WAITED: u64 = 1 << 2;
+    /// io_uring gave the request to an io-wq worker.
+    pub const PUNTED: u64 = 1 << 3;
+    /// The direct I/O code took the request.
+    pub const DIO: u64 = 1 << 4;
+    /// The request's data was copied through the page cache.
+    pub const BUFFERED: u64 = 1 << 5;
+    /// The write reached past the end of the file.
+    pub const EXTENDED: u64 = 1 << 6;
+    /// The write covered an unwritten extent, or a hole that became one (`IOMAP_DIO_UNWRITTEN`).
+    pub const UNWRITTEN: u64 = 1 << 7;
+    /// The write went to new blocks in place of shared ones (`IOMAP_DIO_COW`).
+    pub const COW: u64 = 1 << 8;
+    /// A worker completed the request.
+    pub const DEFERRED: u64 = 1 << 9;
+    /// fsync ran in the task that asked for the op.
+    pub const FSYNC_CALLER: u64 = 1 << 10;
+    /// fsync ran in a kernel worker.
+    pub const FSYNC_KWORKER: u64 = 1 << 11;
+    /// fsync ran in an io-wq worker.
+    pub const FSYNC_IO_WQ: u64 = 1 << 12;
+    /// Every journal commit that the op waited for wrote its commit record with PREFLUSH and FUA.
+    pub const COMMITS_BARRIER: u64 = 1 << 13;
+    /// The return of the op's entry function was seen.
+    pub const RETURN_SEEN: u64 = 1 << 14;
+    /// The direct I/O code's completion was seen, so UNWRITTEN, COW and WAITED are facts and not defaults.
+    pub const DIO_COMPLETE_SEEN: u64 = 1 << 15;
+    /// Another op began in the same place before the end of this one was seen.
+    pub const END_MISSED: u64 = 1 << 16;
+    /// fdatasync rather than fsync (sync ops only).
+    pub const DATASYNC: u64 = 1 << 17;
+    /// The file is a block device.
+    pub const BLOCK_DEVICE: u64 = 1 << 18;
+    /// The acknowledgement was seen.
+    pub const ACKED: u64 = 1 << 19;
+}
+
+/// Length of a task's name with its closing NUL.
+pub const COMM_LEN: usize = 16;
+
+/// One op with its path folded into counts and flags.
+///
+/// Also the state kept in the kernel while the op is open. Times are `bpf_ktime_get_ns`, in nanoseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpRecord {
+    /// [`RecordKind::Op`].
+    pub kind: u32,
+    /// [`OpKind`].
+    pub op: u32,
+    /// [`EngineSeen`].
+    pub engine: u32,
+    /// Process that asked.
+    pub tgid: u32,
+    /// Thread that asked.
+    pub tid: u32,
+    /// `f_flags` of the open file.
+    pub file_flags: u32,
+    /// `ki_flags` when the op began.
+    pub iocb_flags: u32,
+    /// `s_dev`, or `i_rdev` of a block device, in the kernel's own packing (major << 20 | minor).
+    pub dev: u32,
+    /// Inode number.
+    pub ino: u64,
+    /// First byte, after O_APPEND was applied.
+    pub offset: u64,
+    /// Bytes asked for.
+    pub len: u64,
+    /// Bytes moved, or a negative errno.
+    pub result: i64,
+    /// The op entered the kernel's file code.
+    pub begin_ns: u64,
+    /// The op was acknowledged.
+    pub end_ns: u64,
+    /// [`OpFlags`] set by the task that runs the op.
+    pub flags: u64,
+    /// [`OpFlags`] set where the op completes, which may be another CPU at the same time.
+    pub completion_flags: u64,
+    /// Bytes of the request that were still to be moved when the copy through the page cache began.
+    pub buffered_ask: u64,
+    /// Bytes in the data bios.
+    pub bio_bytes: u64,
+    /// Data bios, writes and reads, that are not metadata.
+    pub bios: u32,
+    /// Data bios with FUA.
+    pub fua: u32,
+    /// Data bios with PREFLUSH.
+    pub preflush: u32,
+    /// Flush requests: bios with PREFLUSH and no data.
+    pub flushes: u32,
+    /// bios marked as metadata.
+    pub meta_bios: u32,
+    /// Calls of `vfs_fsync_range` inside the op.
+    pub vfs_fsyncs: u32,
+    /// Calls of the filesystem's own fsync inside the op.
+    pub fs_fsyncs: u32,
+    /// Journal commits the op waited for.
+    pub commits: u32,
+    /// Times io_uring tried the op before it was punted, plus the last one.
+    pub tries: u32,
+    /// The last transaction it waited for.
+    pub commit_transaction: u32,
+    /// Name of the thread that asked.
+    pub comm: [u8; COMM_LEN],
+    /// Counts the return of the entry function and the acknowledgement; the record goes out after both.
+    pub phase: u64,
+    /// The journal it waited for, 0 for none.
+    pub commit_journal: u64,
+    /// The op that this task was inside of when this one began (stacked filesystems), or 0.
+    pub outer: u64,
+}
+
+/// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
+pub const FILE_PATH_LEN: usize = 4096;
+
+/// The name of a file, sent once, when an op first touches it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FileRecord {
+    /// [`RecordKind::File`].
+    pub kind: u32,
+    /// As in [`OpRecord::dev`].
+    pub dev: u32,
+    /// Inode number.
+    pub ino: u64,
+    /// A process that has it open.
+    pub tgid: u32,
+    /// Bytes used in `names`.
+    pub names_len: u32,
+    /// 1 where the path did not fit.
+    pub truncated: u32,
+    /// `i_mode`.
+    pub mode: u32,
+    /// Names from the file upwards, each followed by NUL; a slack of one name at the end.
+    pub names: [u8; FILE_PATH_LEN + 256],
+}
+
+/// Things that were lost or could not be tied to an op. Index into the loss counters.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// An op record found no room in the ring buffer.
+    RingFull = 0,
+    /// A file name found no room in the ring buffer.
+    NameRingFull,
+    /// An op could not be opened: the table of open ops was full.
+    OpsFull,
+    /// A task could not be noted: the table of tasks was full.
+    TasksFull,
+    /// A process could not be followed: the table of processes was full.
+    ScopeFull,
+    /// A hit could not be counted: the table of hits was full.
+    HitsFull,
+    /// The end of an op was not seen before its place was used again.
+    EndMissed,
+    /// A write or flush bio of a traced process belonged to no op.
+    BioUnattributed,
+    /// An fsync in a kernel worker belonged to no op while a traced process had one open.
+    FsyncUnattributed,
+    /// A needed structure member could not be read.
+    ReadFailed,
+}
+
+impl Loss {
+    /// Number of counters.
+    pub const COUNT: u32 = Self::ReadFailed as u32 + 1;
+}

@@ -1,0 +1,50 @@
+//! Raw tracepoints, whose arguments are those of the tracepoint's TP_PROTO.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use odio_trace_common::{EngineSeen, Hook};
+
+use crate::{bio, op, read, sync, task};
+
+macro_rules! raw_tracepoints {
+    ($($(#[$doc:meta])* $name:ident($ctx:ident) => $body:expr;)*) => {
+        $($(#[$doc])*
+        #[raw_tracepoint]
+        fn $name($ctx: RawTracePointContext) -> i32 {
+            $body;
+            0
+        })*
+    };
+}
+
+raw_tracepoints! {
+    /// `sys_exit(struct pt_regs *, long ret)`
+    syscall_exit(ctx) => op::syscall_exit(ctx.arg::<i64>(1));
+    /// `io_uring_complete(ctx, req, user_data, int res, ...)`, to 6.9
+    uring_complete_res(ctx) => op::acknowledge(
+        ctx.arg::<u64>(1), Some(EngineSeen::IoUring), i64::from(ctx.arg::<i32>(3)));
+    /// `io_uring_complete(ctx, req, struct io_uring_cqe *)`, later; the result is the cqe's second word pair
+    uring_complete_cqe(ctx) => op::acknowledge(
+        ctx.arg::<u64>(1), Some(EngineSeen::IoUring),
+        i64::from(read::field::<i32>(ctx.arg::<u64>(2), Some(8)).unwrap_or(0)));
+    /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+    fork(ctx) => task::forked(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+
+    // The plan for kernels without kprobes.
+
+    /// `block_bio_queue(struct bio *)`
+    tp_bio_queue(ctx) => bio::submit(ctx.arg::<u64>(0));
+    /// `iomap_dio_rw_begin(struct kiocb *, struct iov_iter *, unsigned int, size_t)`
+    tp_dio_rw_begin(ctx) => {
+        let kiocb = ctx.arg::<u64>(0);
+        op::begin_dio(kiocb, ctx.arg::<u64>(1));
+        bio::dio_begin(kiocb)
+    };
+    /// `iomap_dio_complete(struct kiocb *, int error, ssize_t ret)`
+    tp_dio_complete(ctx) => op::dio_done(ctx.arg::<u64>(0), i64::from(ctx.arg::<i32>(1)), ctx.arg::<i64>(2));
+    /// `iomap_dio_rw_queued(struct inode *, loff_t, u64)`: the task that submitted is about to return.
+    tp_dio_queued(ctx) => { let _ = &ctx; op::dio_queued() };
+    /// `ext4_sync_file_enter(struct file *, int datasync)`
+    tp_ext4_sync(ctx) => sync::fsync(
+        Hook::FsFsync, ctx.arg::<u64>(0), 0, u64::MAX, ctx.arg::<u64>(1));
+}
+

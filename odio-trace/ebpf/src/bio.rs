@@ -1,0 +1,203 @@
+//! bios, and the direct I/O code that makes them.
+
+use odio_trace_common::{Hook, Loss, OpFlags, OpRecord};
+
+use crate::{
+    config::{config, offset},
+    journal,
+    maps::{hit, lose},
+    op,
+    read::field,
+    task::{self, current, in_scope},
+};
+
+/// Low bits of `bi_opf` that hold the operation (since 4.10).
+const REQ_OP_MASK: u32 = 0xff;
+const REQ_OP_READ: u32 = 0;
+const REQ_OP_WRITE: u32 = 1;
+const REQ_OP_FLUSH: u32 = 2;
+
+/// `iomap_dio.flags`, from include/linux/iomap.h.
+const IOMAP_DIO_UNWRITTEN: u32 = 1 << 0;
+const IOMAP_DIO_COW: u32 = 1 << 1;
+
+/// A bio goes to the block layer.
+#[inline(always)]
+pub(crate) fn submit(bio: u64) {
+    let (tgid, tid) = current();
+    let traced = in_scope(tgid);
+    if traced {
+        hit(Hook::BioSubmit, tgid);
+    }
+    let (Some(opf), Some(size)) =
+        (field::<u32>(bio, offset!(bio_opf)), field::<u32>(bio, offset!(bio_size)))
+    else {
+        lose(Loss::ReadFailed);
+        return;
+    };
+    let what = opf & REQ_OP_MASK;
+    let fua = opf & config!(req_fua) != 0;
+    let preflush = opf & config!(req_preflush) != 0;
+    let flush = what == REQ_OP_FLUSH || (size == 0 && preflush);
+
+    let key = owner(bio).unwrap_or_else(|| task::inside(tid));
+    let Some(state) = op::get(key) else {
+        if !journal::bio(tid, fua && preflush) && traced && (what == REQ_OP_WRITE || flush) {
+            lose(Loss::BioUnattributed);
+        }
+        return;
+    };
+    // SAFETY: a live element; bios of one op are submitted by one task at a time.
+    let state = unsafe { &mut *state };
+    if flush {
+        state.flushes += 1;
+    } else if what == REQ_OP_WRITE || what == REQ_OP_READ {
+        if opf & config!(req_meta) != 0 {
+            state.meta_bios += 1;
+            return;
+        }
+        state.bios += 1;
+        state.bio_bytes += u64::from(size);
+        state.fua += u32::from(fua);
+        state.preflush += u32::from(preflush);
+    }
+}
+
+/// The kiocb that the bio's own pointers lead to, if it belongs to direct I/O.
+#[inline(always)]
+fn owner(bio: u64) -> Option<u64> {
+    let end_io: u64 = field(bio, offset!(bio_end_io))?;
+    if end_io == 0 {
+        return None;
+    }
+    if end_io == config!(symbols.iomap_dio_bio_end_io) {
+        return field(field(bio, offset!(bio_private))?, offset!(iomap_dio_iocb));
+    }
+    if end_io == config!(symbols.dio_bio_end_io) || end_io == config!(symbols.dio_bio_end_aio) {
+        return field(field(bio, offset!(bio_private))?, offset!(dio_iocb));
+    }
+    if end_io == config!(symbols.blkdev_bio_end_io) {
+        return field(field(bio, offset!(bio_private))?, offset!(blkdev_dio_iocb));
+    }
+    if end_io == config!(symbols.blkdev_bio_end_io_async) {
+        return field(bio - offset!(blkdev_dio_bio)?, offset!(blkdev_dio_iocb));
+    }
+    None
+}
+
+/// The direct I/O code takes `kiocb`, whose position is final now (O_APPEND was applied).
+#[inline(always)]
+pub(crate) fn dio_begin(kiocb: u64) {
+    task::hit_in_scope(Hook::DioBegin);
+    let Some(state) = op::get(kiocb) else { return };
+    // SAFETY: a live element; this task runs the op.
+    let state = unsafe { &mut *state };
+    state.flags |= OpFlags::DIO;
+    if let Some(offset) = field(kiocb, offset!(kiocb_pos)) {
+        state.offset = offset;
+    }
+    mark_extending(state, kiocb);
+}
+
+/// Marks the op if it reaches past the end of its file, as far as the file's size is known now.
+#[inline(always)]
+pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
+    let size = field(kiocb, offset!(kiocb_filp))
+        .and_then(|file: u64| field(file, offset!(file_inode)))
+        .and_then(|inode: u64| field::<u64>(inode, offset!(inode_size)));
+    if let Some(size) = size
+        && state.flags & OpFlags::BLOCK_DEVICE == 0
+        && state.offset + state.len > size
+    {
+        state.flags |= OpFlags::EXTENDED;
+    }
+}
+
+/// `iomap_dio_complete(struct iomap_dio *)`.
+#[inline(always)]
+pub(crate) fn iomap_complete(dio: u64) {
+    let Some(state) = field::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+    let mut seen = OpFlags::DIO_COMPLETE_SEEN;
+    match (field::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
+        (Some(flags), Some(wait)) => {
+            if flags & IOMAP_DIO_UNWRITTEN != 0 {
+                seen |= OpFlags::UNWRITTEN;
+            }
+            if flags & IOMAP_DIO_COW != 0 {
+                seen |= OpFlags::COW;
+            }
+            if wait & 1 != 0 {
+                seen |= OpFlags::WAITED;
+            }
+        }
+        _ => {
+            lose(Loss::ReadFailed);
+            return;
+        }
+    }
+    // SAFETY: a live element; only the completion side writes this member.
+    unsafe { (*state).completion_flags |= seen }
+}
+
+/// `dio_await_completion(struct dio *)`: fs/direct-io.c makes the task wait.
+#[inline(always)]
+pub(crate) fn dio_await(dio: u64) {
+    task::hit_in_scope(Hook::DioAwait);
+    let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) else { return };
+    // SAFETY: a live element; this task runs the op.
+    unsafe { (*state).flags |= OpFlags::WAITED }
+}
+
+/// A worker completes a queued request; `kiocb` is the one it was handed.
+#[inline(always)]
+pub(crate) fn deferred(kiocb: u64) {
+    let Some(state) = op::get(kiocb) else { return };
+    // SAFETY: a live element; only the completion side writes this member.
+    unsafe { (*state).completion_flags |= OpFlags::DEFERRED }
+    let (_, tid) = current();
+    task::completing(tid, kiocb);
+}
+
+/// The work item that `iomap_dio_complete_work` and `dio_aio_complete_work` run, and the kiocb behind it.
+#[inline(always)]
+pub(crate) fn deferred_iomap(work: u64) {
+    if let Some(at) = offset!(iomap_dio_work)
+        && let Some(kiocb) = field::<u64>(work - at, offset!(iomap_dio_iocb))
+    {
+        deferred(kiocb);
+    }
+}
+
+/// As `deferred_iomap`, for fs/direct-io.c.
+#[inline(always)]
+pub(crate) fn deferred_dio(work: u64) {
+    if let Some(at) = offset!(dio_work)
+        && let Some(kiocb) = field::<u64>(work - at, offset!(dio_iocb))
+    {
+        deferred(kiocb);
+    }
+}
+
+/// The op's data is copied through the page cache, by the task that runs the op.
+#[inline(always)]
+pub(crate) fn buffered_copy(iter: u64) {
+    task::hit_in_scope(Hook::BufferedCopy);
+    let (_, tid) = current();
+    let key = task::inside(tid);
+    let Some(state) = op::get(key) else { return };
+    // SAFETY: a live element; this task runs the op.
+    let state = unsafe { &mut *state };
+    if state.flags & OpFlags::BUFFERED == 0 {
+        state.flags |= OpFlags::BUFFERED;
+        match field(iter, offset!(iov_iter_count)) {
+            Some(left) => state.buffered_ask = left,
+            None => lose(Loss::ReadFailed),
+        }
+        if state.flags & OpFlags::DIO == 0 {
+            if let Some(offset) = field(key, offset!(kiocb_pos)) {
+                state.offset = offset;
+            }
+            mark_extending(state, key);
+        }
+    }
+}

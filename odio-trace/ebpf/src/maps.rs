@@ -1,0 +1,100 @@
+//! The maps, and the counters of what did not fit into them.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    macros::map,
+    maps::{HashMap, PerCpuArray, RingBuf},
+};
+use odio_trace_common::{Hook, HookHitKey, Loss, OpRecord};
+
+use crate::{journal::Journal, task::Task};
+
+/// Ops that are open, by kiocb, or by thread id for a sync call.
+#[map]
+pub(crate) static OPS: HashMap<u64, OpRecord> = HashMap::with_max_entries(16384, 0);
+
+/// What a task is inside of, by thread id.
+#[map]
+pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(8192, 0);
+
+/// Processes that are traced.
+#[map]
+pub(crate) static SCOPE: HashMap<u32, u32> = HashMap::with_max_entries(8192, 0);
+
+/// Files whose name has been sent.
+#[map]
+pub(crate) static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(16384, 0);
+
+/// Journals whose commits were seen, by `journal_t`.
+#[map]
+pub(crate) static JOURNALS: HashMap<u64, Journal> = HashMap::with_max_entries(256, 0);
+
+/// The commit a journal thread is running, by thread id.
+#[map]
+pub(crate) static COMMITS: HashMap<u32, crate::journal::Commit> = HashMap::with_max_entries(256, 0);
+
+/// Records on their way to the user side.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// How often each hook fired, by process.
+#[map]
+pub(crate) static HITS: HashMap<HookHitKey, u64> = HashMap::with_max_entries(16384, 0);
+
+/// What was lost, by [`Loss`].
+#[map]
+pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);
+
+/// Room for a record that is being put together or sent; too large for the stack.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<OpRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// Key of [`FILES`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct FileKey {
+    pub(crate) ino: u64,
+    pub(crate) dev: u64,
+}
+
+/// Counts something that was lost.
+#[inline(always)]
+pub(crate) fn lose(loss: Loss) {
+    if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
+        // SAFETY: an element of this CPU's own copy of the array.
+        unsafe { *counter += 1 }
+    }
+}
+
+/// Counts a hit of `hook` in process `tgid`, which the caller knows to be traced.
+#[inline(always)]
+pub(crate) fn hit(hook: Hook, tgid: u32) {
+    let key = HookHitKey { tgid, hook: hook as u32 };
+    if let Some(counter) = HITS.get_ptr_mut(&key) {
+        add(counter, 1);
+    } else if HITS.insert(&key, &1, u64::from(aya_ebpf::bindings::BPF_NOEXIST)).is_err() {
+        match HITS.get_ptr_mut(&key) {
+            Some(counter) => add(counter, 1),
+            None => lose(Loss::HitsFull),
+        }
+    }
+}
+
+/// Adds to a 64-bit word in one step, and orders everything before it against everything after it.
+///
+/// The compiler offers no atomic arithmetic for this target; the instruction is there on every kernel.
+#[inline(always)]
+pub(crate) fn add(word: *mut u64, n: u64) {
+    // SAFETY: the callers pass a live, aligned word of a map element.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) word, in(reg) n) }
+}
+
+/// Inserts or replaces; counts a full map as `loss`.
+#[inline(always)]
+pub(crate) fn put<K, V>(map: &HashMap<K, V>, key: &K, value: &V, loss: Loss) -> bool {
+    let kept = map.insert(key, value, u64::from(BPF_ANY)).is_ok();
+    if !kept {
+        lose(loss);
+    }
+    kept
+}

@@ -1,0 +1,298 @@
+//! An op from its first sight to its record.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
+use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
+
+use crate::{
+    config::{config, offset},
+    file, journal,
+    maps::{EVENTS, OPS, SCRATCH, TASKS, add, hit, lose, put},
+    read::field,
+    task::{self, Task, current, in_scope},
+};
+
+const EAGAIN: i64 = -11;
+const EIOCBQUEUED: i64 = -529;
+
+/// The op's state; the pointer lives as long as the program does.
+#[inline(always)]
+pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
+    if key == 0 { None } else { OPS.get_ptr_mut(&key) }
+}
+
+/// Opens an op under `key` for the running task, with nothing known of it but who asked.
+#[inline(always)]
+pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Option<*mut OpRecord> {
+    let (tgid, tid) = current();
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own scratch record; programs do not nest on a CPU.
+    let scratch = unsafe { &mut *scratch };
+    *scratch = OpRecord {
+        kind: RecordKind::Op as u32,
+        op: kind as u32,
+        engine: engine as u32,
+        tgid,
+        tid,
+        begin_ns: now(),
+        flags,
+        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+        // SAFETY: integers and arrays of them; zero is a valid value.
+        ..unsafe { core::mem::zeroed() }
+    };
+    if put(&OPS, &key, scratch, Loss::OpsFull) { OPS.get_ptr_mut(&key) } else { None }
+}
+
+/// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
+#[inline(always)]
+pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
+    let (tgid, tid) = current();
+    if let Some(state) = get(kiocb) {
+        if task::inside(tid) == kiocb {
+            // The filesystem called a generic write_iter with the same kiocb.
+            task::enter(tid, kiocb);
+            return;
+        }
+        // SAFETY: a live element; the op is run by one task at a time.
+        let (flags, result) = unsafe { ((*state).flags, (*state).result) };
+        if flags & OpFlags::PUNTED != 0 || result == EAGAIN {
+            if in_scope(tgid) {
+                hit(hook, tgid);
+            }
+            describe(state, kind, kiocb, iter);
+            task::enter(tid, kiocb);
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { (*state).flags |= OpFlags::END_MISSED }
+        lose(Loss::EndMissed);
+        send(kiocb, state);
+    }
+    if !in_scope(tgid) {
+        return;
+    }
+    hit(hook, tgid);
+    let outer = task::inside(tid);
+    let complete: u64 = field(kiocb, offset!(kiocb_complete)).unwrap_or(0);
+    let (engine, flags) = if complete == 0 {
+        (EngineSeen::Psync, 0)
+    } else if complete == config!(symbols.aio_complete_rw) {
+        (EngineSeen::Libaio, OpFlags::ASYNC)
+    } else {
+        (EngineSeen::Other, OpFlags::ASYNC)
+    };
+    if let Some(state) = open(kiocb, kind, engine, flags) {
+        // SAFETY: a live element, just opened by this task.
+        unsafe { (*state).outer = outer }
+        describe(state, kind, kiocb, iter);
+        task::enter(tid, kiocb);
+    }
+}
+
+/// Fills in what the kiocb says about the op.
+#[inline(always)]
+fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
+    // SAFETY: `state` is a live element of OPS; the op is run by one task at a time.
+    let state = unsafe { &mut *state };
+    state.tries += 1;
+    state.result = 0;
+    if state.tries > 1 {
+        return;
+    }
+    state.op = kind as u32;
+    let filp: u64 = field(kiocb, offset!(kiocb_filp)).unwrap_or(0);
+    let (Some(seen), Some(offset), Some(len)) = (
+        file::look(filp),
+        field::<u64>(kiocb, offset!(kiocb_pos)),
+        field::<u64>(iter, offset!(iov_iter_count)),
+    ) else {
+        lose(Loss::ReadFailed);
+        return;
+    };
+    state.iocb_flags = field(kiocb, offset!(kiocb_flags)).unwrap_or(0);
+    state.offset = offset;
+    state.len = len;
+    about(state, filp, &seen);
+}
+
+/// Fills in which file the op is on.
+#[inline(always)]
+pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
+    state.dev = seen.dev;
+    state.ino = seen.ino;
+    state.file_flags = seen.flags;
+    if seen.is_block_device() {
+        state.flags |= OpFlags::BLOCK_DEVICE;
+    }
+    file::name(filp, seen, state.tgid);
+}
+
+/// The entry function returns `ret` for `kiocb`.
+#[inline(always)]
+pub(crate) fn returned(kiocb: u64, ret: i64) {
+    let (_, tid) = current();
+    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    // SAFETY: only this task writes its own element.
+    let task = unsafe { &mut *task };
+    if task.op != kiocb || task.depth == 0 {
+        return;
+    }
+    task.depth -= 1;
+    if task.depth > 0 {
+        return;
+    }
+    let Some(state) = get(kiocb) else {
+        task.op = 0;
+        return;
+    };
+    // SAFETY: a live element; the completion side writes other members.
+    unsafe {
+        (*state).flags |= OpFlags::RETURN_SEEN;
+        if (*state).flags & OpFlags::ASYNC == 0 {
+            (*state).result = ret;
+            if (*state).outer != 0 {
+                // A stacked filesystem: the system call ends the outer op, so this one ends here.
+                let outer = (*state).outer;
+                (*state).end_ns = now();
+                (*state).flags |= OpFlags::ACKED;
+                send(kiocb, state);
+                task.op = outer;
+                task.depth = 1;
+            }
+            return;
+        }
+    }
+    task.op = 0;
+    if ret == EAGAIN {
+        // io_uring's first try; the worker, or the next try, goes on with the same kiocb.
+        // SAFETY: as above.
+        unsafe { (*state).result = EAGAIN }
+        return;
+    }
+    if ret == EIOCBQUEUED {
+        // SAFETY: as above.
+        unsafe { (*state).flags |= OpFlags::QUEUED }
+    }
+    if second_phase(state) {
+        send(kiocb, state);
+    }
+}
+
+/// The op is acknowledged with `result`: bytes or a negative errno.
+#[inline(always)]
+pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
+    let Some(state) = get(key) else { return };
+    // SAFETY: a live element; the submitting side writes other members.
+    unsafe {
+        (*state).result = result;
+        (*state).end_ns = now();
+        (*state).completion_flags |= OpFlags::ACKED;
+        journal::settle(&mut *state);
+        if let Some(engine) = engine {
+            (*state).engine = engine as u32;
+        }
+        let blank = (*state).op == OpKind::Unseen as u32;
+        let waits_for_return = config!(returns_seen) != 0
+            && (*state).flags & OpFlags::ASYNC != 0
+            && (*state).op != OpKind::Sync as u32
+            && (*state).tries > 0
+            && result >= 0;
+        if blank {
+            // A worker was handed something that is no read, write or sync.
+            let _ = OPS.remove(&key);
+        } else if !waits_for_return || second_phase(state) {
+            send(key, state);
+        }
+    }
+}
+
+/// A system call returns to the program with `ret`.
+#[inline(always)]
+pub(crate) fn syscall_exit(ret: i64) {
+    let (_, tid) = current();
+    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    // SAFETY: only this task writes its own element.
+    let key = unsafe {
+        let key = (*task).op;
+        *task = Task { request: (*task).request, ..Task::NONE };
+        key
+    };
+    let Some(state) = get(key) else { return };
+    // SAFETY: a live element of a synchronous op, which only this task touches.
+    let (asynchronous, seen) = unsafe {
+        ((*state).flags & OpFlags::ASYNC != 0, (*state).flags & OpFlags::RETURN_SEEN != 0)
+    };
+    if asynchronous {
+        return;
+    }
+    // A system call can make several requests (sendfile); each entry function's own return is the truth.
+    // SAFETY: as above.
+    let result = if seen { unsafe { (*state).result } } else { ret };
+    acknowledge(key, None, result);
+}
+
+/// True for the second of the two that end an asynchronous op: the return of its entry function, and its
+/// acknowledgement, which may be on two CPUs at once.
+#[inline(always)]
+fn second_phase(state: *mut OpRecord) -> bool {
+    // SAFETY: a live, aligned member that both sides only add to.
+    let phase = unsafe { &raw mut (*state).phase };
+    // The add is a full barrier, so at least one of the two sides reads 2; both may.
+    add(phase, 1);
+    // SAFETY: as above.
+    unsafe { phase.read_volatile() >= 2 }
+}
+
+/// Closes the op and sends its record. Of two that try at once, one succeeds.
+#[inline(always)]
+pub(crate) fn send(key: u64, state: *mut OpRecord) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: both are live; the copy is taken before the element may be reused.
+    unsafe { *scratch = *state }
+    if OPS.remove(&key).is_err() {
+        return;
+    }
+    // SAFETY: this CPU's own scratch record.
+    if EVENTS.output::<OpRecord>(unsafe { &*scratch }, 0).is_err() {
+        lose(Loss::RingFull);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: no arguments; always available.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// An op that is first seen where the direct I/O code begins (no probe on the filesystem's entry).
+#[inline(always)]
+pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
+    let write = field::<u8>(iter, offset!(iov_iter_data_source)).unwrap_or(0) != 0;
+    if write {
+        begin(Hook::WriteBegin, OpKind::Write, kiocb, iter);
+    } else {
+        begin(Hook::ReadBegin, OpKind::Read, kiocb, iter);
+    }
+}
+
+/// `iomap_dio_complete` as a tracepoint: the end of the op where nothing later is seen.
+#[inline(always)]
+pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
+    let Some(state) = get(kiocb) else { return };
+    // SAFETY: a live element.
+    let asynchronous = unsafe { (*state).flags & OpFlags::ASYNC != 0 };
+    if asynchronous {
+        acknowledge(kiocb, None, if error != 0 { error } else { ret });
+    }
+}
+
+/// The task is about to return with its request queued.
+#[inline(always)]
+pub(crate) fn dio_queued() {
+    let (_, tid) = current();
+    let key = task::inside(tid);
+    if let Some(state) = get(key) {
+        // SAFETY: a live element; this task runs the op.
+        unsafe { (*state).flags |= OpFlags::QUEUED }
+        task::leave(tid);
+    }
+}

@@ -1,0 +1,41 @@
+//! io_uring's io-wq workers.
+
+use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind};
+
+use crate::{
+    config::offset,
+    maps::hit,
+    op,
+    task::{self, current, in_scope},
+};
+
+/// A request is handed to a worker; its kiocb is its first member. Runs in the task that submitted it.
+#[inline(always)]
+pub(crate) fn punt(request: u64) {
+    let (tgid, _) = current();
+    let traced = in_scope(tgid);
+    if traced {
+        hit(Hook::Punt, tgid);
+    }
+    match op::get(request) {
+        // SAFETY: a live element; this task runs the op.
+        Some(state) => unsafe { (*state).flags |= OpFlags::PUNTED },
+        None if traced => {
+            // What it is shows when the worker enters the filesystem.
+            op::open(request, OpKind::Unseen, EngineSeen::IoUring, OpFlags::ASYNC | OpFlags::PUNTED);
+        }
+        None => {}
+    }
+}
+
+/// A worker takes up a request: `io_wq_submit_work(struct io_wq_work *)`.
+#[inline(always)]
+pub(crate) fn worker_run(work: u64) {
+    if let Some(at) = offset!(io_kiocb_work) {
+        let (_, tid) = current();
+        let request = work - at;
+        if op::get(request).is_some() {
+            task::work_on(tid, request);
+        }
+    }
+}
