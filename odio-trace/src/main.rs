@@ -1,8 +1,86 @@
 //! # odio-trace: which kernel path each I/O really took
+//!
+//! Data goes one way: cli -> kernel -> plan -> session -> op -> verdict -> output. A module reads only from those
+//! before it.
 
-/// What this kernel is. Reads `/proc`, `/sys` and tracefs; writes nothing.
+mod cli;
+mod doctor;
+mod files;
 mod kernel;
-/// A throwaway VM with a chosen kernel and filesystem.
+mod launch;
+mod matrix;
+mod op;
+mod output;
+mod plan;
+mod requests;
+mod run;
+mod session;
+mod verdict;
 mod vm;
+mod workload;
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command},
+    kernel::Kernel,
+};
+
+/// Nothing can be traced here.
+const CANNOT_TRACE: u8 = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    diagnostics(cli.verbose);
+    match run(&cli.command) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("odio-trace: {error:#}");
+            match cli.command {
+                Command::Run(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<u8> {
+    match command {
+        Command::Launch(launch) => launch::become_workload(launch),
+        Command::Requests(requests) => requests::make(requests),
+        Command::Vm(vm) => vm::command(vm),
+        Command::Doctor(doctor) => doctor::run(doctor, &survey()),
+        Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
+        Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
+    }
+}
+
+fn survey() -> Kernel {
+    Kernel::of_this_machine(&plan::functions().collect::<Vec<_>>())
+}
+
+/// The kernel, if this process may trace it at all.
+fn able() -> Result<Kernel> {
+    let kernel = survey();
+    kernel.may_trace()?;
+    Ok(kernel)
+}
+
+fn traced(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Diagnostics go to standard error; results alone to standard output.
+fn diagnostics(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "odio_trace=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("ODIO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

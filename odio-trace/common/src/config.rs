@@ -10,6 +10,7 @@ macro_rules! offsets {
         /// Resolved from the running kernel's BTF at start-up; nothing here has a compiled-in fallback.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
         pub struct Offsets {
             $(#[doc = concat!("`", $structure, ".", $member, "`")] pub $field: u32,)*
         }
@@ -68,9 +69,12 @@ offsets! {
 /// 0 where the symbol is missing or addresses are hidden.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Symbols {
     /// `aio_complete_rw`: `ki_complete` of a Linux AIO kiocb.
     pub aio_complete_rw: u64,
+    /// `io_complete_rw`: `ki_complete` of an io_uring kiocb.
+    pub io_complete_rw: u64,
     /// `iomap_dio_bio_end_io`: `bi_end_io` of a bio whose `bi_private` is a `struct iomap_dio`.
     pub iomap_dio_bio_end_io: u64,
     /// `dio_bio_end_io`: as above for a synchronous `struct dio` (fs/direct-io.c).
@@ -86,6 +90,7 @@ pub struct Symbols {
 /// Everything the programs need to know before they are loaded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Config {
     /// See [`Symbols`].
     pub symbols: Symbols,
@@ -99,8 +104,6 @@ pub struct Config {
     pub req_meta: u32,
     /// 1 where the return of an op's entry function is seen, so that "this task is inside that op" ends.
     pub returns_seen: u32,
-    /// Process whose children are followed from the start (the tracer's own child before it runs the workload).
-    pub root_tgid: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
 }

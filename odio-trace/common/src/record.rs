@@ -92,6 +92,7 @@ pub const COMM_LEN: usize = 16;
 /// Also the state kept in the kernel while the op is open. Times are `bpf_ktime_get_ns`, in nanoseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct OpRecord {
     /// [`RecordKind::Op`].
     pub kind: u32,
@@ -165,6 +166,7 @@ pub const FILE_PATH_LEN: usize = 4096;
 /// The name of a file, sent once, when an op first touches it.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct FileRecord {
     /// [`RecordKind::File`].
     pub kind: u32,
@@ -204,13 +206,39 @@ pub enum Loss {
     EndMissed,
     /// A write or flush bio of a traced process belonged to no op.
     BioUnattributed,
-    /// An fsync in a kernel worker belonged to no op while a traced process had one open.
-    FsyncUnattributed,
     /// A needed structure member could not be read.
     ReadFailed,
 }
 
 impl Loss {
+    /// Every counter, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::RingFull,
+        Self::NameRingFull,
+        Self::OpsFull,
+        Self::TasksFull,
+        Self::ScopeFull,
+        Self::HitsFull,
+        Self::EndMissed,
+        Self::BioUnattributed,
+        Self::ReadFailed,
+    ];
+
     /// Number of counters.
-    pub const COUNT: u32 = Self::ReadFailed as u32 + 1;
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+
+    /// What was lost, in plain words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::RingFull => "ops that found the ring buffer full",
+            Self::NameRingFull => "file names that found the ring buffer full",
+            Self::OpsFull => "ops or files that found their table full",
+            Self::TasksFull => "tasks or commits that found their table full",
+            Self::ScopeFull => "processes that could not be followed",
+            Self::HitsFull => "hits that could not be counted",
+            Self::EndMissed => "ops whose end was missed",
+            Self::BioUnattributed => "write or flush bios that belong to no op",
+            Self::ReadFailed => "structures that could not be read",
+        }
+    }
 }

@@ -8,6 +8,7 @@ use odio_trace_common::{ABSENT, Config, Offsets, Symbols};
 static CONFIG: Config = Config {
     symbols: Symbols {
         aio_complete_rw: 0,
+        io_complete_rw: 0,
         iomap_dio_bio_end_io: 0,
         dio_bio_end_io: 0,
         dio_bio_end_aio: 0,
@@ -20,7 +21,6 @@ static CONFIG: Config = Config {
     req_preflush: 0,
     req_meta: 0,
     returns_seen: 0,
-    root_tgid: 0,
     reserved: 0,
 };
 

@@ -77,6 +77,8 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         (EngineSeen::Psync, 0)
     } else if complete == config!(symbols.aio_complete_rw) {
         (EngineSeen::Libaio, OpFlags::ASYNC)
+    } else if complete == config!(symbols.io_complete_rw) {
+        (EngineSeen::IoUring, OpFlags::ASYNC)
     } else {
         (EngineSeen::Other, OpFlags::ASYNC)
     };
@@ -279,8 +281,11 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
     let Some(state) = get(kiocb) else { return };
     // SAFETY: a live element.
-    let asynchronous = unsafe { (*state).flags & OpFlags::ASYNC != 0 };
-    if asynchronous {
+    let (asynchronous, uring) = unsafe {
+        ((*state).flags & OpFlags::ASYNC != 0, (*state).engine == EngineSeen::IoUring as u32)
+    };
+    // io_uring's own completion entry is still to come.
+    if asynchronous && !uring {
         acknowledge(kiocb, None, if error != 0 { error } else { ret });
     }
 }

@@ -1,0 +1,126 @@
+//! # Subcommands and arguments
+//!
+//! Only what is asked for; no decision is made here.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use odio_core::mode::{Engine, Mode};
+
+/// Shows which kernel path each I/O really took, and where the data was when it was acknowledged.
+#[derive(Debug, Parser)]
+#[command(name = "odio-trace", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Tell more on standard error; twice for what the eBPF programs themselves say
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what can be proven on this kernel, by which probe, and what is missing
+    #[command(after_help = "Examples:\n  odio-trace doctor\n  odio-trace doctor --json | jq .hooks")]
+    Doctor(Doctor),
+    /// Run a command and show the path of each of its requests
+    #[command(after_help = "Examples:\n  \
+        odio-trace run -- dd if=/dev/zero of=f bs=4k count=23 oflag=direct\n  \
+        odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n\n\
+        Ends with the command's own exit status.")]
+    Run(Run),
+    /// Try every mode, engine and situation in a folder and hold each against its contract
+    #[command(after_help = "Examples:\n  odio-trace matrix --dir /mnt/data\n  \
+        odio-trace matrix --mode direct+dsync --engine libaio --json\n\n\
+        Exit status: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 nothing can be traced here.")]
+    Matrix(Matrix),
+    /// Run a command in a throwaway virtual machine with a kernel that can be traced
+    #[command(after_help = "Examples:\n  odio-trace vm -- odio-trace matrix\n  \
+        odio-trace vm --kernel 6.1 --add /usr/bin/fio -- odio-trace run -- fio job.fio\n\n\
+        odio-trace is on PATH in there, and the fresh filesystem is the working directory.")]
+    Vm(Vm),
+    /// Wait for the tracer, then become the command (what `run` starts)
+    #[command(hide = true)]
+    Launch(Launch),
+    /// Make the requests of `matrix` (what `matrix` starts)
+    #[command(hide = true)]
+    Requests(Requests),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// One JSON object a line: every op, then a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Matrix {
+    /// Folder on the filesystem to try; its files are removed afterwards
+    #[arg(long, default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// One JSON object a line: every row, then a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these modes (direct, direct+dsync, direct+sync, buffered, buffered+dsync, buffered+sync)
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) mode: Vec<Mode>,
+    /// Only these engines (psync, libaio, io_uring)
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) engine: Vec<Engine>,
+    /// Only these situations (overwrite, unwritten, append, hole, read)
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) situation: Vec<odio_core::contract::Situation>,
+    /// Requests a row; a prime number shows a stray one
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) requests: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vm {
+    /// Kernel series from Debian (6.1), or the path of a bzImage
+    #[arg(long, default_value = "6.1")]
+    pub(crate) kernel: String,
+    /// Filesystem of the working directory
+    #[arg(long, default_value = "ext4")]
+    pub(crate) fs: String,
+    /// Memory of the guest, in MiB
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) memory: u32,
+    /// Processors of the guest
+    #[arg(long, default_value_t = 2)]
+    pub(crate) cpus: u32,
+    /// End the run after so many seconds
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout: u64,
+    /// Take this file or program, with its shared libraries, into the guest (may be given again)
+    #[arg(long)]
+    pub(crate) add: Vec<PathBuf>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Launch {
+    /// Abstract socket on which the tracer gives the word
+    pub(crate) socket: String,
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Requests {
+    /// The cases, as JSON
+    pub(crate) cases: PathBuf,
+}

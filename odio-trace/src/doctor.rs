@@ -1,0 +1,93 @@
+//! # `odio-trace doctor`: what can be proven on this kernel
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::{
+    cli,
+    kernel::Kernel,
+    output::{json, text},
+    plan::{self, Missing, Plan, Probe},
+    session::Session,
+};
+
+/// What became of the plan when it was tried.
+struct Trial {
+    attached: Vec<Probe>,
+    missing: Vec<Missing>,
+    /// Why it was not tried.
+    untried: Option<String>,
+}
+
+/// Looks at the kernel, plans, tries to attach, and says all of it. Status 0, or 4 where nothing can be traced.
+pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
+    let plan = plan::make(kernel);
+    let trial = try_out(kernel, &plan);
+    if arguments.json {
+        json::line(&report(kernel, &trial))?;
+    } else {
+        print(kernel, &trial);
+    }
+    Ok(if trial.untried.is_some() { 4 } else { 0 })
+}
+
+fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
+    let planned = |untried| Trial { attached: plan.probes.clone(), missing: plan.missing.clone(), untried: Some(untried) };
+    if let Err(error) = kernel.may_trace() {
+        return planned(format!("{error:#}"));
+    }
+    // The ring buffer wants a reactor, though nothing is read here.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return planned("no event loop can be had".into());
+    };
+    let _inside = runtime.enter();
+    match Session::start(kernel, plan) {
+        Ok(session) => {
+            let (attached, missing) = session.stop(|_| ());
+            Trial { attached, missing, untried: None }
+        }
+        Err(error) => planned(format!("{error:#}")),
+    }
+}
+
+fn print(kernel: &Kernel, trial: &Trial) {
+    for (what, value) in kernel.facts() {
+        println!("{what:<14} {value}");
+    }
+    println!();
+    let mut probes = text::table(&["hook", "probe", "at"]);
+    for probe in &trial.attached {
+        probes.add_row([probe.hook.name(), probe.kind.name(), &probe.target]);
+    }
+    println!("{probes}");
+    if !trial.missing.is_empty() {
+        println!("\nNot seen here:");
+        for missing in &trial.missing {
+            println!("  {}: {}\n    {}", missing.hook.name(), missing.why, missing.costs);
+        }
+    }
+    let absent = kernel.absent_members();
+    if !absent.is_empty() {
+        println!("\nMembers this kernel does not have (what needs them is not told): {}", absent.join(", "));
+    }
+    match &trial.untried {
+        Some(why) => println!("\nNothing was attached: {why}"),
+        None => println!("\n{} probes were attached and taken away again.", trial.attached.len()),
+    }
+}
+
+fn report(kernel: &Kernel, trial: &Trial) -> Value {
+    json!({
+        "type": "doctor",
+        "kernel": kernel.facts().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<serde_json::Map<_, _>>(),
+        "hooks": trial.attached.iter().map(|p| json!({
+            "hook": p.hook.name(), "kind": p.kind.name(), "target": p.target,
+        })).collect::<Vec<_>>(),
+        "missing": trial.missing.iter().map(|m| json!({
+            "hook": m.hook.name(), "why": m.why, "costs": m.costs,
+        })).collect::<Vec<_>>(),
+        "absent_members": kernel.absent_members(),
+        "attached": trial.untried.is_none(),
+        "why_not": trial.untried,
+    })
+}

@@ -1,0 +1,332 @@
+//! # `odio-trace matrix`: every mode, engine and situation, held against its contract
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::Write,
+    os::{linux::fs::MetadataExt, unix::fs::FileExt},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use odio_core::{
+    contract::{Contract, Durability, Situation},
+    file::OpenOptions,
+    mode::{Cache, Engine, Mode, Sync},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    cli,
+    kernel::{Dev, Kernel},
+    op::Op,
+    output::{
+        json,
+        ledger::{completion, fsyncs},
+        text,
+    },
+    plan,
+    requests::{BLOCK, Case, Cases, Failure},
+    workload::{self, Outcome},
+};
+
+/// What a row comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verdict {
+    Pass,
+    Inconclusive,
+    Fail,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Inconclusive => "INCONCLUSIVE",
+            Self::Fail => "FAIL",
+        }
+    }
+
+    fn status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Inconclusive => 3,
+        }
+    }
+}
+
+/// A case with its file prepared, and what was seen of it.
+struct Row {
+    case: Case,
+    engine: Engine,
+    mode: Mode,
+    situation: Situation,
+    dev: Dev,
+    ino: u64,
+    /// `Err` where the file cannot be opened in this mode.
+    contract: Result<Contract, String>,
+    ops: Vec<Op>,
+}
+
+/// Runs the matrix; returns the exit status of its verdict.
+pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> {
+    let plan = plan::make(kernel);
+    let dir = fs::canonicalize(&arguments.dir)
+        .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".odio-matrix-")
+        .tempdir_in(&dir)
+        .with_context(|| format!("cannot make a folder in {}", dir.display()))?;
+    let mut rows = prepare(arguments, scratch.path())?;
+
+    // The case list lies elsewhere: reading it is not a request on the filesystem that is tried.
+    let lists = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let cases = Cases {
+        cases: rows.iter().filter(|r| r.contract.is_ok()).map(|r| r.case.clone()).collect(),
+        failures: lists.path().join("failures"),
+    };
+    let list = lists.path().join("cases");
+    fs::write(&list, serde_json::to_vec(&cases)?)?;
+    let command: Vec<OsString> = vec!["/proc/self/exe".into(), "requests".into(), list.into()];
+    let outcome = workload::run(kernel, &plan, &command, |op| {
+        if let Some(row) = rows.iter_mut().find(|r| r.owns(&op)) {
+            row.ops.push(op);
+        }
+        Ok(())
+    })
+    .await?;
+    let failures: Vec<Failure> =
+        fs::read(&cases.failures).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+
+    let place = Place::of(kernel, &dir);
+    let judged: Vec<(Row, Verdict, String)> = rows
+        .into_iter()
+        .map(|row| {
+            let failure = failures.iter().find(|f| f.path == row.case.path).map(|f| f.why.as_str());
+            let (verdict, why) = row.judge(&outcome, failure);
+            (row, verdict, why)
+        })
+        .collect();
+    let verdict = judged.iter().map(|(_, verdict, _)| *verdict).max().unwrap_or(Verdict::Inconclusive);
+    if arguments.json {
+        for (row, verdict, why) in &judged {
+            json::line(&row.json(&place, *verdict, why))?;
+        }
+        let mut summary = json::summary(&outcome);
+        summary["verdict"] = verdict.name().into();
+        json::line(&summary)?;
+    } else {
+        println!("kernel {}, {} on {}", place.kernel, place.fs, place.device);
+        println!("{}", table(&judged));
+        println!("{}: {} rows; {}", verdict.name(), judged.len(), text::summary(&outcome));
+        for caveat in text::caveats(&outcome) {
+            eprintln!("odio-trace: {caveat}");
+        }
+    }
+    Ok(verdict.status())
+}
+
+/// Where the matrix ran.
+struct Place {
+    kernel: String,
+    fs: String,
+    device: String,
+}
+
+impl Place {
+    fn of(kernel: &Kernel, dir: &Path) -> Self {
+        Self {
+            kernel: kernel.release_name(),
+            fs: kernel.fs_of(dir).unwrap_or_else(|| "an unknown filesystem".into()),
+            device: kernel.device_of(dir),
+        }
+    }
+}
+
+/// Makes a fresh file for every case, in the state its situation asks for, synced.
+fn prepare(arguments: &cli::Matrix, dir: &Path) -> Result<Vec<Row>> {
+    fn wanted<T: PartialEq>(filter: &[T], each: &T) -> bool {
+        filter.is_empty() || filter.contains(each)
+    }
+    let mut rows = Vec::new();
+    for mode in Mode::ALL.into_iter().filter(|m| wanted(&arguments.mode, m)) {
+        for engine in Engine::ALL.into_iter().filter(|e| wanted(&arguments.engine, e)) {
+            for situation in Situation::ALL.into_iter().filter(|s| wanted(&arguments.situation, s)) {
+                let path = dir.join(format!("{}.{}.{}", mode.name(), engine.name(), situation.name()));
+                let file = fresh(&path, situation, arguments.requests)
+                    .with_context(|| format!("cannot prepare {}", path.display()))?;
+                let metadata = file.metadata()?;
+                drop(file);
+                rows.push(Row {
+                    case: Case {
+                        path: path.clone(),
+                        engine: engine.name().into(),
+                        mode: mode.name().into(),
+                        situation: situation.name().into(),
+                        requests: arguments.requests,
+                    },
+                    engine,
+                    mode,
+                    situation,
+                    dev: Dev::from_stat(metadata.st_dev()),
+                    ino: metadata.st_ino(),
+                    contract: OpenOptions::new(mode)
+                        .write(true)
+                        .open(&path)
+                        .map(|file| file.contract())
+                        .map_err(|error| error.to_string()),
+                    ops: Vec::new(),
+                });
+            }
+        }
+    }
+    File::open(dir)?.sync_all()?;
+    Ok(rows)
+}
+
+fn fresh(path: &Path, situation: Situation, requests: u32) -> Result<File> {
+    let size = (u64::from(requests) + 1) * BLOCK;
+    let mut file = File::create_new(path)?;
+    match situation {
+        Situation::Overwrite | Situation::Read => file.write_all(&vec![0xa5; size as usize])?,
+        Situation::Unwritten => {
+            let buffered = Mode::new(Cache::Buffered, Sync::None);
+            OpenOptions::new(buffered).write(true).open(path)?.allocate(0, size)?;
+        }
+        Situation::Hole => {
+            file.set_len(size)?;
+            // A file that is one hole has no block yet; the last one has, as in a file that lives.
+            file.write_all_at(&[0xa5; BLOCK as usize], size - BLOCK)?;
+        }
+        Situation::Append => {}
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
+impl Row {
+    /// Whether an op is one of this row's requests, and not something the library did on its own.
+    fn owns(&self, op: &Op) -> bool {
+        let kind = if self.situation == Situation::Read { "read" } else { "write" };
+        op.ino == self.ino
+            && op.dev == self.dev.to_string()
+            && op.op == kind
+            && op.offset >= self.case.offset(0)
+            && op.len == BLOCK
+    }
+
+    fn judge(&self, outcome: &Outcome, failure: Option<&str>) -> (Verdict, String) {
+        let contract = match &self.contract {
+            Ok(contract) => contract,
+            Err(why) => return (Verdict::Inconclusive, format!("not to be had here: {why}")),
+        };
+        if let Some(why) = failure {
+            return (Verdict::Fail, why.into());
+        }
+        for op in &self.ops {
+            if let Some(breach) = self.breach(contract, op) {
+                return (Verdict::Fail, breach);
+            }
+        }
+        if self.ops.len() != self.case.requests as usize {
+            return (
+                Verdict::Inconclusive,
+                format!("{} of {} requests were seen", self.ops.len(), self.case.requests),
+            );
+        }
+        for op in &self.ops {
+            if op.cache.is_none() {
+                return (Verdict::Inconclusive, "whether the request was direct was not seen".into());
+            }
+            if op.durability == Some(Durability::Unknown.name()) {
+                return (Verdict::Inconclusive, op.why.clone());
+            }
+        }
+        if json::lost(outcome) + json::missed(outcome) > 0 {
+            return (Verdict::Inconclusive, "records were lost".into());
+        }
+        (Verdict::Pass, self.ops[0].why.clone())
+    }
+
+    /// How an op departs from the contract, if it does.
+    fn breach(&self, contract: &Contract, op: &Op) -> Option<String> {
+        if op.result != BLOCK as i64 {
+            return Some(format!("{} of {BLOCK} bytes", op.result));
+        }
+        let promised = match contract.cache() {
+            Cache::Direct => "direct",
+            Cache::Buffered => "buffered",
+        };
+        if op.cache.is_some_and(|seen| seen != promised) {
+            return Some(format!("asked for {promised}, was {}", op.cache.unwrap_or_default()));
+        }
+        let seen: Durability = op.durability?.parse().ok()?;
+        (contract.permits(self.situation, seen) == Some(false))
+            .then(|| format!("{} at the acknowledgement: {}", seen.name(), op.why))
+    }
+
+    /// The values that occurred, joined by `|`: what depends on timing is a set.
+    fn values(&self, value: impl Fn(&Op) -> String) -> String {
+        let mut values: Vec<String> = Vec::new();
+        for op in &self.ops {
+            let value = value(op);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.sort();
+        values.join("|")
+    }
+
+    fn json(&self, place: &Place, verdict: Verdict, why: &str) -> Value {
+        let mut row = json!({
+            "type": "row",
+            "kernel": place.kernel,
+            "fs": place.fs,
+            "device": place.device,
+            "engine": self.engine.name(),
+            "mode": self.mode.name(),
+            "situation": self.situation.name(),
+            "requests": self.case.requests,
+            "verdict": verdict,
+            "reason": why,
+            "completions": self.values(completion),
+        });
+        // The op's fields are those of the first request; what differs between requests stands in the sets above.
+        if let (Some(first), Some(row)) = (self.ops.first().and_then(|op| serde_json::to_value(op).ok()), row.as_object_mut())
+            && let Value::Object(first) = first
+        {
+            for (field, value) in first {
+                row.entry(field).or_insert(value);
+            }
+        }
+        row
+    }
+}
+
+fn table(rows: &[(Row, Verdict, String)]) -> comfy_table::Table {
+    let mut table = text::table(&[
+        "mode", "engine", "situation", "completion", "bios", "FUA", "flushes", "fsyncs", "commits", "durability",
+        "verdict", "why",
+    ]);
+    for (row, verdict, why) in rows {
+        table.add_row([
+            row.mode.name().into(),
+            row.engine.name().into(),
+            row.situation.name().into(),
+            row.values(completion),
+            row.values(|op| op.bios.to_string()),
+            row.values(|op| op.fua.to_string()),
+            row.values(|op| op.flushes.to_string()),
+            row.values(fsyncs),
+            row.values(|op| op.commits.to_string()),
+            row.values(|op| op.durability.unwrap_or("-").into()),
+            verdict.name().into(),
+            why.clone(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,243 @@
+//! # From raw records to ops
+//!
+//! Pure: a record, the name of its file and the facts of its device go in, an [`Op`] with its path's meaning
+//! comes out. Field names are the ones of the JSON output.
+
+use odio_core::{
+    contract::Durability,
+    mode::{Cache, Mode, Sync},
+};
+use odio_trace_common::{EngineSeen, OpFlags, OpKind, OpRecord};
+use serde::Serialize;
+
+use crate::{
+    kernel::Dev,
+    verdict::{self, Evidence, Kind, Metadata, Place},
+};
+
+/// `IOCB_DSYNC` and `IOCB_SYNC` are the numbers of RWF_DSYNC and RWF_SYNC (include/linux/fs.h, since 4.13).
+const IOCB_DSYNC: u32 = 0x2;
+const IOCB_SYNC: u32 = 0x4;
+
+/// One read, write or sync request as the kernel saw it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Op {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) comm: String,
+    /// `read`, `write` or `sync`.
+    pub(crate) op: &'static str,
+    pub(crate) engine: &'static str,
+    /// Path, where it is known.
+    pub(crate) file: Option<String>,
+    pub(crate) dev: String,
+    pub(crate) ino: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    /// As asked for.
+    pub(crate) mode: String,
+    /// As observed: `direct`, `buffered`, `fallback`; null where it was not seen.
+    pub(crate) cache: Option<&'static str>,
+    /// `waited`, `queued`, `inline`, `punted`; null where it was not seen.
+    pub(crate) completion: Option<&'static str>,
+    /// The request was queued, also where it was punted first.
+    pub(crate) queued: bool,
+    pub(crate) result: i64,
+    pub(crate) latency_ns: u64,
+    pub(crate) bios: u32,
+    pub(crate) bio_bytes: u64,
+    pub(crate) fua: u32,
+    pub(crate) preflush: u32,
+    pub(crate) flushes: u32,
+    pub(crate) fsyncs: u32,
+    /// `none`, `caller`, `kworker`, `io-wq`.
+    pub(crate) fsync_by: &'static str,
+    pub(crate) commits: u32,
+    pub(crate) buffered_bytes: u64,
+    pub(crate) punted: bool,
+    /// What the write changed besides the data: `none`, `size`, `extents`, `cow`; null where it was not seen.
+    pub(crate) metadata: Option<&'static str>,
+    /// Where the write is when it is acknowledged; null for reads and failures.
+    pub(crate) durability: Option<&'static str>,
+    pub(crate) why: String,
+    /// The number of calls of `vfs_fsync_range`, which an fsync may bypass.
+    pub(crate) vfs_fsyncs: u32,
+}
+
+impl Op {
+    /// Reads a record. `file` and `place` are what is known of where it went.
+    pub(crate) fn new(record: &OpRecord, file: Option<String>, place: Place) -> Self {
+        let flags = record.flags | record.completion_flags;
+        let has = |flag| flags & flag != 0;
+        let kind = match record.op {
+            k if k == OpKind::Read as u32 => Kind::Read,
+            k if k == OpKind::Write as u32 => Kind::Write,
+            _ => Kind::Sync,
+        };
+        let mode = mode(record);
+        let buffered_bytes = buffered_bytes(record, flags);
+        let cache = cache(kind, mode.cache, flags, record);
+        let metadata = metadata(kind, flags, place.block_device);
+        let fsyncs = record.vfs_fsyncs.max(record.fs_fsyncs);
+        let (durability, why) = verdict::judge(&Evidence {
+            kind,
+            sync: mode.sync,
+            result: record.result,
+            bios: record.bios,
+            bio_bytes: record.bio_bytes,
+            fua: record.fua,
+            flushes: record.flushes,
+            fsyncs,
+            commits: record.commits,
+            commits_barrier: has(OpFlags::COMMITS_BARRIER),
+            buffered_bytes,
+            metadata,
+            place,
+        });
+        let end = if has(OpFlags::ACKED) { record.end_ns } else { record.begin_ns };
+        Self {
+            kind: "op",
+            pid: record.tgid,
+            tid: record.tid,
+            comm: comm(&record.comm),
+            op: match kind {
+                Kind::Read => "read",
+                Kind::Write => "write",
+                Kind::Sync => "sync",
+            },
+            engine: engine(record.engine),
+            file,
+            dev: Dev::from_kernel(record.dev).to_string(),
+            ino: record.ino,
+            offset: record.offset,
+            len: record.len,
+            mode: mode.to_string(),
+            cache,
+            completion: completion(record, flags),
+            queued: queued(flags),
+            result: record.result,
+            latency_ns: end.saturating_sub(record.begin_ns),
+            bios: record.bios,
+            bio_bytes: record.bio_bytes,
+            fua: record.fua,
+            preflush: record.preflush,
+            flushes: record.flushes,
+            fsyncs,
+            fsync_by: fsync_by(flags),
+            commits: record.commits,
+            buffered_bytes,
+            punted: has(OpFlags::PUNTED),
+            metadata: match metadata {
+                Metadata::Unchanged => Some("none"),
+                Metadata::Size => Some("size"),
+                Metadata::Extents => Some("extents"),
+                Metadata::Cow => Some("cow"),
+                Metadata::Unseen => None,
+            },
+            durability: durability.map(Durability::name),
+            why,
+            vfs_fsyncs: record.vfs_fsyncs,
+        }
+    }
+}
+
+/// The mode asked for: the open file's flags and the request's own.
+fn mode(record: &OpRecord) -> Mode {
+    let file = record.file_flags.cast_signed();
+    let all = |bits| file & bits == bits;
+    let sync = if all(libc::O_SYNC) || record.iocb_flags & IOCB_SYNC != 0 {
+        Sync::Sync
+    } else if all(libc::O_DSYNC) || record.iocb_flags & IOCB_DSYNC != 0 {
+        Sync::Dsync
+    } else {
+        Sync::None
+    };
+    Mode { cache: if all(libc::O_DIRECT) { Cache::Direct } else { Cache::Buffered }, sync }
+}
+
+fn cache(kind: Kind, asked: Cache, flags: u64, record: &OpRecord) -> Option<&'static str> {
+    match (kind, asked) {
+        (Kind::Sync, _) => None,
+        (_, Cache::Buffered) => Some("buffered"),
+        (_, Cache::Direct) if flags & OpFlags::BUFFERED != 0 => Some("fallback"),
+        (_, Cache::Direct) if flags & OpFlags::DIO != 0 => Some("direct"),
+        // Refused before the direct I/O code was reached: nothing went through the page cache either.
+        (_, Cache::Direct) if record.result < 0 => Some("direct"),
+        (_, Cache::Direct) => None,
+    }
+}
+
+/// The part of the result that was copied through the page cache: what was moved after the copy began.
+fn buffered_bytes(record: &OpRecord, flags: u64) -> u64 {
+    if flags & OpFlags::BUFFERED == 0 || record.result <= 0 {
+        return 0;
+    }
+    let before = record.len.saturating_sub(record.buffered_ask);
+    record.result.unsigned_abs().saturating_sub(before)
+}
+
+fn metadata(kind: Kind, flags: u64, block_device: bool) -> Metadata {
+    if kind != Kind::Write || block_device {
+        Metadata::Unchanged
+    } else if flags & OpFlags::COW != 0 {
+        Metadata::Cow
+    } else if flags & OpFlags::EXTENDED != 0 {
+        Metadata::Size
+    } else if flags & OpFlags::UNWRITTEN != 0 {
+        Metadata::Extents
+    } else if flags & OpFlags::DIO_COMPLETE_SEEN != 0 {
+        Metadata::Unchanged
+    } else {
+        Metadata::Unseen
+    }
+}
+
+/// Queued: the entry function said so, or somebody else than the task inside it completed the request.
+fn queued(flags: u64) -> bool {
+    flags & (OpFlags::QUEUED | OpFlags::DEFERRED) != 0
+}
+
+fn completion(record: &OpRecord, flags: u64) -> Option<&'static str> {
+    let has = |flag| flags & flag != 0;
+    if has(OpFlags::PUNTED) {
+        Some("punted")
+    } else if !has(OpFlags::ASYNC) {
+        Some("waited")
+    } else if queued(flags) {
+        Some("queued")
+    } else if has(OpFlags::WAITED) || has(OpFlags::FSYNC_CALLER) {
+        Some("waited")
+    } else if has(OpFlags::RETURN_SEEN) && record.result != i64::from(-libc::EAGAIN) {
+        Some("inline")
+    } else {
+        None
+    }
+}
+
+fn fsync_by(flags: u64) -> &'static str {
+    if flags & OpFlags::FSYNC_KWORKER != 0 {
+        "kworker"
+    } else if flags & OpFlags::FSYNC_IO_WQ != 0 {
+        "io-wq"
+    } else if flags & OpFlags::FSYNC_CALLER != 0 {
+        "caller"
+    } else {
+        "none"
+    }
+}
+
+fn engine(seen: u32) -> &'static str {
+    match seen {
+        e if e == EngineSeen::Psync as u32 => "psync",
+        e if e == EngineSeen::Libaio as u32 => "libaio",
+        e if e == EngineSeen::IoUring as u32 => "io_uring",
+        _ => "other",
+    }
+}
+
+fn comm(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}

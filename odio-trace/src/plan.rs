@@ -1,0 +1,259 @@
+//! # Hooks to probes on this kernel
+//!
+//! Pure: from what the kernel is to which probe shows each hook here, and what cannot be told where none does.
+//! Nothing is attached here.
+
+use odio_trace_common::Hook;
+
+use crate::kernel::Kernel;
+
+/// A concrete way to see a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Kprobe,
+    Kretprobe,
+    Fexit,
+    RawTracepoint,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+            Self::Fexit => "fexit",
+            Self::RawTracepoint => "raw-tracepoint",
+        }
+    }
+}
+
+/// One probe: an eBPF program at a function or tracepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) hook: Hook,
+    pub(crate) kind: Kind,
+    /// Function or tracepoint.
+    pub(crate) target: String,
+    /// Name of the eBPF program.
+    pub(crate) program: String,
+    /// Tried in its place where attaching fails.
+    pub(crate) instead: Option<Box<Probe>>,
+}
+
+/// A hook that no probe shows here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) hook: Hook,
+    /// Why there is no probe.
+    pub(crate) why: String,
+    /// What cannot be told without it.
+    pub(crate) costs: &'static str,
+}
+
+/// The probes of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// Functions with `(struct kiocb *, struct iov_iter *)` through which requests enter a filesystem.
+const WRITE_ITERS: &[&str] = &[
+    "ext4_file_write_iter",
+    "xfs_file_write_iter",
+    "btrfs_file_write_iter",
+    "blkdev_write_iter",
+    // vfat, exfat, tmpfs and others use it as it is; ext4, XFS and btrfs do not.
+    "generic_file_write_iter",
+];
+const READ_ITERS: &[&str] = &[
+    "ext4_file_read_iter",
+    "xfs_file_read_iter",
+    "btrfs_file_read_iter",
+    "blkdev_read_iter",
+    "generic_file_read_iter",
+];
+
+/// kprobes: hook, program, functions. Every function that is there gets the probe.
+const KPROBES: &[(Hook, &str, &[&str])] = &[
+    (Hook::WriteBegin, "write_begin", WRITE_ITERS),
+    (Hook::ReadBegin, "read_begin", READ_ITERS),
+    (Hook::DioBegin, "dio_begin", &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"]),
+    (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
+    (Hook::DioAwait, "dio_await", &["dio_await_completion"]),
+    (Hook::DioDeferred, "deferred_iomap", &["iomap_dio_complete_work"]),
+    (Hook::DioDeferred, "deferred_dio", &["dio_aio_complete_work"]),
+    (
+        Hook::BufferedCopy,
+        "buffered_copy",
+        &[
+            "generic_perform_write",
+            "iomap_file_buffered_write",
+            "btrfs_buffered_write",
+            "filemap_read",
+            "generic_file_buffered_read",
+        ],
+    ),
+    (Hook::BioSubmit, "bio_submit", &["submit_bio"]),
+    (Hook::Punt, "punt", &["io_queue_iowq", "io_queue_async_work"]),
+    (Hook::WorkerRun, "worker_run", &["io_wq_submit_work"]),
+    (Hook::VfsFsync, "vfs_fsync", &["vfs_fsync_range"]),
+    (
+        Hook::FsFsync,
+        "fs_fsync",
+        &["ext4_sync_file", "xfs_file_fsync", "btrfs_sync_file", "blkdev_fsync", "fat_file_fsync"],
+    ),
+    (Hook::CommitWait, "commit_wait", &["jbd2_log_wait_commit"]),
+    (Hook::CommitRun, "commit_run", &["jbd2_journal_commit_transaction"]),
+    (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
+    (Hook::UringRwComplete, "uring_rw_complete", &["io_complete_rw"]),
+];
+
+/// Raw tracepoints that show a hook where kprobes cannot be had.
+const TRACEPOINTS: &[(Hook, &str, &str)] = &[
+    (Hook::BioSubmit, "tp_bio_queue", "block_bio_queue"),
+    (Hook::DioBegin, "tp_dio_rw_begin", "iomap_dio_rw_begin"),
+    (Hook::DioComplete, "tp_dio_complete", "iomap_dio_complete"),
+    (Hook::OpReturn, "tp_dio_queued", "iomap_dio_rw_queued"),
+    (Hook::FsFsync, "tp_ext4_sync", "ext4_sync_file_enter"),
+];
+
+/// Every function that the plan or the programs ask the kernel for.
+pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
+    KPROBES.iter().flat_map(|(_, _, functions)| functions.iter().copied()).chain(SYMBOLS.iter().copied())
+}
+
+/// Functions whose address tells the programs what an object is.
+pub(crate) const SYMBOLS: &[&str] = &[
+    "aio_complete_rw",
+    "io_complete_rw",
+    "iomap_dio_bio_end_io",
+    "dio_bio_end_io",
+    "dio_bio_end_aio",
+    "blkdev_bio_end_io",
+    "blkdev_bio_end_io_async",
+];
+
+/// Makes the plan for this kernel.
+pub(crate) fn make(kernel: &Kernel) -> Plan {
+    let mut plan = Plan::default();
+    match kernel.kprobes() {
+        Ok(()) => with_kprobes(kernel, &mut plan),
+        Err(why) => with_tracepoints(kernel, &mut plan, &why),
+    }
+    always(kernel, &mut plan);
+    plan.missing.sort_by_key(|m| m.hook);
+    plan
+}
+
+fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
+    for &(hook, program, functions) in KPROBES {
+        for &function in functions {
+            if kernel.may_kprobe(function) {
+                plan.probes.push(Probe {
+                    hook,
+                    kind: Kind::Kprobe,
+                    target: function.into(),
+                    program: program.into(),
+                    instead: None,
+                });
+            }
+        }
+        if !plan.probes.iter().any(|p| p.hook == hook) {
+            plan.miss(hook, format!("not a function of this kernel: {}", functions.join(", ")));
+        }
+    }
+    for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
+        if kernel.may_kprobe(function) {
+            // A kretprobe has few slots and loses returns under concurrency without a word; fexit does not.
+            plan.probes.push(Probe {
+                hook: Hook::OpReturn,
+                kind: Kind::Fexit,
+                target: function.into(),
+                program: format!("ret_{function}"),
+                instead: Some(Box::new(Probe {
+                    hook: Hook::OpReturn,
+                    kind: Kind::Kretprobe,
+                    target: function.into(),
+                    program: "op_return".into(),
+                    instead: None,
+                })),
+            });
+        }
+    }
+}
+
+fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
+    for &(hook, program, target) in TRACEPOINTS {
+        if kernel.has_tracepoint(target) {
+            plan.tracepoint(hook, program, target);
+        }
+    }
+    for &hook in Hook::ALL {
+        let elsewhere = matches!(hook, Hook::UringComplete | Hook::SyscallExit | Hook::Fork);
+        if !elsewhere && !plan.probes.iter().any(|p| p.hook == hook) {
+            plan.miss(hook, format!("{why}, and no tracepoint shows it"));
+        }
+    }
+}
+
+/// What tracepoints show on every kernel.
+fn always(kernel: &Kernel, plan: &mut Plan) {
+    plan.tracepoint(Hook::SyscallExit, "syscall_exit", "sys_exit");
+    plan.tracepoint(Hook::Fork, "fork", "sched_process_fork");
+    match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
+        // ctx, req, user_data, res, cflags, ... (6.1)
+        Some([_, _, _, _, _, ..]) => plan.tracepoint(Hook::UringComplete, "uring_complete_res", "io_uring_complete"),
+        // ctx, req, cqe (later)
+        Some([_, _, cqe]) if cqe.contains("io_uring_cqe") => {
+            plan.tracepoint(Hook::UringComplete, "uring_complete_cqe", "io_uring_complete");
+        }
+        Some(_) => plan.miss(Hook::UringComplete, "io_uring_complete does not name the request here".into()),
+        None => plan.miss(Hook::UringComplete, "this kernel has no tracepoint io_uring_complete".into()),
+    }
+}
+
+impl Plan {
+    fn tracepoint(&mut self, hook: Hook, program: &str, target: &str) {
+        self.probes.push(Probe {
+            hook,
+            kind: Kind::RawTracepoint,
+            target: target.into(),
+            program: program.into(),
+            instead: None,
+        });
+    }
+
+    fn miss(&mut self, hook: Hook, why: String) {
+        self.missing.push(Missing { hook, why, costs: costs(hook) });
+    }
+
+    /// Whether some probe shows the hook.
+    pub(crate) fn shows(&self, hook: Hook) -> bool {
+        self.probes.iter().any(|p| p.hook == hook)
+    }
+}
+
+/// What cannot be told where no probe shows a hook.
+pub(crate) fn costs(hook: Hook) -> &'static str {
+    match hook {
+        Hook::WriteBegin | Hook::ReadBegin => {
+            "buffered requests are not seen; direct ones are seen where the direct I/O code begins"
+        }
+        Hook::OpReturn => "queued and inline completions cannot be told apart",
+        Hook::DioBegin => "direct requests cannot be told from fallbacks",
+        Hook::DioComplete => "whether a write changed metadata is not seen: durability is unknown",
+        Hook::DioAwait => "inlined by the compiler on most kernels; iomap's own wait flag stands in for it",
+        Hook::DioDeferred => "an fsync that a worker runs for a queued request belongs to no op",
+        Hook::BufferedCopy => "a fallback to the page cache is not seen",
+        Hook::BioSubmit => "where data goes is not seen: nothing can be proven",
+        Hook::Punt | Hook::WorkerRun => "requests that io_uring hands to workers cannot be told from others",
+        Hook::VfsFsync | Hook::FsFsync => "an fsync may be missed",
+        Hook::CommitWait | Hook::CommitRun => "journal commits are not seen: durability after fsync is unknown",
+        Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
+        Hook::UringRwComplete => "an io_uring request's worker is let go of late",
+        Hook::UringComplete => "io_uring requests are never seen to end",
+        Hook::SyscallExit => "synchronous requests are never seen to end",
+        Hook::Fork => "children of the workload are not followed",
+    }
+}

@@ -1,0 +1,99 @@
+//! # The requests of a matrix, made through libodio
+//!
+//! Runs as the workload of `matrix`, in a process of its own: it opens files that were prepared for it and makes
+//! the requests one at a time.
+
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use odio_core::{
+    contract::Situation,
+    file::{File, OpenOptions},
+    mode::{Engine, Mode},
+    queue::Queue,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::cli;
+
+/// Bytes of every request.
+pub(crate) const BLOCK: u64 = 4096;
+
+/// XFS sends a write to a worker when a coarse timestamp must change; apart by more than its tick, every request
+/// finds the same state.
+const APART: Duration = Duration::from_millis(5);
+
+/// One row of the matrix, as far as the requests go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) path: PathBuf,
+    pub(crate) engine: String,
+    pub(crate) mode: String,
+    pub(crate) situation: String,
+    pub(crate) requests: u32,
+}
+
+/// All rows, and where to tell what went wrong in which.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Cases {
+    pub(crate) cases: Vec<Case>,
+    pub(crate) failures: PathBuf,
+}
+
+/// A row that could not be made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) path: PathBuf,
+    pub(crate) why: String,
+}
+
+impl Case {
+    /// Where request `i` goes. Reads start at the second block: libodio's own probe read takes the first.
+    pub(crate) fn offset(&self, i: u32) -> u64 {
+        (u64::from(i) + u64::from(self.situation == Situation::Read.name())) * BLOCK
+    }
+}
+
+/// Makes the requests of every case.
+pub(crate) fn make(requests: &cli::Requests) -> Result<u8> {
+    let cases: Cases = serde_json::from_slice(&fs::read(&requests.cases)?)?;
+    let mut failures = Vec::new();
+    for case in &cases.cases {
+        if let Err(error) = one(case) {
+            failures.push(Failure { path: case.path.clone(), why: format!("{error:#}") });
+        }
+    }
+    fs::write(&cases.failures, serde_json::to_vec(&failures)?)?;
+    Ok(0)
+}
+
+fn one(case: &Case) -> Result<()> {
+    let mode: Mode = case.mode.parse()?;
+    let engine: Engine = case.engine.parse()?;
+    let read = case.situation == Situation::Read.name();
+    let file = OpenOptions::new(mode).write(!read).open(&case.path)?;
+    let mut queue = Queue::new(engine, 1)?;
+    for i in 0..case.requests {
+        if i > 0 {
+            thread::sleep(APART);
+        }
+        request(&mut queue, &file, read, case.offset(i), i)
+            .with_context(|| format!("{} at {}", if read { "read" } else { "write" }, case.offset(i)))?;
+    }
+    Ok(())
+}
+
+fn request(queue: &mut Queue, file: &File, read: bool, offset: u64, i: u32) -> Result<()> {
+    let mut buffer = file.buffer(BLOCK as usize)?;
+    buffer.fill(i as u8 + 1);
+    if read {
+        queue.read(file, buffer, offset, u64::from(i)).map_err(odio_core::error::Error::from)?;
+    } else {
+        queue.write(file, buffer, offset, u64::from(i)).map_err(odio_core::error::Error::from)?;
+    }
+    queue.wait(1, None)?;
+    let done = queue.pop().context("no completion came")?;
+    let moved = done.result.map_err(|errno| anyhow::anyhow!("{errno}"))?;
+    ensure!(u64::from(moved) == BLOCK, "{moved} of {BLOCK} bytes were moved");
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! # A tracing session: load, attach, follow, drain
+//!
+//! Owns the eBPF object. Probes go away with it: every link is a file descriptor of this process, so none is left
+//! behind however the process ends.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{FExit, KProbe, RawTracePoint},
+};
+use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind};
+use tokio::io::unix::AsyncFd;
+
+use crate::{
+    kernel::Kernel,
+    plan::{Kind, Missing, Plan, Probe, costs},
+};
+
+/// What comes out of the kernel.
+pub(crate) enum Record {
+    Op(Box<OpRecord>),
+    File(Box<FileRecord>),
+}
+
+/// Probes in place, records coming.
+pub(crate) struct Session {
+    ebpf: Ebpf,
+    events: AsyncFd<RingBuf<MapData>>,
+    /// Probes that are attached.
+    pub(crate) attached: Vec<Probe>,
+    /// Hooks that no probe shows, those that failed to attach among them.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// What was lost while the session ran, and how often each hook fired.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    /// Counted losses that are not zero.
+    pub(crate) losses: Vec<(Loss, u64)>,
+    /// Ops that were open at the end.
+    pub(crate) open: u64,
+    /// Hits per hook and process.
+    pub(crate) hits: BTreeMap<(Hook, u32), u64>,
+}
+
+impl Account {
+    pub(crate) fn of(&self, loss: Loss) -> u64 {
+        self.losses.iter().find(|(l, _)| *l == loss).map_or(0, |(_, n)| *n)
+    }
+}
+
+impl Session {
+    /// Loads the programs that the plan needs and attaches them.
+    ///
+    /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
+    pub(crate) fn start(kernel: &Kernel, plan: &Plan) -> Result<Self> {
+        let config = config(kernel, plan)?;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("CONFIG", &config, true)
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .load(OBJECT)
+            .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")?;
+        let btf = Btf::from_sys_fs().ok();
+
+        let mut attached = Vec::new();
+        let mut missing = plan.missing.clone();
+        for probe in &plan.probes {
+            match attach(&mut ebpf, btf.as_ref(), probe) {
+                Ok(probe) => attached.push(probe),
+                Err(error) => missing.push(Missing {
+                    hook: probe.hook,
+                    why: format!("{} {}: {error:#}", probe.kind.name(), probe.target),
+                    costs: costs(probe.hook),
+                }),
+            }
+        }
+        if attached.is_empty() {
+            let why = missing.first().map_or_else(String::new, |m| m.why.clone());
+            return Err(anyhow!("no probe could be attached; the first one: {why}"));
+        }
+        let events = RingBuf::try_from(ebpf.take_map("EVENTS").context("no map EVENTS")?)?;
+        // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
+        let events = unsafe { AsyncFd::register(events) }?;
+        Ok(Self { ebpf, events, attached, missing })
+    }
+
+    /// Traces a process from now on, and the children it makes.
+    pub(crate) fn follow(&mut self, pid: u32) -> Result<()> {
+        let map = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
+        HashMap::<_, u32, u32>::try_from(map)?.insert(pid, 1, 0).context("cannot follow the process")
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.events.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Takes what is there.
+    pub(crate) fn take(&mut self, each: impl FnMut(Record)) {
+        take(&mut self.events, each);
+    }
+
+    /// Ops that are open now.
+    pub(crate) fn open_ops(&self) -> u64 {
+        let Some(map) = self.ebpf.map("OPS") else { return 0 };
+        HashMap::<_, u64, [u8; size_of::<OpRecord>()]>::try_from(map)
+            .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
+    }
+
+    /// The account so far.
+    pub(crate) fn account(&self) -> Result<Account> {
+        let losses = PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
+        let mut account = Account { open: self.open_ops(), ..Account::default() };
+        for loss in Loss::ALL {
+            let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
+            if lost > 0 {
+                account.losses.push((loss, lost));
+            }
+        }
+        let hits = HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
+        for entry in hits.iter() {
+            let (key, n) = entry?;
+            if let Some(&hook) = Hook::ALL.get(key.hook as usize) {
+                account.hits.insert((hook, key.tgid), n);
+            }
+        }
+        Ok(account)
+    }
+
+    /// Takes the probes away, lets `last` take what they sent before that, and says which there were.
+    pub(crate) fn stop(mut self, last: impl FnMut(Record)) -> (Vec<Probe>, Vec<Missing>) {
+        // The links go with the programs; the ring buffer lives on in `events`.
+        drop(self.ebpf);
+        take(&mut self.events, last);
+        (self.attached, self.missing)
+    }
+
+    /// For the logger that shows the programs' own diagnostics.
+    pub(crate) fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/odio-trace.bpf.o"));
+
+fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
+    let ring = events.get_mut();
+    while let Some(item) = ring.next() {
+        if let Some(record) = decode(&item) {
+            each(record);
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<Record> {
+    let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
+    if kind == RecordKind::Op as u32 {
+        bytemuck::try_pod_read_unaligned(bytes).ok().map(|r| Record::Op(Box::new(r)))
+    } else if kind == RecordKind::File as u32 {
+        bytemuck::try_pod_read_unaligned(bytes).ok().map(|r| Record::File(Box::new(r)))
+    } else {
+        None
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<Probe> {
+    match attach_one(ebpf, btf, probe) {
+        Ok(()) => Ok(probe.clone()),
+        Err(error) => match &probe.instead {
+            Some(other) => attach(ebpf, btf, other),
+            None => Err(error),
+        },
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
+    let program = ebpf
+        .program_mut(&probe.program)
+        .with_context(|| format!("there is no eBPF program {}", probe.program))?;
+    match probe.kind {
+        Kind::Kprobe | Kind::Kretprobe => {
+            let program: &mut KProbe = program.try_into()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(&probe.target, 0)?;
+        }
+        Kind::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
+            program.attach()?;
+        }
+        Kind::RawTracepoint => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(&probe.target)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the programs need to know of this kernel.
+fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
+    let offsets = odio_trace_common::Offsets::resolve(|structure, member| kernel.offset(structure, member));
+    let flag = |name| kernel.enumerator(name).and_then(|bit| 1u32.checked_shl(u32::try_from(bit).ok()?)).unwrap_or(0);
+    let address = |name| kernel.address(name).unwrap_or(0);
+    anyhow::ensure!(
+        flag("__REQ_FUA") != 0 && flag("__REQ_PREFLUSH") != 0,
+        "this kernel's BTF does not say which bits of a bio are FUA and PREFLUSH (is /sys/kernel/btf/vmlinux there? \
+         CONFIG_DEBUG_INFO_BTF makes it)"
+    );
+    Ok(Config {
+        symbols: odio_trace_common::Symbols {
+            aio_complete_rw: address("aio_complete_rw"),
+            io_complete_rw: address("io_complete_rw"),
+            iomap_dio_bio_end_io: address("iomap_dio_bio_end_io"),
+            dio_bio_end_io: address("dio_bio_end_io"),
+            dio_bio_end_aio: address("dio_bio_end_aio"),
+            blkdev_bio_end_io: address("blkdev_bio_end_io"),
+            blkdev_bio_end_io_async: address("blkdev_bio_end_io_async"),
+        },
+        offsets,
+        req_fua: flag("__REQ_FUA"),
+        req_preflush: flag("__REQ_PREFLUSH"),
+        req_meta: flag("__REQ_META"),
+        // The tracepoint plan has no return of the entry function, only "it was queued".
+        returns_seen: u32::from(plan.probes.iter().any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe))),
+        reserved: 0,
+    })
+}
