@@ -1,0 +1,130 @@
+//! # What the host has
+//!
+//! Programs, and room on its disk. Looks, and starts the tools it is asked to.
+
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::Context as _;
+use tokio::process::Command;
+
+use super::Error;
+
+/// The Debian packages of the programs that this room starts.
+const PACKAGES: [(&str, &str); 8] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("mke2fs", "e2fsprogs"),
+    ("apt-get", "apt"),
+    ("apt-cache", "apt"),
+    ("dpkg-deb", "dpkg"),
+    ("sha256sum", "coreutils"),
+    ("xz", "xz-utils"),
+];
+
+/// A program on the PATH of the user.
+pub(crate) fn program(name: &OsStr) -> Option<PathBuf> {
+    find(name, &env::var_os("PATH").unwrap_or_default())
+}
+
+/// A program that this room needs, with its package where it is missing.
+pub(crate) fn tool(name: &str) -> Result<PathBuf, Error> {
+    // mke2fs and others live where the PATH of a plain user does not look.
+    program(name.as_ref())
+        .or_else(|| find(name.as_ref(), "/usr/sbin:/sbin".as_ref()))
+        .ok_or_else(|| Error::ToolMissing {
+            program: name.to_owned(),
+            package: PACKAGES
+                .iter()
+                .find(|(program, _)| *program == name)
+                .map_or(name, |(_, package)| package)
+                .to_owned(),
+        })
+}
+
+fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
+        .find(|file| is_executable(file))
+}
+
+pub(crate) fn is_executable(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs a tool to its end; standard output is the result.
+pub(crate) async fn output<I, S>(name: &str, args: I, dir: &Path) -> anyhow::Result<Vec<u8>>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let output = Command::new(tool(name)?)
+        .args(args)
+        .current_dir(dir)
+        // The output is read by this program, not by a person.
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot start {name}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Tool {
+        program: name.to_owned(),
+        status: output.status.to_string(),
+        message: message.trim().to_owned(),
+    }
+    .into())
+}
+
+/// Fails where `dir` has not `bytes` left.
+pub(crate) fn require_space(dir: &Path, bytes: u64) -> anyhow::Result<()> {
+    let stat = rustix::fs::statvfs(dir)
+        .with_context(|| format!("cannot see the free space of {}", dir.display()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= bytes {
+        return Ok(());
+    }
+    Err(Error::Space {
+        path: dir.to_owned(),
+        needed: bytes.div_ceil(1 << 20),
+        free: free >> 20,
+    }
+    .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_is_reported_with_its_package() {
+        assert!(tool("sh").is_ok());
+        let error = tool("no-such-tool").unwrap_err().to_string();
+        assert!(error.contains("apt-get install no-such-tool"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_or_plain_file_is_no_program() {
+        assert!(find("etc".as_ref(), "/".as_ref()).is_none());
+        assert!(find("passwd".as_ref(), "/etc".as_ref()).is_none());
+        assert!(find("sh".as_ref(), "/nowhere:/bin".as_ref()).is_some());
+    }
+
+    #[test]
+    fn space_is_refused_in_mebibytes() {
+        assert!(require_space(Path::new("/"), 0).is_ok());
+        let error = require_space(Path::new("/"), u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("MiB are needed"), "{error}");
+    }
+}

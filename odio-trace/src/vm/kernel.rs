@@ -1,0 +1,268 @@
+//! # The kernel to boot
+//!
+//! Either an image that the user has, or Debian's cloud kernel of a series:
+//! downloaded once, kept in the cache folder, and checked on every use.
+//!
+//! It writes to `$ODIO_CACHE/kernels` only, by default
+//! `$XDG_CACHE_HOME/odio/kernels` or `~/.cache/odio/kernels`.
+
+use std::{
+    collections::HashSet,
+    env,
+    ffi::OsStr,
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{
+    Error, Filesystem,
+    apt::{self, Package},
+    host, modules,
+    progress::Progress,
+    spec,
+};
+
+/// Checksums of an unpacked package, made when it was unpacked.
+const SUMS: &str = "SHA256SUMS";
+
+pub(crate) struct Kernel {
+    /// For people: a release, or the path they gave.
+    pub(crate) name: String,
+    pub(crate) image: PathBuf,
+    /// Modules that must be loaded for the VM to work, in this order.
+    pub(crate) modules: Vec<PathBuf>,
+}
+
+pub(crate) async fn get(
+    choice: &spec::Kernel,
+    fs: Filesystem,
+    progress: &Progress,
+) -> anyhow::Result<Kernel> {
+    match choice {
+        spec::Kernel::Image(path) => image(path),
+        spec::Kernel::Series(series) => debian(series, fs, progress).await,
+    }
+}
+
+/// An image without a package: what the VM needs must be built in.
+fn image(path: &Path) -> anyhow::Result<Kernel> {
+    let image = std::path::absolute(path)?;
+    let mut start = Vec::new();
+    File::open(&image)
+        .and_then(|file| file.take(0x206).read_to_end(&mut start))
+        .with_context(|| format!("cannot read the kernel {}", path.display()))?;
+    // Documentation/arch/x86/boot.rst: the setup header's magic number.
+    if start.get(0x202..0x206) != Some(b"HdrS") {
+        return Err(Error::Image {
+            path: path.to_owned(),
+            why: "it has no boot header".to_owned(),
+        }
+        .into());
+    }
+    Ok(Kernel {
+        name: path.display().to_string(),
+        image,
+        modules: Vec::new(),
+    })
+}
+
+async fn debian(series: &str, fs: Filesystem, progress: &Progress) -> anyhow::Result<Kernel> {
+    let cache = cache()?;
+    let package = apt::newest_kernel(series).await?;
+    let unpacked = cache.join(format!("{}_{}", package.name, package.version));
+
+    // A folder that is damaged is made anew, once.
+    for _ in 0..2 {
+        if !unpacked.join(SUMS).exists() {
+            let deb = deb(&package, &cache, progress).await?;
+            unpack(&deb, &unpacked, progress).await?;
+        }
+        if let Ok(kernel) = look(&unpacked, fs).await {
+            return Ok(kernel);
+        }
+        fs::remove_dir_all(&unpacked)?;
+    }
+    Err(Error::NoKernel {
+        series: series.to_owned(),
+        why: format!(
+            "{} {} holds no kernel that fits",
+            package.name, package.version
+        ),
+    }
+    .into())
+}
+
+fn cache() -> anyhow::Result<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let dir = set("ODIO_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| Path::new(&dir).join("odio")))
+        .or_else(|| set("HOME").map(|dir| Path::new(&dir).join(".cache/odio")))
+        .ok_or_else(|| anyhow!("no folder for kernels: set ODIO_CACHE or HOME"))?;
+    let dir = std::path::absolute(dir.join("kernels"))?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// The package file, downloaded unless it is there and intact.
+async fn deb(package: &Package, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+    let kept = cache.join(format!("{}_{}.deb", package.name, package.version));
+    if kept.exists() {
+        if sums([&kept], cache).await?.contains(&package.sha256) {
+            return Ok(kept);
+        }
+        fs::remove_file(&kept)?;
+    }
+
+    // Unpacked it takes about four times its size.
+    host::require_space(cache, package.bytes.saturating_mul(6))?;
+    progress.say(&format!(
+        "downloading {} ({} MB) ...",
+        package.name,
+        package.bytes / 1_000_000
+    ));
+    let room = tempfile::tempdir_in(cache)?;
+    apt::download(package, room.path()).await.map_err(|error| {
+        anyhow::Error::new(Error::NoKernel {
+            series: package.name.clone(),
+            why: format!(
+                "{error:#}. Lists that are out of date name files that are gone: `apt-get update`"
+            ),
+        })
+    })?;
+    let file = fs::read_dir(room.path())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension() == Some(OsStr::new("deb")))
+        .ok_or_else(|| Error::NoKernel {
+            series: package.name.clone(),
+            why: "apt-get download left no file".to_owned(),
+        })?;
+    let found = sums([&file], cache).await?;
+    if !found.contains(&package.sha256) {
+        return Err(Error::Corrupt {
+            file: package.name.clone(),
+            why: format!("SHA256 {} instead of {}", found.join(" "), package.sha256),
+        }
+        .into());
+    }
+    fs::rename(&file, &kept)?;
+    Ok(kept)
+}
+
+/// Unpacks into a folder that appears only when it is complete.
+async fn unpack(deb: &Path, unpacked: &Path, progress: &Progress) -> anyhow::Result<()> {
+    progress.say("unpacking the kernel ...");
+    let cache = unpacked.parent().context("the cache folder has no name")?;
+    let room = tempfile::tempdir_in(cache)?;
+    let args = [OsStr::new("-x"), deb.as_ref(), room.path().as_ref()];
+    host::output("dpkg-deb", args, cache).await?;
+
+    let files = files(room.path())?;
+    let args = files.iter().map(|path| path.as_path());
+    let sums = host::output("sha256sum", args, room.path()).await?;
+    fs::write(room.path().join(SUMS), sums)?;
+
+    let room = room.keep();
+    fs::rename(&room, unpacked).or_else(|error| {
+        fs::remove_dir_all(&room)?;
+        // Another run may have been faster.
+        if unpacked.join(SUMS).exists() {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })?;
+    Ok(())
+}
+
+/// Finds what is needed in an unpacked package, and checks just that.
+async fn look(unpacked: &Path, fs: Filesystem) -> anyhow::Result<Kernel> {
+    let files = files(unpacked)?;
+    let image = files
+        .iter()
+        .find(|path| path.starts_with("boot") && named(path).starts_with("vmlinuz-"))
+        .context("no boot/vmlinuz-*")?;
+    let mut wanted = vec!["virtio_pci", "virtio_console"];
+    wanted.extend(fs.modules());
+    let modules = modules::closure(unpacked, &files, &wanted)?;
+
+    let known = fs::read_to_string(unpacked.join(SUMS))?;
+    let known: HashSet<&str> = known.lines().collect();
+    let used = [image].into_iter().chain(&modules);
+    let now = host::output("sha256sum", used, unpacked).await?;
+    for line in String::from_utf8(now)?.lines() {
+        if !known.contains(line) {
+            return Err(anyhow!("damaged: {line}"));
+        }
+    }
+
+    Ok(Kernel {
+        name: named(image).trim_start_matches("vmlinuz-").to_owned(),
+        image: unpacked.join(image),
+        modules: modules.iter().map(|path| unpacked.join(path)).collect(),
+    })
+}
+
+fn named(path: &Path) -> &str {
+    path.file_name().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// The files of an unpacked package that a VM can use, relative to it.
+fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from("boot"), PathBuf::from("lib/modules")];
+    // Newer packages have them here.
+    folders.push(PathBuf::from("usr/lib/modules"));
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(root.join(&folder)) else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+async fn sums<P: AsRef<OsStr>>(
+    files: impl IntoIterator<Item = P>,
+    dir: &Path,
+) -> anyhow::Result<Vec<String>> {
+    let text = host::output("sha256sum", files, dir).await?;
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        // sha256sum marks lines whose file name it had to escape.
+        .map(|sum| sum.trim_start_matches('\\').to_owned())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_kernel_is_refused() {
+        let error = image(Path::new("/bin/sh")).err().unwrap().to_string();
+        assert!(error.contains("is no bzImage"), "{error}");
+        assert!(image(Path::new("/no/such/file")).is_err());
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bzImage");
+        let mut bytes = vec![0; 0x300];
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(image(&path).unwrap().image, path);
+    }
+}
