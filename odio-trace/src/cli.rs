@@ -5,6 +5,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use crate::vm;
 use odio_core::mode::{Engine, Mode};
 
 /// Shows which kernel path each I/O really took, and where the data was when it was acknowledged.
@@ -90,10 +91,10 @@ pub(crate) struct Matrix {
 pub(crate) struct Vm {
     /// Kernel series from Debian (6.1), or the path of a bzImage
     #[arg(long, default_value = "6.1")]
-    pub(crate) kernel: String,
+    pub(crate) kernel: vm::Kernel,
     /// Filesystem of the working directory
     #[arg(long, default_value = "ext4")]
-    pub(crate) fs: String,
+    pub(crate) fs: vm::Filesystem,
     /// Memory of the guest, in MiB
     #[arg(long, default_value_t = 1024)]
     pub(crate) memory: u32,

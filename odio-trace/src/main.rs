@@ -19,7 +19,7 @@ mod verdict;
 mod vm;
 mod workload;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
                 Command::Run(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
+                Command::Vm(_) => ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1)),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -52,7 +53,7 @@ fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Launch(launch) => launch::become_workload(launch),
         Command::Requests(requests) => requests::make(requests),
-        Command::Vm(vm) => vm::command(vm),
+        Command::Vm(vm) => traced(guest(vm)),
         Command::Doctor(doctor) => doctor::run(doctor, &survey()),
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
@@ -72,6 +73,20 @@ fn able() -> Result<Kernel> {
 
 fn traced(work: impl Future<Output = Result<u8>>) -> Result<u8> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+async fn guest(arguments: &cli::Vm) -> Result<u8> {
+    let status = vm::run(&vm::Spec {
+        kernel: arguments.kernel.clone(),
+        fs: arguments.fs,
+        memory: arguments.memory,
+        cpus: arguments.cpus,
+        timeout: Duration::from_secs(arguments.timeout),
+        add: arguments.add.clone(),
+        command: arguments.command.clone(),
+    })
+    .await?;
+    Ok(u8::try_from(status & 0xff).unwrap_or(1))
 }
 
 /// Diagnostics go to standard error; results alone to standard output.

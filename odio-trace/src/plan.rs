@@ -228,10 +228,6 @@ impl Plan {
         self.missing.push(Missing { hook, why, costs: costs(hook) });
     }
 
-    /// Whether some probe shows the hook.
-    pub(crate) fn shows(&self, hook: Hook) -> bool {
-        self.probes.iter().any(|p| p.hook == hook)
-    }
 }
 
 /// What cannot be told where no probe shows a hook.

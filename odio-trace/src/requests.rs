@@ -84,7 +84,7 @@ fn one(case: &Case) -> Result<()> {
 }
 
 fn request(queue: &mut Queue, file: &File, read: bool, offset: u64, i: u32) -> Result<()> {
-    let mut buffer = file.buffer(BLOCK as usize)?;
+    let mut buffer = odio_core::buffer::Buffer::new(BLOCK as usize, BLOCK as usize)?;
     buffer.fill(i as u8 + 1);
     if read {
         queue.read(file, buffer, offset, u64::from(i)).map_err(odio_core::error::Error::from)?;

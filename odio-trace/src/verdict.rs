@@ -94,15 +94,15 @@ fn direct(e: &Evidence) -> (Durability, String) {
     }
     let changed = match e.metadata {
         Metadata::Unchanged => None,
-        Metadata::Size => Some("the file's new size"),
-        Metadata::Extents => Some("the extents that became written"),
-        Metadata::Cow => Some("the new blocks' place"),
+        Metadata::Size => Some("the file's new size is"),
+        Metadata::Extents => Some("the newly written extents are"),
+        Metadata::Cow => Some("the new blocks are"),
         Metadata::Unseen => {
             return (Durability::Unknown, "whether the write changed metadata was not seen".into());
         }
     };
     if let Some(changed) = changed {
-        return (Durability::Uncommitted, format!("{changed} is not committed yet"));
+        return (Durability::Uncommitted, format!("{changed} not committed yet"));
     }
     // Only iomap skips the fsync of a dsync write, and only for a pure overwrite of an inode that is clean for
     // datasync (IOMAP_F_DIRTY): the kernel itself vouches for the metadata then. btrfs does not keep that
