@@ -4,12 +4,12 @@
 //! apt. What a package must hash to comes from its signed package lists.
 //! Needs no root: nothing is installed.
 
-use std::{cmp::Ordering, path::Path};
+use std::{cmp::Ordering, fs, path::Path, time::UNIX_EPOCH};
 
 use super::{Error, host};
 
 /// One package, as the package lists describe it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -43,6 +43,13 @@ pub(crate) async fn newest_kernel(series: &str) -> anyhow::Result<Package> {
     .into())
 }
 
+/// Changes when the package lists do: apt puts new ones there by renaming.
+pub(crate) fn state_of_lists() -> Option<String> {
+    let changed = fs::metadata("/var/lib/apt/lists").ok()?.modified().ok()?;
+    let since = changed.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_nanos().to_string())
+}
+
 /// Downloads a package into `dir`, where it is the only `.deb`.
 pub(crate) async fn download(package: &Package, dir: &Path) -> anyhow::Result<()> {
     let what = format!("{}={}", package.name, package.version);
@@ -74,9 +81,20 @@ fn by_number(a: &str, b: &str) -> Ordering {
 }
 
 impl Package {
+    /// What [`Package::parse`] reads.
+    pub(crate) fn describe(&self) -> String {
+        let Self {
+            name,
+            version,
+            bytes,
+            sha256,
+        } = self;
+        format!("Package: {name}\nVersion: {version}\nSize: {bytes}\nSHA256: {sha256}\n")
+    }
+
     /// `None` where the description lacks what a checked download needs; an
     /// installed package that no list has any more is such a case.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -118,15 +136,14 @@ mod tests {
     fn a_description_without_a_checksum_is_no_package() {
         let sum = "a".repeat(64);
         let text = format!("Package: p\nVersion: 1-2\nSize: 7\nSHA256: {sum}\n");
-        assert_eq!(
-            Package::parse(&text),
-            Some(Package {
-                name: "p".to_owned(),
-                version: "1-2".to_owned(),
-                bytes: 7,
-                sha256: sum
-            })
-        );
+        let package = Package {
+            name: "p".to_owned(),
+            version: "1-2".to_owned(),
+            bytes: 7,
+            sha256: sum,
+        };
+        assert_eq!(package.describe(), text);
+        assert_eq!(Package::parse(&text), Some(package));
         assert_eq!(Package::parse("Package: p\nVersion: 1-2\nSize: 7\n"), None);
         assert_eq!(
             Package::parse("Package: p\nVersion: 1\nSize: 7\nSHA256: aa\n"),

@@ -94,9 +94,12 @@ impl Tree {
             if is_program {
                 if let Some(path) = self.lookup(&word)? {
                     word = path.into_os_string();
-                } else if words.is_empty() && !self.is_applet(&word) {
-                    let program = word.display().to_string();
-                    return Err(Error::CommandNotFound { program }.into());
+                } else if words.is_empty() {
+                    if !self.is_applet(&word) {
+                        let program = word.display().to_string();
+                        return Err(Error::CommandNotFound { program }.into());
+                    }
+                    word = Path::new(BUSYBOX).join(word).into_os_string();
                 }
             }
             is_program = word == "--";
@@ -143,12 +146,15 @@ impl Tree {
             self.program(&path)?;
             return Ok(Some(path));
         }
-        // The name stays as it is: busybox and others act by it.
-        if let Some(path) = host::program(word) {
-            self.program(&path)?;
-            return Ok(Some(word.into()));
+        // The shell that starts it is busybox's, and takes a bare name for a
+        // tool of busybox before it looks at the PATH.
+        match host::program(word) {
+            Some(path) => {
+                self.program(&path)?;
+                Ok(Some(Path::new(BIN).join(word)))
+            }
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     fn is_applet(&self, word: &OsStr) -> bool {
@@ -163,6 +169,7 @@ impl Tree {
             why,
         };
         let meta = fs::metadata(&path).map_err(|error| refused(error.to_string()))?;
+        Self::visible(&path)?;
         if meta.is_dir() {
             self.everything_in(&path)
                 .map_err(|error| refused(error.to_string()))?;
@@ -195,8 +202,22 @@ impl Tree {
         Ok(())
     }
 
+    /// Refuses what the guest's own mounts would hide.
+    fn visible(path: &Path) -> Result<(), Error> {
+        for hidden in ["/dev", "/proc", "/sys", "/mnt"] {
+            if path.starts_with(hidden) {
+                return Err(Error::Carry {
+                    path: path.to_owned(),
+                    why: format!("the guest has a {hidden} of its own"),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// A program, with a link in the first folder of the guest's PATH.
     fn program(&mut self, path: &Path) -> anyhow::Result<()> {
+        Self::visible(path)?;
         self.executable(path, path)?;
         if let Some(name) = path.file_name() {
             let link = Path::new(BIN).join(name);
@@ -271,12 +292,10 @@ impl Tree {
             return Ok(());
         };
         if interpreter.ends_with("env") {
-            // busybox has env; what it is to find counts.
             let name = words.find(|word| !word.as_os_str().as_bytes().starts_with(b"-"));
             if let Some(path) = name.and_then(|name| host::program(name.as_os_str())) {
                 self.program(&path)?;
             }
-            return Ok(());
         }
         if host::is_executable(interpreter) {
             self.program(interpreter)?;
@@ -413,7 +432,7 @@ mod tests {
 
     fn command(words: &[&str]) -> (Tree, anyhow::Result<()>) {
         let mut tree = Tree::empty();
-        tree.applets = vec!["vi".to_owned()];
+        tree.applets = vec!["an-applet".to_owned()];
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
         let result = tree.command(&words);
         (tree, result)
@@ -464,7 +483,9 @@ mod tests {
     fn only_a_command_that_nothing_has_is_not_found() {
         assert!(command(&["no-such-program-anywhere"]).1.is_err());
         assert!(command(&["/no/such/program"]).1.is_err());
-        assert!(command(&["vi"]).1.is_ok());
+        let (tree, result) = command(&["an-applet"]);
+        result.unwrap();
+        assert_eq!(script(&tree), "exec '/odio/busybox/an-applet'\n");
         assert!(command(&["sh", "--", "no-such-program-anywhere"]).1.is_ok());
     }
 
@@ -473,7 +494,7 @@ mod tests {
         let (tree, _) = command(&["sh", "-c", "echo 'a b' $HOME \"x\"\n\\"]);
         assert_eq!(
             script(&tree),
-            "exec 'sh' '-c' 'echo '\\''a b'\\'' $HOME \"x\"\n\\'\n"
+            "exec '/odio/bin/sh' '-c' 'echo '\\''a b'\\'' $HOME \"x\"\n\\'\n"
         );
     }
 
@@ -505,6 +526,8 @@ mod tests {
         let mut tree = Tree::empty();
         let error = tree.add(Path::new("/no/such/file")).unwrap_err();
         assert!(error.to_string().contains("/no/such/file"), "{error}");
+        let error = tree.add(Path::new("/proc/self/exe")).unwrap_err();
+        assert!(error.to_string().contains("of its own"), "{error}");
         tree.add(Path::new("/etc/passwd")).unwrap();
         assert!(tree.nodes.contains_key(Path::new("/etc/passwd")));
     }

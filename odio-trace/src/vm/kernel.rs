@@ -71,7 +71,7 @@ fn image(path: &Path) -> anyhow::Result<Kernel> {
 
 async fn debian(series: &str, fs: Filesystem, progress: &Progress) -> anyhow::Result<Kernel> {
     let cache = cache()?;
-    let package = apt::newest_kernel(series).await?;
+    let package = newest(series, &cache).await?;
     let unpacked = cache.join(format!("{}_{}", package.name, package.version));
 
     // A folder that is damaged is made anew, once.
@@ -93,6 +93,29 @@ async fn debian(series: &str, fs: Filesystem, progress: &Progress) -> anyhow::Re
         ),
     }
     .into())
+}
+
+/// The newest package of a series. apt takes seconds to answer that where it
+/// keeps no index, so the answer is kept until its lists change; an old answer
+/// is better than none, as on a machine whose lists were cleaned away.
+async fn newest(series: &str, cache: &Path) -> anyhow::Result<Package> {
+    let kept = cache.join(format!("{series}.newest"));
+    let known = fs::read_to_string(&kept).unwrap_or_default();
+    let package = Package::parse(&known);
+    let stamp = apt::state_of_lists().map(|state| format!("Lists: {state}\n"));
+    if let (Some(package), Some(stamp)) = (&package, &stamp)
+        && known.starts_with(stamp.as_str())
+    {
+        return Ok(package.clone());
+    }
+    match apt::newest_kernel(series).await {
+        Ok(package) => {
+            let text = stamp.unwrap_or_default() + &package.describe();
+            fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
+            Ok(package)
+        }
+        Err(error) => package.ok_or(error),
+    }
 }
 
 fn cache() -> anyhow::Result<PathBuf> {

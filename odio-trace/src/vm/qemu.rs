@@ -9,6 +9,7 @@ use std::{
     os::fd::AsRawFd as _,
     path::Path,
     process::Stdio,
+    thread,
     time::Duration,
 };
 
@@ -76,7 +77,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let out = listen(room, OUT)?;
     let err = listen(room, ERR)?;
-    let mut child = start(qemu, spec, kernel, room)?;
+    let mut machine = Machine(start(qemu, spec, kernel, room)?);
 
     let (tell, mut told) = mpsc::unbounded_channel();
     let ports = async {
@@ -95,7 +96,7 @@ pub(crate) async fn run(
                     phase = "the command was still running";
                     progress.clear();
                 }
-                status = child.wait() => {
+                status = machine.0.wait() => {
                     status?;
                     // The last bytes may still be on their way.
                     let ended = timeout(Duration::from_secs(5), &mut ports).await;
@@ -109,8 +110,8 @@ pub(crate) async fn run(
     };
     let ended = timeout(spec.timeout, watched).await;
     progress.clear();
-    let exited = child.try_wait().ok().flatten();
-    let _ = child.kill().await;
+    let exited = machine.0.try_wait().ok().flatten();
+    drop(machine);
 
     let console = room.join(CONSOLE);
     match ended {
@@ -131,6 +132,22 @@ pub(crate) async fn run(
             console: console::tail(&console::read(&console)),
         }
         .into()),
+    }
+}
+
+/// A running QEMU. Whoever drops it can rely on its end: killing alone would
+/// leave a process that still holds the files of the run for a moment.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.0.start_kill();
+        for _ in 0..1000 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

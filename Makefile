@@ -1,0 +1,38 @@
+# The front door. Each target installs what it needs first, and says so.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+export PREFIX DESTDIR
+
+.PHONY: help demo check bench header install clean
+
+help:
+	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
+	@echo 'make check     format, lints, and every test (some boot a VM)'
+	@echo 'make bench     benchmarks'
+	@echo 'make header    include/odio.h made anew from the sources'
+	@echo 'make install   library, header and odio-trace; PREFIX=/usr/local DESTDIR='
+	@echo 'make clean     what was built; downloads in .cache and the kernels stay'
+
+demo:
+	@scripts/setup build ebpf vm demo
+	@scripts/demo
+
+check:
+	@scripts/setup build ebpf vm demo check
+	@scripts/check
+
+bench:
+	@scripts/setup build ebpf vm demo
+	@scripts/bench
+
+header:
+	@scripts/setup build
+	ODIO_UPDATE_HEADER=1 cargo test -p odio-ffi --test header
+
+install:
+	@scripts/setup build ebpf
+	@scripts/install
+
+clean:
+	cargo clean

@@ -1,0 +1,207 @@
+//! # `odio-trace vm`: what goes in, what comes back, and every way to fail
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use odio_tests::vm::Run;
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn assert_fails(output: &Output, status: i32, because: &str) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{message}");
+    assert!(message.contains(because), "no {because:?} in: {message}");
+    assert!(output.stdout.is_empty(), "{}", stdout(output));
+}
+
+#[test]
+fn outputs_come_back_separate_and_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bytes");
+    let bytes: Vec<u8> = (0..3_000_017_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    fs::write(&file, &bytes).unwrap();
+    let file = file.to_str().unwrap();
+
+    let script = format!("cat {file}; cat {file} >/dev/stderr; exit 7");
+    let output = Run::new(&["--add", file], &["sh", "-c", &script]).output();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(output.stdout == bytes, "stdout is not what was written");
+    assert!(output.stderr == bytes, "stderr is not what was written");
+}
+
+#[test]
+fn the_guest_is_what_was_asked_for() {
+    let script = r#"
+        uname -r
+        stat -f -c %T .; pwd
+        cat /sys/block/nvme0n1/queue/write_cache /sys/block/nvme0n1/queue/fua
+        grep -o -E '^(tracefs|debugfs|bpf|securityfs) ' /proc/mounts
+        ulimit -l
+        test -r /sys/kernel/btf/vmlinux && echo btf
+        command -v dd
+        dd --version | head -n 1 | grep -o coreutils
+        odio-trace --version >/dev/null && echo odio-trace
+        echo "$1" "$(nproc)"
+        sleep 1000 &
+        kill -TERM $$
+    "#;
+    let output = Run::new(
+        &[
+            "--kernel", "6.1", "--fs", "ext4", "--cpus", "1", "--add", "/bin/dd",
+        ],
+        &["sh", "-c", script, "sh", "two words 'quoted'"],
+    )
+    .output();
+    let lines = stdout(&output);
+    let (release, rest) = lines.split_once('\n').unwrap_or_default();
+    assert!(release.starts_with("6.1.0-"), "{lines}{}", stderr(&output));
+    assert_eq!(
+        rest,
+        "ext2/ext3\n/mnt\nwrite back\n1\ntracefs \ndebugfs \nbpf \nsecurityfs \nunlimited\nbtf\n/odio/bin/dd\ncoreutils\n\
+         odio-trace\ntwo words 'quoted' 1\n"
+    );
+    // Ended by SIGTERM, and what it left in the background did not keep it.
+    assert_eq!(output.status.code(), Some(128 + 15));
+}
+
+#[test]
+fn a_panic_of_the_guest_is_reported_with_its_console() {
+    let script = "echo c >/proc/sysrq-trigger; sleep 100";
+    let output = Run::new(&[], &["sh", "-c", script]).output();
+    assert_fails(
+        &output,
+        125,
+        "the guest kernel panicked: sysrq triggered crash",
+    );
+    assert!(
+        stderr(&output).contains("Call Trace"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_guest_without_memory_is_reported() {
+    let output = Run::new(&["--memory", "256"], &["tail", "/dev/zero"]).output();
+    assert_fails(&output, 125, "ran out of its 256 MiB of memory (--memory");
+}
+
+#[test]
+fn a_command_without_end_is_stopped_in_time() {
+    let start = Instant::now();
+    let output = Run::new(&["--timeout", "30"], &["sleep", "1000"]).output();
+    assert_fails(&output, 124, "no end after 30 s (--timeout)");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(60), "it took {took:?}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_starts() {
+    let true_in = |options: &[&str]| Run::new(options, &["true"]);
+
+    let output = true_in(&["--kernel", "4.99"]).output();
+    assert_fails(&output, 125, "Linux 4.99 cannot be had through apt");
+
+    let output = true_in(&["--kernel", "/bin/sh"]).output();
+    assert_fails(&output, 125, "/bin/sh is no bzImage");
+
+    let output = true_in(&["--add", "/no/such/file"]).output();
+    assert_fails(&output, 125, "/no/such/file");
+
+    let output = true_in(&[]).env("PATH", "/nowhere").output();
+    assert_fails(&output, 125, "apt-get install qemu-system-x86");
+
+    let output = Run::new(&[], &["no-such-command"]).output();
+    assert_fails(&output, 127, "no-such-command: command not found");
+}
+
+#[test]
+fn an_interrupt_stops_the_vm_and_leaves_nothing() {
+    for signal in ["-INT", "-TERM"] {
+        let mut run = Run::new(&[], &["sleep", "1000"]);
+        let mut child = run.command().stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(100);
+        while !run.is_booted() {
+            assert!(Instant::now() < deadline, "QEMU never started");
+            sleep(Duration::from_millis(50));
+        }
+        let process = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &process])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let status = child.wait().unwrap().code();
+        assert_eq!(status, Some(if signal == "-INT" { 130 } else { 143 }));
+        run.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_damaged_cache_is_made_good() {
+    // A download of its own would cost more than this copy.
+    assert!(Run::new(&[], &["true"]).output().status.success());
+    let cache = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .args([OsStr::new("-r"), kernels().as_ref(), cache.path().as_ref()])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let image = find(cache.path(), "vmlinuz-6.1.").expect("an unpacked kernel");
+    let good = fs::read(&image).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    fs::write(&image, bad).unwrap();
+
+    let output = Run::new(&[], &["true"])
+        .env("ODIO_CACHE", cache.path())
+        .output();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        fs::read(&image).unwrap() == good,
+        "the kernel is still damaged"
+    );
+}
+
+/// Where the kernels lie, by the rule that the documentation gives.
+fn kernels() -> std::path::PathBuf {
+    let dir = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
+    dir("ODIO_CACHE")
+        .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("odio")))
+        .or_else(|| dir("HOME").map(|dir| dir.join(".cache/odio")))
+        .expect("a HOME")
+        .join("kernels")
+}
+
+fn find(dir: &Path, prefix: &str) -> Option<std::path::PathBuf> {
+    for entry in fs::read_dir(dir).ok()? {
+        let path = entry.ok()?.path();
+        let found = if path.is_dir() {
+            find(&path, prefix)
+        } else {
+            let name = path.file_name()?.to_str()?;
+            name.starts_with(prefix).then(|| path.clone())
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
