@@ -13,7 +13,7 @@ const MAX_DEPTH: u32 = 32;
 
 /// How many members are looked at for one name. Anonymous members that share types could otherwise be walked
 /// exponentially often. The largest structures of the kernel have some hundreds.
-const MAX_MEMBERS: u32 = 1 << 18;
+const MAX_MEMBERS: u32 = 1 << 16;
 
 /// Where a field is and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,12 +46,13 @@ impl Btf {
     /// anonymous members are given as C does, without them. Pointers and arrays are not walked through.
     pub(crate) fn field(&self, of: &str, path: &str) -> Result<Field, Absent> {
         let candidates = self.structs(of);
+        let mut budget = MAX_MEMBERS;
         agree(
             of,
             Absent::no_such("structure", of),
             candidates
                 .into_iter()
-                .map(|(_, ty)| self.field_in(ty, of, path)),
+                .map(|(_, ty)| self.field_in(ty, of, path, &mut budget)),
         )
     }
 
@@ -78,7 +79,13 @@ impl Btf {
             .collect()
     }
 
-    fn field_in<'a>(&'a self, mut ty: Type<'a>, of: &str, path: &str) -> Result<Field, Absent> {
+    fn field_in<'a>(
+        &'a self,
+        mut ty: Type<'a>,
+        of: &str,
+        path: &str,
+        budget: &mut u32,
+    ) -> Result<Field, Absent> {
         let no_member = || Absent::NoMember {
             of: of.to_owned(),
             member: path.to_owned(),
@@ -91,9 +98,8 @@ impl Btf {
             if name.is_empty() || !ty.kind.is_struct() {
                 return Err(no_member());
             }
-            let mut budget = MAX_MEMBERS;
             let member = self
-                .member(ty, name.as_bytes(), 0, &mut budget)?
+                .member(ty, name.as_bytes(), 0, budget)?
                 .ok_or_else(no_member)?;
             bit_offset = bit_offset
                 .checked_add(member.bit_offset)
