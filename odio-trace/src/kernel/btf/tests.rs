@@ -674,8 +674,10 @@ fn split_ids_and_strings_follow_the_base() {
     assert_eq!(bare.parse_on(&base).unwrap().len(), 3);
 }
 
-/// Where the running kernel's types are.
-const RUNNING: &str = "/sys/kernel/btf/vmlinux";
+/// Where the running kernel's types are, or those of another kernel that `BTF` names.
+fn whole_kernel() -> String {
+    std::env::var("BTF").unwrap_or_else(|_| "/sys/kernel/btf/vmlinux".to_owned())
+}
 
 /// Says that a test could not run here. It is written past the test harness's capture, so that a skip is seen.
 fn skipped(what: &str) {
@@ -742,16 +744,16 @@ fn printed(text: &str) -> HashMap<u32, (String, String, Printed)> {
 
 #[test]
 fn bpftool_agrees_on_the_running_kernel() {
-    let root = Root::system();
-    let btf = match Btf::load(&root) {
-        Ok(btf) => btf,
+    let path = whole_kernel();
+    let btf = match Root::system().bytes(&path) {
+        Ok(bytes) => Btf::parse(&bytes).unwrap(),
         Err(unseen) => return skipped(&format!("no types of a running kernel: {unseen}")),
     };
     assert_eq!(btf.field("kiocb", "ki_filp"), at(0, 8));
     assert_eq!(btf.field("bio", "bi_opf"), at(16, 4));
 
     let dump = Command::new("bpftool")
-        .args(["btf", "dump", "file", RUNNING, "format", "raw"])
+        .args(["btf", "dump", "file", &path, "format", "raw"])
         .env(
             "PATH",
             "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin",
@@ -822,7 +824,7 @@ fn bpftool_agrees_on_the_running_kernel() {
 #[test]
 #[ignore = "a measurement"]
 fn parse_time() {
-    let path = std::env::var("BTF").unwrap_or_else(|_| RUNNING.to_owned());
+    let path = whole_kernel();
     let bytes = std::fs::read(&path).unwrap();
     let start = std::time::Instant::now();
     let btf = Btf::parse(&bytes).unwrap();
