@@ -62,7 +62,8 @@ pub(crate) struct Privileges {
     pub(crate) first_user_namespace: Seen<bool>,
     /// 0: anyone may load some programs; 1 and 2: only with CAP_BPF (1 until the next boot).
     pub(crate) unprivileged_bpf_disabled: Seen<u32>,
-    /// How much of perf_event_open is closed to those without CAP_PERFMON; -1 is all open, 2 closes kernel events.
+    /// How much of perf_event_open is closed to those without CAP_PERFMON; -1 is all open, 2 closes kernel
+    /// events, and Debian's 3 closes all.
     pub(crate) perf_event_paranoid: Seen<i32>,
 }
 

@@ -194,6 +194,11 @@ mod tests {
             Config::read(&root, None, KEYS).unwrap_err().what,
             Path::new(PROC)
         );
+        // A directory cannot be read, and that is told rather than that another file is not there.
+        fs::create_dir_all(dir.path().join("boot/config-r")).unwrap();
+        let error = Config::read(&root, Some("r"), KEYS).unwrap_err();
+        assert_eq!(error.what, Path::new("/boot/config-r"));
+        assert!(matches!(error.why, Why::Io(_)));
         fs::create_dir_all(dir.path().join("proc")).unwrap();
         let whole = gz(b"CONFIG_FPROBE=y\n");
         fs::write(dir.path().join("proc/config.gz"), &whole[..whole.len() - 9]).unwrap();

@@ -4,7 +4,7 @@
 //! Filesystems are asked nothing, so a hung network mount cannot hang this.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::dev::Dev;
@@ -146,14 +146,10 @@ fn unescape(word: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The bytes of a path, for comparisons in messages and tests.
-#[cfg(test)]
-fn raw(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::super::canned;
     use super::*;
 
@@ -203,7 +199,10 @@ mod tests {
         assert_eq!(unescape(br"\04"), br"\04");
         assert_eq!(unescape(br"\777"), br"\777");
         let mounts = Mounts::parse(b"1 0 8:1 / /\xff\\040x rw - ext4 /dev/sda1 rw\n").unwrap();
-        assert_eq!(raw(&mounts.iter().next().unwrap().point), b"/\xff x");
+        assert_eq!(
+            mounts.iter().next().unwrap().point.as_os_str().as_bytes(),
+            b"/\xff x"
+        );
     }
 
     #[test]
