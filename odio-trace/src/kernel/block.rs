@@ -1,0 +1,169 @@
+//! # What a block device says of itself
+//!
+//! Reads sysfs. These are the device's claims and the administrator's settings, not proof: a drive may lie about its
+//! cache, and `write_cache` can be overridden by writing to it.
+
+use super::dev::Dev;
+use super::root::{Root, Seen, Unseen, Why};
+
+/// A block device. What this kernel does not tell is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// `nvme0n1p1`.
+    pub(crate) name: String,
+    /// The whole disk, if this is a partition of it: its queue is where the rest comes from.
+    pub(crate) disk: Option<String>,
+    pub(crate) write_cache: Option<WriteCache>,
+    /// Whether writes may carry FUA. Kernels 6.1 and 6.12 leave it on when `write_cache` is set to write through, where
+    /// it has no effect.
+    pub(crate) fua: Option<bool>,
+    /// In bytes: what offset and length of direct I/O are to be multiples of.
+    pub(crate) logical_block_size: Option<u32>,
+    /// In bytes: what the device writes without reading first.
+    pub(crate) physical_block_size: Option<u32>,
+    /// In bytes: what the address of a buffer is to be a multiple of, from the device's point of view. (The kernel
+    /// writes it as a mask, one less.) Since 6.1.
+    pub(crate) dma_alignment: Option<u32>,
+}
+
+/// Whether the kernel takes the device to have a volatile write cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteCache {
+    /// Volatile: a completed write survives a power cut only after a flush, or with FUA.
+    WriteBack,
+    /// None, or one that keeps what it holds.
+    WriteThrough,
+}
+
+impl Block {
+    /// The device with this number. Filesystems without a device of their own (btrfs, tmpfs, NFS) have numbers that no
+    /// block device has; those are `Why::Absent`.
+    pub(crate) fn read(root: &Root, dev: Dev) -> Seen<Self> {
+        let link = format!("/sys/dev/block/{dev}");
+        // The links are relative, so they resolve below any root.
+        let path = root
+            .path(&link)
+            .canonicalize()
+            .map_err(|error| Unseen::io(&link, &error))?;
+        let name_of = |path: &std::path::Path| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                // Device names with a slash have an exclamation mark in sysfs.
+                .map(|name| name.replace('!', "/"))
+                .ok_or_else(|| Unseen::garbled(&link, "it leads to no device"))
+        };
+        let name = name_of(&path)?;
+        let (disk, queue) = if path.join("partition").exists() {
+            let disk = path
+                .parent()
+                .ok_or_else(|| Unseen::garbled(&link, "a partition of no disk"))?;
+            (Some(name_of(disk)?), disk.join("queue"))
+        } else {
+            (None, path.join("queue"))
+        };
+        if !queue.is_dir() {
+            return Err(Unseen::new(format!("{link}/queue"), Why::Absent));
+        }
+        let text = |file: &str| {
+            std::fs::read_to_string(queue.join(file))
+                .ok()
+                .map(|text| text.trim().to_owned())
+        };
+        let number = |file: &str| text(file)?.parse::<u32>().ok();
+        Ok(Self {
+            name,
+            disk,
+            write_cache: text("write_cache").and_then(|text| match text.as_str() {
+                "write back" => Some(WriteCache::WriteBack),
+                "write through" => Some(WriteCache::WriteThrough),
+                _ => None,
+            }),
+            fua: number("fua").map(|fua| fua != 0),
+            logical_block_size: number("logical_block_size"),
+            physical_block_size: number("physical_block_size"),
+            dma_alignment: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::canned;
+    use super::*;
+
+    fn dev(text: &str) -> Dev {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_disk_with_a_write_cache() {
+        let disk = Block::read(&canned("6.1"), dev("259:2")).unwrap();
+        assert_eq!(
+            disk,
+            Block {
+                name: "nvme0n1".into(),
+                disk: None,
+                write_cache: Some(WriteCache::WriteBack),
+                fua: Some(true),
+                logical_block_size: Some(512),
+                physical_block_size: Some(512),
+                dma_alignment: Some(4),
+            }
+        );
+    }
+
+    #[test]
+    fn a_partition_has_its_disks_queue() {
+        let part = Block::read(&canned("6.1"), dev("259:3")).unwrap();
+        assert_eq!(part.name, "nvme2n1p1");
+        assert_eq!(part.disk.as_deref(), Some("nvme2n1"));
+        assert_eq!(part.write_cache, Some(WriteCache::WriteBack));
+        assert_eq!(part.dma_alignment, Some(4));
+    }
+
+    #[test]
+    fn an_older_kernel_tells_less() {
+        let disk = Block::read(&canned("5.10"), dev("259:0")).unwrap();
+        assert_eq!(disk.dma_alignment, None);
+        assert_eq!(disk.logical_block_size, Some(512));
+    }
+
+    #[test]
+    fn a_number_without_a_device_is_absent() {
+        let error = Block::read(&canned("6.1"), dev("0:45")).unwrap_err();
+        assert_eq!(error.why, Why::Absent);
+        assert_eq!(error.to_string(), "/sys/dev/block/0:45 does not exist");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_made_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = dir.path().join("sys/devices/cciss!c0d0/queue");
+        fs::create_dir_all(&queue).unwrap();
+        fs::create_dir_all(dir.path().join("sys/dev/block")).unwrap();
+        symlink(
+            "../../devices/cciss!c0d0",
+            dir.path().join("sys/dev/block/104:0"),
+        )
+        .unwrap();
+        let write = |file: &str, text: &str| fs::write(queue.join(file), text).unwrap();
+        write("write_cache", "write sideways\n");
+        write("fua", "0\n");
+        write("dma_alignment", "4294967295\n");
+        write("logical_block_size", "big\n");
+        let disk = Block::read(&Root::at(dir.path()), dev("104:0")).unwrap();
+        assert_eq!(disk.name, "cciss/c0d0");
+        assert_eq!(disk.write_cache, None);
+        assert_eq!(disk.fua, Some(false));
+        assert_eq!(disk.dma_alignment, None);
+        assert_eq!(disk.logical_block_size, None);
+        write("write_cache", "write through\n");
+        let disk = Block::read(&Root::at(dir.path()), dev("104:0")).unwrap();
+        assert_eq!(disk.write_cache, Some(WriteCache::WriteThrough));
+        fs::remove_dir_all(&queue).unwrap();
+        assert!(Block::read(&Root::at(dir.path()), dev("104:0")).is_err());
+    }
+}
