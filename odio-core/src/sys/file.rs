@@ -162,11 +162,11 @@ pub(crate) fn logical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
 
 /// Physical block size of a block device.
 pub(crate) fn physical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
-    // _IO(0x12, 123); the ioctl numbers without a direction are the same where BLKSSZGET is 0x1268.
-    const BLKPBSZGET: u64 = libc::BLKSSZGET as u64 - 0x68 + 0x7b;
+    // _IO(0x12, 123); BLKSSZGET is _IO(0x12, 104) and brings the architecture's encoding along.
+    const BLKPBSZGET: libc::Ioctl = libc::BLKSSZGET + 123 - 104;
     let mut size: libc::c_uint = 0;
     // SAFETY: BLKPBSZGET writes one unsigned int.
-    let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), BLKPBSZGET as _, &mut size) }.into());
+    let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), BLKPBSZGET, &mut size) }.into());
     result.ok().map(|_| size)
 }
 
