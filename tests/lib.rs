@@ -1,3 +1,6 @@
 //! # What the tests share
 
+mod c;
 pub mod vm;
+
+pub use c::*;

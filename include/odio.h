@@ -1,0 +1,654 @@
+/*
+ * libodio: direct I/O you can prove.
+ *
+ * Errors. A function returns a negative errno on failure, and odio_last_error() then says on this thread which value
+ * was refused, what the limit is and where the limit came from. Nothing is printed, no signal handler is installed,
+ * and the process is never ended.
+ *
+ * Threads. Each handle's rule stands at its type: an odio_file may be used by any number of threads at once, an
+ * odio_queue by one at a time. Neither survives fork() in the child.
+ *
+ * Compatibility. A struct that begins with a size is filled in with sizeof and the rest zero; zero is the safe
+ * default. Such structs grow at the end; what a library does not know is refused unless it is zero.
+ *
+ * Made by cbindgen from odio-ffi/src. Do not edit.
+ */
+
+
+#ifndef ODIO_H
+#define ODIO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** The version of this header as one number, to compare with odio_version(). */
+#define ODIO_VERSION ((ODIO_VERSION_MAJOR << 16) | (ODIO_VERSION_MINOR << 8) | ODIO_VERSION_PATCH)
+
+
+/**
+ * Major version of this header. While it is 0, a new minor version may break compatibility.
+ */
+#define ODIO_VERSION_MAJOR 0
+
+/**
+ * Minor version of this header.
+ */
+#define ODIO_VERSION_MINOR 1
+
+/**
+ * Patch version of this header.
+ */
+#define ODIO_VERSION_PATCH 0
+
+/**
+ * For odio_open_options.flags: reading and writing, instead of reading only.
+ */
+#define ODIO_OPEN_WRITE 1
+
+/**
+ * For odio_open_options.flags: make the file where there is none. Wants ODIO_OPEN_WRITE. With ODIO_SYNC_DSYNC and
+ * ODIO_SYNC_SYNC the directory is synced as well, so that the new file can be found after a crash.
+ */
+#define ODIO_OPEN_CREATE 2
+
+/**
+ * For odio_open_options.flags: -EEXIST where there is a file already. Wants ODIO_OPEN_CREATE.
+ */
+#define ODIO_OPEN_EXCLUSIVE 4
+
+/**
+ * For odio_open_options.flags: empty the file, once everything else has gone well. Wants ODIO_OPEN_WRITE.
+ */
+#define ODIO_OPEN_TRUNCATE 8
+
+/**
+ * Whether requests go past the page cache.
+ */
+typedef enum odio_direct {
+    /**
+     * Direct I/O, or open fails. The default.
+     */
+    ODIO_DIRECT_REQUIRED = 0,
+    /**
+     * Direct I/O where the file can, buffered where it cannot; odio_file_get_info() tells which.
+     */
+    ODIO_DIRECT_PREFERRED = 1,
+    /**
+     * Buffered I/O, through the page cache.
+     */
+    ODIO_DIRECT_OFF = 2,
+} odio_direct;
+
+/**
+ * What a write has been through when it is acknowledged.
+ */
+typedef enum odio_sync {
+    /**
+     * The data, and the metadata needed to find it, are durable: O_DSYNC. The default, because forgetting to choose
+     * then costs time and not data.
+     */
+    ODIO_SYNC_DSYNC = 0,
+    /**
+     * The data and all metadata are durable: O_SYNC.
+     */
+    ODIO_SYNC_SYNC = 1,
+    /**
+     * Nothing is promised before odio_file_sync() or a queued sync.
+     */
+    ODIO_SYNC_NONE = 2,
+} odio_sync;
+
+/**
+ * The kernel interface that carries a queue's requests.
+ */
+typedef enum odio_engine {
+    /**
+     * pread, pwrite and fsync on worker threads, 64 at most. Works everywhere. The default.
+     */
+    ODIO_ENGINE_PSYNC = 0,
+    /**
+     * io_submit and io_getevents.
+     */
+    ODIO_ENGINE_LIBAIO = 1,
+    /**
+     * io_uring. Often forbidden in containers; odio_queue_new() then says by what.
+     */
+    ODIO_ENGINE_IO_URING = 2,
+} odio_engine;
+
+/**
+ * Whether a file's requests really go past the page cache.
+ */
+typedef enum odio_cache {
+    /**
+     * They do.
+     */
+    ODIO_CACHE_DIRECT = 0,
+    /**
+     * They go through it.
+     */
+    ODIO_CACHE_BUFFERED = 1,
+} odio_cache;
+
+/**
+ * Where a limit came from. 0 means that the value beside it is not known.
+ */
+typedef enum odio_source {
+    /**
+     * Not known; the value is 0.
+     */
+    ODIO_SOURCE_NONE = 0,
+    /**
+     * statx(2) with STATX_DIOALIGN, Linux 6.1.
+     */
+    ODIO_SOURCE_STATX_DIOALIGN = 1,
+    /**
+     * The XFS_IOC_DIOINFO ioctl.
+     */
+    ODIO_SOURCE_XFS_DIOINFO = 2,
+    /**
+     * The BLKSSZGET or BLKPBSZGET ioctl.
+     */
+    ODIO_SOURCE_BLKSSZGET = 3,
+    /**
+     * The device's queue directory in /sys.
+     */
+    ODIO_SOURCE_SYSFS_QUEUE = 4,
+    /**
+     * The block size from fstatfs(2).
+     */
+    ODIO_SOURCE_STATFS = 5,
+    /**
+     * A read that the kernel accepted after it had refused the figure of another source.
+     */
+    ODIO_SOURCE_PROBE_READ = 6,
+    /**
+     * Nobody said; 4096 bytes, which every device known to odio accepts.
+     */
+    ODIO_SOURCE_ASSUMED = 7,
+} odio_source;
+
+/**
+ * An open file or block device.
+ *
+ * Any number of threads may use it at once; odio_file_close() is the last call, by one of them. It may be closed while
+ * a queue has requests for it in flight: the descriptor stays open until they are done.
+ */
+typedef struct odio_file odio_file;
+
+/**
+ * Requests in flight.
+ *
+ * One thread at a time, not always the same one: a call that comes while another thread is inside one gets -EBUSY and
+ * does nothing. odio_queue_read(), odio_queue_write() and the syncs only take a request in; odio_queue_submit(),
+ * odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch.
+ * Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
+ * sync was taken in, and no others.
+ */
+typedef struct odio_queue odio_queue;
+
+/**
+ * How to open a file. All zero but for the size is: an existing file, for reading, direct I/O required.
+ */
+typedef struct odio_open_options {
+    /**
+     * sizeof(odio_open_options).
+     */
+    size_t size;
+    /**
+     * An odio_direct.
+     */
+    uint32_t direct;
+    /**
+     * An odio_sync.
+     */
+    uint32_t sync;
+    /**
+     * ODIO_OPEN_* bits. -EINVAL for a bit that this library does not know.
+     */
+    uint32_t flags;
+    /**
+     * Permission bits of a file that is made, before the umask, at most 0777; 0 means 0666.
+     */
+    uint32_t permissions;
+} odio_open_options;
+
+/**
+ * How to set up a queue. All zero but for the size is: the psync engine, 32 requests.
+ */
+typedef struct odio_queue_options {
+    /**
+     * sizeof(odio_queue_options).
+     */
+    size_t size;
+    /**
+     * An odio_engine.
+     */
+    uint32_t engine;
+    /**
+     * How many requests the queue holds at most, 1 to 32768; 0 means 32.
+     */
+    uint32_t depth;
+} odio_queue_options;
+
+/**
+ * What an open file really is.
+ */
+typedef struct odio_file_info {
+    /**
+     * sizeof(odio_file_info).
+     */
+    size_t size;
+    /**
+     * An odio_cache. Buffered where direct was preferred and could not be had; odio_file_reason() says why.
+     */
+    uint32_t cache;
+    /**
+     * An odio_sync.
+     */
+    uint32_t sync;
+    /**
+     * 1 where odio follows each asynchronous write with a sync of its own before it reports the completion, because
+     * the kernel acknowledges such a write too early on this filesystem (btrfs: no btrfs_sync_file for an
+     * asynchronous O_DSYNC or O_SYNC write); otherwise 0.
+     */
+    uint32_t finishing_sync;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} odio_file_info;
+
+/**
+ * What an open file and the device under it can do. Sizes and alignments are in bytes; each source is an odio_source.
+ * The alignments are those of direct I/O; a file that is buffered takes any.
+ */
+typedef struct odio_limits {
+    /**
+     * sizeof(odio_limits).
+     */
+    size_t size;
+    /**
+     * A direct request's memory begins at a multiple of this.
+     */
+    uint32_t memory_align;
+    /**
+     * Source of memory_align.
+     */
+    uint32_t memory_align_source;
+    /**
+     * A direct request's offset is a multiple of this.
+     */
+    uint32_t offset_align;
+    /**
+     * Source of offset_align.
+     */
+    uint32_t offset_align_source;
+    /**
+     * A direct request's length is a multiple of this.
+     */
+    uint32_t length_align;
+    /**
+     * Source of length_align.
+     */
+    uint32_t length_align_source;
+    /**
+     * The smallest unit that the device addresses.
+     */
+    uint32_t logical_block;
+    /**
+     * Source of logical_block.
+     */
+    uint32_t logical_block_source;
+    /**
+     * The unit that the device writes without reading first.
+     */
+    uint32_t physical_block;
+    /**
+     * Source of physical_block.
+     */
+    uint32_t physical_block_source;
+    /**
+     * 1 where the device acknowledges writes that a power cut may lose, as the kernel sees it; 0 where it does not.
+     */
+    uint32_t volatile_cache;
+    /**
+     * Source of volatile_cache.
+     */
+    uint32_t volatile_cache_source;
+    /**
+     * 1 where the device can write one request through its volatile cache; means nothing without such a cache.
+     */
+    uint32_t fua;
+    /**
+     * Source of fua.
+     */
+    uint32_t fua_source;
+    /**
+     * Major number of the device; 0 where the filesystem does not show its device (btrfs, overlayfs, network).
+     */
+    uint32_t device_major;
+    /**
+     * Minor number of the device.
+     */
+    uint32_t device_minor;
+    /**
+     * Name of the filesystem, or "block device"; ends in NUL.
+     */
+    char filesystem[32];
+} odio_limits;
+
+/**
+ * What became of a request. This struct never grows.
+ */
+typedef struct odio_completion {
+    /**
+     * What the caller gave with the request.
+     */
+    uint64_t user_data;
+    /**
+     * Bytes moved, 0 for a sync, or a negative errno. The count is the kernel's, of one attempt: a read that moved
+     * fewer bytes than asked for may go on at a multiple of the alignment, and one that moved none was at the end of
+     * the file. A write that moved fewer has not written the rest.
+     */
+    int64_t result;
+} odio_completion;
+
+/**
+ * Called by odio_queue_dispatch() for a completion, on the thread that called it. It may take in, submit and collect
+ * further requests; it must return, and not by an exception or longjmp.
+ */
+typedef void (*odio_callback)(const struct odio_completion *completion, void *context);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is running, to compare with ODIO_VERSION.
+ *
+ * Never fails. Any thread.
+ */
+uint32_t odio_version(void);
+
+/**
+ * The version of the library that is running, as text like "0.1.0".
+ *
+ * Never fails. The text is never released. Any thread.
+ */
+const char *odio_version_string(void);
+
+/**
+ * What the last call that failed on this thread has to say: the value, the limit and where the limit came from, for
+ * example "buffer address 0x7f0000000200 is a multiple of 512; 4096 is needed; source: statx DIOALIGN". An empty text
+ * where no call has failed yet. Calls that succeed leave it alone.
+ *
+ * Never NULL. Valid until the next odio call on this thread; not to be released.
+ */
+const char *odio_last_error(void);
+
+/**
+ * Sets direct and sync from the name of a mode: "direct", "direct+dsync", "direct+sync", "buffered",
+ * "buffered+dsync" or "buffered+sync". A direct mode becomes ODIO_DIRECT_REQUIRED.
+ *
+ * Returns 0, or -EINVAL for any other text. Any thread.
+ */
+int odio_open_options_set_mode(struct odio_open_options *options, const char *mode);
+
+/**
+ * Sets the engine from its name: "psync", "libaio" or "io_uring".
+ *
+ * Returns 0, or -EINVAL for any other text. Any thread.
+ */
+int odio_queue_options_set_engine(struct odio_queue_options *options, const char *engine);
+
+/**
+ * Opens a regular file or a block device and finds out what it can do, which may include one read of its first block.
+ *
+ * `options` may be NULL, which is the default of each option. On success `*file` is a handle that odio_file_close()
+ * releases; on failure it is NULL, no new file is left behind and an old one is as it was.
+ *
+ * Returns 0 or a negative errno of open(2); also -EISDIR for any directory, and -EINVAL where direct I/O is required
+ * and cannot be had (as on tmpfs), for anything that is neither a regular file nor a block device, and for options
+ * that are unknown or contradict each other. Any thread.
+ */
+int odio_file_open(const char *path,
+                   const struct odio_open_options *options,
+                   struct odio_file **file);
+
+/**
+ * Closes a file and releases its handle, whatever is returned. NULL is allowed and does nothing.
+ *
+ * Returns 0, the negative errno of a failed sync that nobody acknowledged, or that of close(2). No other thread may
+ * be using the handle.
+ */
+int odio_file_close(struct odio_file *file);
+
+/**
+ * Reads until `length` bytes are there or the file ends.
+ *
+ * Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
+ * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment;
+ * odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
+ * Any thread.
+ */
+ssize_t odio_file_read(const struct odio_file *file,
+                       void *memory,
+                       size_t length,
+                       uint64_t offset);
+
+/**
+ * Writes all of `length` bytes, or fails.
+ *
+ * Returns `length`. On failure a negative errno; some bytes may have been written, and odio_last_error() says how
+ * many. -EINVAL, without a system call, where direct I/O wants another alignment. -EBADF on a file opened for
+ * reading. Any thread.
+ */
+ssize_t odio_file_write(const struct odio_file *file,
+                        const void *memory,
+                        size_t length,
+                        uint64_t offset);
+
+/**
+ * Makes data and all metadata of what was written durable (fsync).
+ *
+ * Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
+ * kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run
+ * one after the other. Any thread.
+ */
+int odio_file_sync(const struct odio_file *file);
+
+/**
+ * Makes the data durable, and the metadata needed to find it (fdatasync). Otherwise as odio_file_sync().
+ */
+int odio_file_datasync(const struct odio_file *file);
+
+/**
+ * Forgets a failed sync. What was written since the last good sync may be lost, whatever a later sync says: write it
+ * again first.
+ *
+ * Returns the negative errno of the failure that was forgotten, or 0 where there was none. Any thread.
+ */
+int odio_file_acknowledge_sync_error(const struct odio_file *file);
+
+/**
+ * Allocates blocks for `length` bytes from `offset` and extends the file over them (fallocate); new ones read as
+ * zeros. Not durable before a sync.
+ *
+ * Returns 0 or a negative errno; -EOPNOTSUPP where the filesystem cannot. Any thread.
+ */
+int odio_file_allocate(const struct odio_file *file,
+                       uint64_t offset,
+                       uint64_t length);
+
+/**
+ * The size of the file or of the block device now, in bytes.
+ *
+ * Returns it, or a negative errno. Any thread.
+ */
+int64_t odio_file_size(const struct odio_file *file);
+
+/**
+ * What the file really is. `info->size` must be set.
+ *
+ * Returns 0; -EINVAL for a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any thread.
+ */
+int odio_file_get_info(const struct odio_file *file, struct odio_file_info *info);
+
+/**
+ * Why the file is direct or buffered, as a sentence for a person.
+ *
+ * Never NULL. Valid until the file is closed; not to be released. Any thread.
+ */
+const char *odio_file_reason(const struct odio_file *file);
+
+/**
+ * The file descriptor, for calls that odio does not make. It stays the file's: do not close it, and do not change its
+ * flags.
+ *
+ * Returns it, or -EINVAL for NULL. Any thread.
+ */
+int odio_file_descriptor(const struct odio_file *file);
+
+/**
+ * Alignment and device facts of an open file. `limits->size` must be set.
+ *
+ * Returns 0; -EINVAL for a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any thread.
+ */
+int odio_file_limits(const struct odio_file *file, struct odio_limits *limits);
+
+/**
+ * The name of an odio_source, for example "statx DIOALIGN".
+ *
+ * Never NULL; "not known" for ODIO_SOURCE_NONE and for numbers that this library does not know. Not to be released.
+ * Any thread.
+ */
+const char *odio_source_name(uint32_t source);
+
+/**
+ * Allocates `length` zeroed bytes, 1 to 0x7ffff000, whose address suits direct I/O on `file`. The address alone: the
+ * length of a request is the caller's to choose, see odio_limits.length_align. `file` may be NULL, which gives a
+ * multiple of 4096.
+ *
+ * On success `*memory` is the caller's until odio_buffer_free(); on failure it is NULL.
+ *
+ * Returns 0, -EINVAL for a length outside the range, or -ENOMEM. Any thread.
+ */
+int odio_buffer_new(const struct odio_file *file,
+                    size_t length,
+                    void **memory);
+
+/**
+ * Releases memory from odio_buffer_new(). NULL is allowed and does nothing. No request in flight may use it.
+ *
+ * Never fails. Any thread.
+ */
+void odio_buffer_free(void *memory);
+
+/**
+ * Sets up a queue. `options` may be NULL, which is the default of each option.
+ *
+ * On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
+ *
+ * Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
+ * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
+ * fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
+ * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, or an unknown engine. Any thread.
+ */
+int odio_queue_new(const struct odio_queue_options *options,
+                   struct odio_queue **queue);
+
+/**
+ * Hands over what was taken in, waits for everything in flight, and releases the queue. Completions not collected are
+ * lost. After it returns no memory of the caller's is in use. NULL is allowed and does nothing.
+ *
+ * Returns 0. No other thread may be using the handle, and no callback of its own may call this.
+ */
+int odio_queue_free(struct odio_queue *queue);
+
+/**
+ * Takes in a read of `length` bytes, at most 0x7ffff000, from `offset`.
+ *
+ * The memory is the queue's until the completion has been collected. `user_data` comes back with it.
+ *
+ * Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EINVAL where direct
+ * I/O wants another alignment, -EBUSY where another thread is inside the queue. No system call is made.
+ */
+int odio_queue_read(struct odio_queue *queue,
+                    const struct odio_file *file,
+                    void *memory,
+                    size_t length,
+                    uint64_t offset,
+                    uint64_t user_data);
+
+/**
+ * Takes in a write of `length` bytes, at most 0x7ffff000, to `offset`. Otherwise as odio_queue_read(); also -EBADF on a
+ * file opened for reading.
+ */
+int odio_queue_write(struct odio_queue *queue,
+                     const struct odio_file *file,
+                     const void *memory,
+                     size_t length,
+                     uint64_t offset,
+                     uint64_t user_data);
+
+/**
+ * Takes in an fsync. It covers writes whose completion has been collected.
+ *
+ * Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EBUSY where another
+ * thread is inside the queue, or the errno of a failed sync of this file that nobody has acknowledged.
+ */
+int odio_queue_sync(struct odio_queue *queue,
+                    const struct odio_file *file,
+                    uint64_t user_data);
+
+/**
+ * Takes in an fdatasync. Otherwise as odio_queue_sync().
+ */
+int odio_queue_datasync(struct odio_queue *queue, const struct odio_file *file, uint64_t user_data);
+
+/**
+ * Hands everything taken in to the kernel, without waiting for completions.
+ *
+ * Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
+ */
+int odio_queue_submit(struct odio_queue *queue);
+
+/**
+ * Hands everything taken in to the kernel, waits until `min` completions are there or the time is up, and stores up to
+ * `max` of them. No more is waited for than what is in flight, so `min` may be any number up to `max`.
+ *
+ * `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
+ *
+ * Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
+ * flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`.
+ */
+int odio_queue_wait(struct odio_queue *queue,
+                    struct odio_completion *completions,
+                    uint32_t min,
+                    uint32_t max,
+                    int64_t timeout_ns);
+
+/**
+ * As odio_queue_wait() with a `min` of 0: collects what is there without waiting.
+ */
+int odio_queue_poll(struct odio_queue *queue, struct odio_completion *completions, uint32_t max);
+
+/**
+ * As odio_queue_wait(), but calls `callback` with each completion and with `context`, on this thread, instead of
+ * storing it. What the callback itself hands over is left to the next call.
+ *
+ * Returns how many times `callback` was called, or a negative errno and then it was not called.
+ */
+int odio_queue_dispatch(struct odio_queue *queue,
+                        uint32_t min,
+                        int64_t timeout_ns,
+                        odio_callback callback,
+                        void *context);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ODIO_H */

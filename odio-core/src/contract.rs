@@ -1,0 +1,315 @@
+//! # What a mode promises on a file
+//!
+//! One table of promises, read by the library that keeps them and by whoever checks that they were kept. Pure values:
+//! this module makes no system call.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::limits::{Limits, Sourced};
+use crate::mode::{Cache, Engine, Mode, Sync};
+
+/// What a request lands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Situation {
+    /// `overwrite`: a write onto blocks that hold data.
+    Overwrite,
+    /// `unwritten`: a write onto blocks that are allocated and hold none (fallocate).
+    Unwritten,
+    /// `append`: a write past the end of the file.
+    Append,
+    /// `hole`: a write inside the file where no block is allocated.
+    Hole,
+    /// `read`: a read.
+    Read,
+}
+
+/// Where a write is at the moment it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// `page-cache`: in memory only.
+    PageCache,
+    /// `device-cache`: in the volatile cache of the device.
+    DeviceCache,
+    /// `uncommitted`: the data left the page cache, but the metadata needed to find it after a crash is not committed.
+    Uncommitted,
+    /// `durable`: found again after a power cut.
+    Durable,
+    /// `unknown`: what was seen does not decide it.
+    Unknown,
+}
+
+impl Situation {
+    /// Every situation.
+    pub const ALL: [Situation; 5] = [
+        Situation::Overwrite,
+        Situation::Unwritten,
+        Situation::Append,
+        Situation::Hole,
+        Situation::Read,
+    ];
+
+    /// The spelling.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Situation::Overwrite => "overwrite",
+            Situation::Unwritten => "unwritten",
+            Situation::Append => "append",
+            Situation::Hole => "hole",
+            Situation::Read => "read",
+        }
+    }
+}
+
+impl Durability {
+    /// Every durability.
+    pub const ALL: [Durability; 5] = [
+        Durability::PageCache,
+        Durability::DeviceCache,
+        Durability::Uncommitted,
+        Durability::Durable,
+        Durability::Unknown,
+    ];
+
+    /// The spelling, for example `page-cache`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Durability::PageCache => "page-cache",
+            Durability::DeviceCache => "device-cache",
+            Durability::Uncommitted => "uncommitted",
+            Durability::Durable => "durable",
+            Durability::Unknown => "unknown",
+        }
+    }
+}
+
+macro_rules! spelled {
+    ($type:ident, $what:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                Self::ALL
+                    .into_iter()
+                    .find(|each| each.name() == text)
+                    .ok_or_else(|| Error::Spelling {
+                        what: $what,
+                        text: text.to_owned(),
+                        known: Self::ALL.map(Self::name).join(", "),
+                    })
+            }
+        }
+    };
+}
+
+spelled!(Situation, "situation");
+spelled!(Durability, "durability");
+
+/// Which sync ends a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SyncKind {
+    /// fdatasync: the data and the metadata needed to find it.
+    Data,
+    /// fsync: the data and all metadata.
+    Full,
+}
+
+/// What a mode promises on one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// The mode.
+    pub mode: Mode,
+    /// Memory alignment of a request, in bytes; `None` where the mode asks for none.
+    pub memory_align: Option<Sourced<u32>>,
+    /// Alignment of a request's offset, in bytes; `None` where the mode asks for none.
+    pub offset_align: Option<Sourced<u32>>,
+    /// Alignment of a request's length, in bytes; `None` where the mode asks for none.
+    pub length_align: Option<Sourced<u32>>,
+    breaks_asynchronous_sync: bool,
+}
+
+impl Contract {
+    /// The contract of `mode` on a file with these limits.
+    pub fn of(mode: Mode, limits: &Limits) -> Contract {
+        let direct = mode.cache == Cache::Direct;
+        Contract {
+            mode,
+            memory_align: direct.then_some(limits.memory_align),
+            offset_align: direct.then_some(limits.offset_align),
+            length_align: direct.then_some(limits.length_align),
+            breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
+        }
+    }
+
+    /// The cache that every request passes or avoids. Under `direct` a silent fallback to the page cache is a breach.
+    pub fn cache(&self) -> Cache {
+        self.mode.cache
+    }
+
+    /// The states in which a write may be when it is acknowledged. Stronger than promised is always allowed.
+    pub fn allowed(&self) -> &'static [Durability] {
+        match (self.mode.sync, self.mode.cache) {
+            (Sync::Dsync | Sync::Sync, _) => &[Durability::Durable],
+            (Sync::None, Cache::Direct) => &[
+                Durability::Uncommitted,
+                Durability::DeviceCache,
+                Durability::Durable,
+            ],
+            (Sync::None, Cache::Buffered) => &[
+                Durability::PageCache,
+                Durability::Uncommitted,
+                Durability::DeviceCache,
+                Durability::Durable,
+            ],
+        }
+    }
+
+    /// Whether a write in `situation`, seen in that state at its acknowledgement, keeps the contract.
+    /// `None` where that is not decided: the state is unknown. A read promises nothing about durability.
+    pub fn permits(&self, situation: Situation, seen: Durability) -> Option<bool> {
+        match (situation, seen) {
+            (Situation::Read, _) => Some(true),
+            (_, Durability::Unknown) => None,
+            _ => Some(self.allowed().contains(&seen)),
+        }
+    }
+
+    /// The sync that odio itself adds to a write before it reports its completion, because the kernel acknowledges
+    /// such a write too early on this filesystem.
+    pub fn finishing_sync(&self, engine: Engine) -> Option<SyncKind> {
+        let affected = self.mode.cache == Cache::Direct
+            && engine != Engine::Psync
+            && self.breaks_asynchronous_sync;
+        match self.mode.sync {
+            Sync::Dsync if affected => Some(SyncKind::Data),
+            Sync::Sync if affected => Some(SyncKind::Full),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Filesystem, Source};
+
+    fn limits(filesystem: Filesystem) -> Limits {
+        let align = Sourced::new(512, Source::StatxDioalign);
+        Limits {
+            memory_align: align,
+            offset_align: align,
+            length_align: align,
+            filesystem: Some(filesystem),
+            logical_block: None,
+            physical_block: None,
+            volatile_cache: None,
+            fua: None,
+            device: None,
+            refused_by_statx: false,
+        }
+    }
+
+    fn contract(mode: &str, filesystem: Filesystem) -> Contract {
+        Contract::of(mode.parse().unwrap(), &limits(filesystem))
+    }
+
+    #[test]
+    fn each_mode_allows_exactly_what_it_promises() {
+        use Durability::*;
+        let table: [(&str, &[Durability]); 6] = [
+            ("direct", &[DeviceCache, Uncommitted, Durable]),
+            ("direct+dsync", &[Durable]),
+            ("direct+sync", &[Durable]),
+            ("buffered", &[PageCache, DeviceCache, Uncommitted, Durable]),
+            ("buffered+dsync", &[Durable]),
+            ("buffered+sync", &[Durable]),
+        ];
+        for (mode, allowed) in table {
+            let contract = contract(mode, Filesystem::EXT4);
+            for seen in [PageCache, DeviceCache, Uncommitted, Durable] {
+                for situation in [
+                    Situation::Overwrite,
+                    Situation::Unwritten,
+                    Situation::Append,
+                    Situation::Hole,
+                ] {
+                    let expected = Some(allowed.contains(&seen));
+                    assert_eq!(
+                        contract.permits(situation, seen),
+                        expected,
+                        "{mode} {situation} {seen}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_is_never_a_pass() {
+        for mode in Mode::ALL {
+            let contract = Contract::of(mode, &limits(Filesystem::EXT4));
+            assert_eq!(
+                contract.permits(Situation::Append, Durability::Unknown),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn only_btrfs_and_what_may_hide_it_need_a_sync_of_our_own() {
+        let of = |mode, filesystem, engine| contract(mode, filesystem).finishing_sync(engine);
+        for engine in [Engine::Libaio, Engine::IoUring] {
+            assert_eq!(
+                of("direct+dsync", Filesystem::BTRFS, engine),
+                Some(SyncKind::Data)
+            );
+            assert_eq!(
+                of("direct+sync", Filesystem::BTRFS, engine),
+                Some(SyncKind::Full)
+            );
+            assert_eq!(
+                of("direct+sync", Filesystem::OVERLAYFS, engine),
+                Some(SyncKind::Full)
+            );
+            assert_eq!(of("direct", Filesystem::BTRFS, engine), None);
+            assert_eq!(of("buffered+dsync", Filesystem::BTRFS, engine), None);
+            assert_eq!(of("direct+dsync", Filesystem::EXT4, engine), None);
+        }
+        assert_eq!(of("direct+dsync", Filesystem::BTRFS, Engine::Psync), None);
+    }
+
+    #[test]
+    fn buffered_modes_ask_for_no_alignment() {
+        assert_eq!(
+            contract("buffered+sync", Filesystem::EXT4).memory_align,
+            None
+        );
+        let align = contract("direct", Filesystem::EXT4).memory_align;
+        assert_eq!(align.map(|align| align.value), Some(512));
+    }
+
+    #[test]
+    fn spellings_are_the_documented_ones() {
+        assert_eq!(
+            Durability::ALL.map(Durability::name),
+            [
+                "page-cache",
+                "device-cache",
+                "uncommitted",
+                "durable",
+                "unknown"
+            ]
+        );
+        assert_eq!(
+            Situation::ALL.map(Situation::name),
+            ["overwrite", "unwritten", "append", "hole", "read"]
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! # libaio: Linux AIO by its system calls
+//!
+//! io_submit takes requests in order and may take fewer than offered; io_getevents gives results in any order.
+
+use super::{Arrival, Deadline, Driver, Request};
+use crate::error::{Errno, Error, Op};
+use crate::mode::Engine;
+use crate::sys::aio::{self, Context, Event, Iocb};
+
+/// An AIO context with one control block per slot.
+pub(crate) struct Libaio {
+    context: Context,
+    /// Never moves while the kernel may look at it; the kernel copies it during io_submit.
+    blocks: Box<[Iocb]>,
+    /// Slots staged, in order.
+    staged: Vec<u32>,
+    /// The same as pointers, for io_submit; only used within `submit`.
+    pointers: Vec<*mut Iocb>,
+    events: Box<[Event]>,
+    in_kernel: usize,
+}
+
+// SAFETY: the raw pointers lead into `blocks`, owned by the same value, and are rebuilt before each use.
+unsafe impl Send for Libaio {}
+
+impl Libaio {
+    pub(crate) fn new(depth: u32) -> Result<Libaio, Error> {
+        let context = aio::setup(depth).map_err(|errno| Error::Setup {
+            engine: Engine::Libaio,
+            errno,
+            why: match errno.0 {
+                libc::EAGAIN => format!(
+                    "{depth} more requests exceed /proc/sys/fs/aio-max-nr; raise it or ask for less"
+                ),
+                libc::ENOSYS => "this kernel has no AIO, or seccomp blocks io_setup".to_owned(),
+                libc::EPERM => "seccomp blocks io_setup".to_owned(),
+                _ => String::new(),
+            },
+        })?;
+        let depth = depth as usize;
+        Ok(Libaio {
+            context,
+            blocks: vec![Iocb::EMPTY; depth].into(),
+            staged: Vec::with_capacity(depth),
+            pointers: Vec::with_capacity(depth),
+            events: vec![Event::EMPTY; depth].into(),
+            in_kernel: 0,
+        })
+    }
+
+    /// Offers everything staged until the kernel has it, refuses it, or has no room.
+    fn submit(&mut self, arrivals: &mut Vec<Arrival>) -> Result<(), Error> {
+        self.pointers.clear();
+        let blocks = self.blocks.as_mut_ptr();
+        // SAFETY: every staged slot is below the depth, the length of `blocks`.
+        self.pointers.extend(
+            self.staged
+                .iter()
+                .map(|&slot| unsafe { blocks.add(slot as usize) }),
+        );
+        let mut taken = 0;
+        let mut outcome = Ok(());
+        while taken < self.pointers.len() {
+            // SAFETY: the pointers lead into `blocks`; whoever staged the requests keeps their memory valid.
+            match unsafe { aio::submit(self.context, &self.pointers[taken..]) } {
+                Ok(0) | Err(Errno(libc::EAGAIN | libc::ENOMEM)) if self.in_kernel > 0 => {
+                    // Completions will make room; the rest stays staged.
+                    break;
+                }
+                Ok(0) => {
+                    outcome = Err(Error::System {
+                        call: "io_submit",
+                        errno: Errno(libc::EAGAIN),
+                    });
+                    break;
+                }
+                // Fewer than offered: the next one may be bad, and the next call says how.
+                Ok(count) => {
+                    taken += count;
+                    self.in_kernel += count;
+                }
+                Err(errno @ Errno(libc::EAGAIN | libc::ENOMEM | libc::ENOSYS | libc::EPERM)) => {
+                    outcome = Err(Error::System {
+                        call: "io_submit",
+                        errno,
+                    });
+                    break;
+                }
+                // About the first request offered: that one is answered, the others go on.
+                Err(Errno(errno)) => {
+                    arrivals.push((self.staged[taken], -errno));
+                    taken += 1;
+                }
+            }
+        }
+        self.staged.drain(..taken);
+        outcome
+    }
+}
+
+impl Driver for Libaio {
+    unsafe fn stage(&mut self, slot: u32, request: Request) {
+        let transfer = matches!(request.op, Op::Read | Op::Write);
+        let block = &mut self.blocks[slot as usize];
+        *block = Iocb::EMPTY;
+        block.data = u64::from(slot);
+        block.fd = request.fd as u32;
+        block.opcode = match request.op {
+            Op::Read => aio::PREAD,
+            Op::Write => aio::PWRITE,
+            Op::DataSync => aio::FDSYNC,
+            Op::FullSync | Op::Allocate => aio::FSYNC,
+        };
+        // The kernel refuses a sync that names memory or a range.
+        if transfer {
+            block.address = request.address as u64;
+            block.length = u64::from(request.length);
+            block.offset = request.offset as i64;
+        }
+        self.staged.push(slot);
+    }
+
+    fn exchange(
+        &mut self,
+        min: usize,
+        deadline: Deadline,
+        arrivals: &mut Vec<Arrival>,
+    ) -> Result<(), Error> {
+        let want = arrivals.len() + min;
+        loop {
+            if !self.staged.is_empty() {
+                self.submit(arrivals)?;
+            }
+            if self.in_kernel == 0 {
+                return Ok(());
+            }
+            // Where requests could not be handed over for want of room, one completion is needed to go on.
+            let missing = want
+                .saturating_sub(arrivals.len())
+                .max(usize::from(!self.staged.is_empty()));
+            let missing = if deadline == Deadline::Now {
+                0
+            } else {
+                missing.min(self.in_kernel)
+            };
+            match aio::getevents(self.context, missing, &mut self.events, deadline.left()) {
+                Ok(count) => {
+                    self.in_kernel -= count;
+                    arrivals.extend(self.events[..count].iter().map(|event| {
+                        // A result is at most MAX_RW_COUNT or at least -4095.
+                        (event.data as u32, event.result as i32)
+                    }));
+                }
+                Err(Errno(libc::EINTR)) => {}
+                Err(errno) => {
+                    return Err(Error::System {
+                        call: "io_getevents",
+                        errno,
+                    });
+                }
+            }
+            if (arrivals.len() >= want && self.staged.is_empty()) || deadline.over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn staged(&self) -> usize {
+        self.staged.len()
+    }
+}
+
+impl Drop for Libaio {
+    fn drop(&mut self) {
+        // Waits for whatever is still in flight, so no memory is written after this.
+        let _ = aio::destroy(self.context);
+    }
+}

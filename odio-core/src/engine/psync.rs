@@ -1,0 +1,175 @@
+//! # psync: plain system calls on worker threads
+//!
+//! Works wherever files work. Each worker takes one request at a time, so it is one pread, pwrite or fsync per request.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::{Arrival, Deadline, Driver, Request};
+use crate::error::{Errno, Error, Op};
+use crate::mode::Engine;
+use crate::sys::{file as sys, signal};
+
+/// More threads than this only wait for one another in the kernel.
+const MOST_WORKERS: u32 = 64;
+
+/// Worker threads and what passes between them and the queue.
+pub(crate) struct Psync {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    staged: Vec<(u32, Request)>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    done: Condvar,
+}
+
+struct State {
+    work: VecDeque<(u32, Request)>,
+    done: Vec<Arrival>,
+    /// How many results the queue waits for; a worker wakes it at that many and not before.
+    wanted: usize,
+    closing: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some((slot, request)) = state.work.pop_front() {
+                drop(state);
+                let result = perform(&request);
+                state = self.lock();
+                state.done.push((slot, result));
+                if state.done.len() >= state.wanted {
+                    self.done.notify_one();
+                }
+            } else if state.closing {
+                return;
+            } else {
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+fn perform(request: &Request) -> i32 {
+    let Request {
+        op,
+        fd,
+        address,
+        length,
+        offset,
+    } = *request;
+    let length = length as usize;
+    let result = match op {
+        // SAFETY: whoever staged the request keeps the memory valid until the arrival, which is pushed after this.
+        Op::Read => unsafe { sys::pread(fd, address, length, offset) },
+        // SAFETY: as above.
+        Op::Write => unsafe { sys::pwrite(fd, address, length, offset) },
+        Op::DataSync => sys::fdatasync(fd).map(|()| 0),
+        Op::FullSync | Op::Allocate => sys::fsync(fd).map(|()| 0),
+    };
+    // One request moves at most MAX_RW_COUNT bytes, which fits.
+    result.map_or_else(|Errno(errno)| -errno, |moved| moved as i32)
+}
+
+impl Psync {
+    pub(crate) fn new(depth: u32) -> Result<Psync, Error> {
+        let capacity = depth as usize;
+        let mut psync = Psync {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    work: VecDeque::with_capacity(capacity),
+                    done: Vec::with_capacity(capacity),
+                    wanted: 0,
+                    closing: false,
+                }),
+                work: Condvar::new(),
+                done: Condvar::new(),
+            }),
+            workers: Vec::with_capacity(depth.min(MOST_WORKERS) as usize),
+            staged: Vec::with_capacity(capacity),
+        };
+        signal::with_all_blocked(|| {
+            for _ in 0..depth.min(MOST_WORKERS) {
+                let shared = Arc::clone(&psync.shared);
+                let worker = thread::Builder::new()
+                    .name("odio-psync".to_owned())
+                    .spawn(move || shared.run());
+                psync.workers.push(worker.map_err(|error| Error::Setup {
+                    engine: Engine::Psync,
+                    errno: Errno(error.raw_os_error().unwrap_or(libc::EAGAIN)),
+                    why: "no more threads can be started".to_owned(),
+                })?);
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(psync)
+    }
+}
+
+impl Driver for Psync {
+    unsafe fn stage(&mut self, slot: u32, request: Request) {
+        self.staged.push((slot, request));
+    }
+
+    fn exchange(
+        &mut self,
+        min: usize,
+        deadline: Deadline,
+        arrivals: &mut Vec<Arrival>,
+    ) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        if !self.staged.is_empty() {
+            for _ in 0..self.staged.len().min(self.workers.len()) {
+                self.shared.work.notify_one();
+            }
+            state.work.extend(self.staged.drain(..));
+        }
+        state.wanted = min;
+        while state.done.len() < min && !deadline.over() {
+            state = match deadline.left() {
+                None => self
+                    .shared
+                    .done
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.shared
+                        .done
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        arrivals.append(&mut state.done);
+        Ok(())
+    }
+
+    fn staged(&self) -> usize {
+        self.staged.len()
+    }
+}
+
+impl Drop for Psync {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.work.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker runs system calls only; there is no panic to hand on.
+            let _ = worker.join();
+        }
+    }
+}

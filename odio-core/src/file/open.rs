@@ -1,0 +1,345 @@
+//! # Opening
+//!
+//! Turns a mode into an open file, or into an error that leaves nothing behind. Asks for direct I/O, then reads a
+//! block to see whether it is really there.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex};
+
+use super::{File, Inner};
+use crate::buffer::Buffer;
+use crate::error::{Errno, Error};
+use crate::limits::{Limits, Source, Sourced};
+use crate::mode::{Cache, Mode, Sync};
+use crate::sys::file as sys;
+
+/// How to open a file.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    mode: Mode,
+    fall_back: bool,
+    write: bool,
+    create: bool,
+    exclusive: bool,
+    truncate: bool,
+    permissions: u32,
+}
+
+/// What became of the wish for direct I/O.
+struct Outcome {
+    cache: Cache,
+    reason: String,
+}
+
+impl OpenOptions {
+    /// Opens an existing file for reading, in `mode`. A `direct` mode is required unless [`OpenOptions::fall_back`].
+    pub fn new(mode: Mode) -> OpenOptions {
+        OpenOptions {
+            mode,
+            fall_back: false,
+            write: false,
+            create: false,
+            exclusive: false,
+            truncate: false,
+            permissions: 0o666,
+        }
+    }
+
+    /// Takes `buffered` where `direct` cannot be had; [`File::mode`] and [`File::reason`] tell.
+    pub fn fall_back(mut self, yes: bool) -> OpenOptions {
+        self.fall_back = yes;
+        self
+    }
+
+    /// Opens for reading and writing.
+    pub fn write(mut self, yes: bool) -> OpenOptions {
+        self.write = yes;
+        self
+    }
+
+    /// Makes the file where there is none. Wants [`OpenOptions::write`].
+    ///
+    /// In a mode with `dsync` or `sync` the directory is synced too before open returns, so that a durable write is in
+    /// a file that can be found. In the other modes that is the caller's.
+    pub fn create(mut self, yes: bool) -> OpenOptions {
+        self.create = yes;
+        self
+    }
+
+    /// Fails with `EEXIST` where there is a file already. Wants [`OpenOptions::create`].
+    pub fn exclusive(mut self, yes: bool) -> OpenOptions {
+        self.exclusive = yes;
+        self
+    }
+
+    /// Empties a file once everything else about opening it has gone well. Wants [`OpenOptions::write`].
+    pub fn truncate(mut self, yes: bool) -> OpenOptions {
+        self.truncate = yes;
+        self
+    }
+
+    /// The permission bits of a file that is made, before the umask; 0666 unless set.
+    pub fn permissions(mut self, bits: u32) -> OpenOptions {
+        self.permissions = bits;
+        self
+    }
+
+    /// Opens a regular file or a block device. An open that fails leaves no new file and an old one untouched.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, Error> {
+        let path = path.as_ref();
+        self.check()?;
+        let failed = |errno, why: &str| Error::Open {
+            path: path.to_owned(),
+            errno,
+            why: why.to_owned(),
+        };
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| failed(Errno(libc::EINVAL), "the path holds a NUL byte"))?;
+
+        // Before open, because opening a FIFO waits and opening a device may act.
+        if let Ok(stat) = sys::stat_path(&name) {
+            check_kind(&stat).map_err(|(errno, why)| failed(errno, why))?;
+        }
+        let (fd, created) = self
+            .open_plain(&name)
+            .map_err(|errno| failed(errno, why(errno)))?;
+        let stat = sys::stat(fd.as_fd()).map_err(|errno| failed(errno, "fstat"))?;
+        let opened = check_kind(&stat)
+            .map_err(|(errno, why)| failed(errno, why))
+            .and_then(|()| self.finish(fd, &stat, path, created));
+        if opened.is_err()
+            && created
+            && sys::stat_path(&name).is_ok_and(|now| same_file(&now, &stat))
+        {
+            // The error already there is the one to report.
+            let _ = sys::unlink(&name);
+        }
+        opened
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (wrong, text) in [
+            (
+                self.create && !self.write,
+                "create wants write: a new file that cannot be written has no use",
+            ),
+            (self.exclusive && !self.create, "exclusive wants create"),
+            (self.truncate && !self.write, "truncate wants write"),
+            (
+                self.permissions & !0o777 != 0,
+                "permissions hold more than the nine permission bits",
+            ),
+        ] {
+            if wrong {
+                return Err(Error::Invalid(text.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens without O_DIRECT and O_TRUNC, and says whether the file is new.
+    ///
+    /// open(2) with O_CREAT|O_DIRECT makes the file first and refuses O_DIRECT after, with no way to tell whose file is
+    /// left behind. So the flag is set on the open file instead (`do_dentry_open` and `setfl` make the same check).
+    fn open_plain(&self, name: &CString) -> Result<(OwnedFd, bool), Errno> {
+        let access = if self.write {
+            libc::O_RDWR
+        } else {
+            libc::O_RDONLY
+        };
+        let sync = match self.mode.sync {
+            Sync::None => 0,
+            Sync::Dsync => libc::O_DSYNC,
+            Sync::Sync => libc::O_SYNC,
+        };
+        let flags = access | sync | libc::O_CLOEXEC | libc::O_NOCTTY;
+        // Somebody else may make or remove the file between the two opens; after a few rounds that is their answer.
+        let mut last = Errno(libc::EAGAIN);
+        for _ in 0..16 {
+            if !self.exclusive {
+                match sys::open(name, flags, 0) {
+                    Err(Errno(libc::ENOENT)) if self.create => {}
+                    result => return result.map(|fd| (fd, false)),
+                }
+            }
+            match sys::open(name, flags | libc::O_CREAT | libc::O_EXCL, self.permissions) {
+                Err(Errno(libc::EEXIST)) if !self.exclusive => last = Errno(libc::EEXIST),
+                result => return result.map(|fd| (fd, true)),
+            }
+        }
+        Err(last)
+    }
+
+    fn finish(
+        &self,
+        fd: OwnedFd,
+        stat: &sys::Stat,
+        path: &Path,
+        created: bool,
+    ) -> Result<File, Error> {
+        let mut limits = Limits::read(fd.as_fd(), stat)?;
+        let outcome = match self.mode.cache {
+            Cache::Buffered => Outcome {
+                cache: Cache::Buffered,
+                reason: "buffered: asked for".to_owned(),
+            },
+            Cache::Direct => self.go_direct(&fd, &mut limits, path)?,
+        };
+        if self.truncate && stat.kind() == libc::S_IFREG {
+            sys::truncate(fd.as_fd(), 0).map_err(|errno| Error::System {
+                call: "ftruncate",
+                errno,
+            })?;
+        }
+        if created && self.mode.sync != Sync::None {
+            sync_directory(path)?;
+        }
+        Ok(File {
+            inner: Arc::new(Inner {
+                fd,
+                path: path.to_owned(),
+                mode: Mode::new(outcome.cache, self.mode.sync),
+                reason: outcome.reason,
+                writable: self.write,
+                limits,
+                sync_error: AtomicI32::new(0),
+                syncing: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// Sets O_DIRECT and finds out whether it works; steps back to buffered where that is allowed.
+    fn go_direct(&self, fd: &OwnedFd, limits: &mut Limits, path: &Path) -> Result<Outcome, Error> {
+        let tried = match limits.refusal() {
+            Some(why) => Err((Errno(libc::EINVAL), why)),
+            None => try_direct(fd, limits),
+        };
+        let (errno, why) = match tried {
+            Ok(proof) => {
+                let risk = limits
+                    .fallback_risk()
+                    .map(|risk| format!("; but {risk}"))
+                    .unwrap_or_default();
+                let source = limits.offset_align.source;
+                let reason =
+                    format!("direct: O_DIRECT is set and {proof}; alignment from {source}{risk}");
+                return Ok(Outcome {
+                    cache: Cache::Direct,
+                    reason,
+                });
+            }
+            Err(refused) => refused,
+        };
+        if !self.fall_back {
+            return Err(Error::NoDirect {
+                path: path.to_owned(),
+                errno,
+                why,
+            });
+        }
+        sys::set_direct(fd.as_fd(), false).map_err(|errno| Error::System {
+            call: "fcntl(F_SETFL)",
+            errno,
+        })?;
+        Ok(Outcome {
+            cache: Cache::Buffered,
+            reason: format!("buffered: direct was preferred, but {why} ({errno})"),
+        })
+    }
+}
+
+/// Sets O_DIRECT and reads with it. Gives what the read proved, or why there is no direct I/O.
+fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, String)> {
+    sys::set_direct(fd.as_fd(), true).map_err(|errno| {
+        (
+            errno,
+            format!("{} does not take O_DIRECT", limits.filesystem_name()),
+        )
+    })?;
+    let (memory, offset) = (limits.memory_align.value, limits.offset_align.value);
+    let mut result = probe(fd, memory as usize, offset as usize);
+    // EINVAL may also mean that a source named too small an alignment, so a page is tried before giving up.
+    let page = 4096.max(memory).max(offset);
+    if result == Err(Errno(libc::EINVAL)) && page > memory.min(offset) {
+        result = probe(fd, page as usize, page as usize);
+        let proven = Sourced::new(page, Source::ProbeRead);
+        (
+            limits.memory_align,
+            limits.offset_align,
+            limits.length_align,
+        ) = (proven, proven, proven);
+    }
+    match result {
+        Ok(0) => Ok("the file is empty, so no read could prove it".to_owned()),
+        Ok(bytes) => Ok(format!("a read of {bytes} bytes went through")),
+        Err(errno @ Errno(libc::EINVAL | libc::EOPNOTSUPP)) => Err((
+            errno,
+            format!("O_DIRECT could be set, but an aligned read of {page} bytes failed"),
+        )),
+        // Any other failure is about this block or this moment, not about direct I/O.
+        Err(errno) => Ok(format!(
+            "a read of its first block failed for another reason ({errno})"
+        )),
+    }
+}
+
+/// Reads one unit at offset 0 into memory that is a multiple of `memory` and of nothing larger.
+fn probe(fd: &OwnedFd, memory: usize, length: usize) -> Result<usize, Errno> {
+    let mut buffer = Buffer::new(length + memory, memory * 2).map_err(|error| error.errno())?;
+    let target = &mut buffer[memory..];
+    // SAFETY: `target` is writable for its length, which is `length`.
+    unsafe { sys::pread(fd.as_raw_fd(), target.as_mut_ptr(), target.len(), 0) }
+}
+
+fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {
+    match stat.kind() {
+        libc::S_IFREG | libc::S_IFBLK => Ok(()),
+        libc::S_IFDIR => Err((
+            Errno(libc::EISDIR),
+            "odio opens regular files and block devices",
+        )),
+        _ => Err((
+            Errno(libc::EINVAL),
+            "it is neither a regular file nor a block device",
+        )),
+    }
+}
+
+fn same_file(a: &sys::Stat, b: &sys::Stat) -> bool {
+    (a.device, a.inode) == (b.device, b.inode)
+}
+
+fn why(errno: Errno) -> &'static str {
+    match errno.0 {
+        libc::EACCES => "this user may not open it so, or may not enter a directory above it",
+        libc::EROFS => "the filesystem is mounted read-only",
+        libc::ETXTBSY => "it is a program that is running, or a swap file",
+        _ => "",
+    }
+}
+
+/// Makes a new directory entry durable.
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |errno| Error::Open {
+        path: path.to_owned(),
+        errno,
+        why: "the directory that holds the new file could not be synced".to_owned(),
+    };
+    let name =
+        CString::new(parent.as_os_str().as_bytes()).map_err(|_| failed(Errno(libc::EINVAL)))?;
+    let directory = sys::open(
+        &name,
+        libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
+        0,
+    )
+    .map_err(failed)?;
+    sys::fsync(directory.as_raw_fd()).map_err(failed)
+}

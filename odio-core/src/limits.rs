@@ -1,0 +1,446 @@
+//! # Alignment and device facts of an open file
+//!
+//! Each value carries the source it came from, because the sources disagree between kernels and filesystems and a
+//! refusal has to say on whose word it refuses. Reads statx, ioctls, fstatfs and `/sys`; changes nothing.
+
+use std::fmt;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use crate::sys::file as sys;
+
+/// Where a limit or a fact came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// statx(2) with `STATX_DIOALIGN`, Linux 6.1.
+    StatxDioalign,
+    /// The `XFS_IOC_DIOINFO` ioctl.
+    XfsDioinfo,
+    /// The `BLKSSZGET` or `BLKPBSZGET` ioctl of a block device.
+    Blksszget,
+    /// `/sys/dev/block/MAJOR:MINOR/queue` of the device that the file is on.
+    SysfsQueue,
+    /// The block size from fstatfs(2).
+    Statfs,
+    /// A read that the kernel accepted after it had refused the figure of another source.
+    ProbeRead,
+    /// Nobody said; a value that every device known to odio accepts.
+    Assumed,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Source; 7] = [
+        Source::StatxDioalign,
+        Source::XfsDioinfo,
+        Source::Blksszget,
+        Source::SysfsQueue,
+        Source::Statfs,
+        Source::ProbeRead,
+        Source::Assumed,
+    ];
+
+    /// The spelling in messages, for example `statx DIOALIGN`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::StatxDioalign => "statx DIOALIGN",
+            Source::XfsDioinfo => "XFS_IOC_DIOINFO",
+            Source::Blksszget => "BLKSSZGET",
+            Source::SysfsQueue => "sysfs queue limits",
+            Source::Statfs => "statfs block size",
+            Source::ProbeRead => "live probe read",
+            Source::Assumed => "assumed, no source",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub source: Source,
+}
+
+impl<T> Sourced<T> {
+    pub(crate) const fn new(value: T, source: Source) -> Sourced<T> {
+        Sourced { value, source }
+    }
+}
+
+/// The kind of filesystem, from the magic number of fstatfs(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Filesystem {
+    /// `f_type`.
+    pub magic: u64,
+}
+
+impl Filesystem {
+    /// ext2, ext3 and ext4 share one number.
+    pub const EXT4: Filesystem = Filesystem { magic: 0xef53 };
+    /// XFS.
+    pub const XFS: Filesystem = Filesystem { magic: 0x5846_5342 };
+    /// btrfs.
+    pub const BTRFS: Filesystem = Filesystem { magic: 0x9123_683e };
+    /// tmpfs, also what is behind `/dev/shm`.
+    pub const TMPFS: Filesystem = Filesystem { magic: 0x0102_1994 };
+    /// ramfs.
+    pub const RAMFS: Filesystem = Filesystem { magic: 0x8584_58f6 };
+    /// hugetlbfs.
+    pub const HUGETLBFS: Filesystem = Filesystem { magic: 0x9584_58f6 };
+    /// overlayfs.
+    pub const OVERLAYFS: Filesystem = Filesystem { magic: 0x794c_7630 };
+    /// f2fs.
+    pub const F2FS: Filesystem = Filesystem { magic: 0xf2f5_2010 };
+
+    /// The name, or `None` for a number that odio does not know.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Filesystem::EXT4 => "ext4",
+            Filesystem::XFS => "xfs",
+            Filesystem::BTRFS => "btrfs",
+            Filesystem::TMPFS => "tmpfs",
+            Filesystem::RAMFS => "ramfs",
+            Filesystem::HUGETLBFS => "hugetlbfs",
+            Filesystem::OVERLAYFS => "overlayfs",
+            Filesystem::F2FS => "f2fs",
+            Filesystem { magic: 0x4d44 } => "vfat",
+            Filesystem { magic: 0x2011_bab0 } => "exfat",
+            Filesystem { magic: 0x7366_746e } => "ntfs3",
+            Filesystem { magic: 0x6573_5546 } => "fuse",
+            Filesystem { magic: 0x6969 } => "nfs",
+            Filesystem { magic: 0x0102_1997 } => "9p",
+            Filesystem { magic: 0x7371_7368 } => "squashfs",
+            Filesystem { magic: 0xe0f5_e1e2 } => "erofs",
+            Filesystem { magic: 0x2fc1_2fc1 } => "zfs",
+            _ => return None,
+        })
+    }
+
+    /// Whether files live in the page cache and nowhere else, so that direct I/O means nothing, even on kernels whose
+    /// open accepts `O_DIRECT` there (tmpfs since 6.6).
+    pub(crate) fn is_memory(self) -> bool {
+        matches!(
+            self,
+            Filesystem::TMPFS | Filesystem::RAMFS | Filesystem::HUGETLBFS
+        )
+    }
+}
+
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => write!(f, "filesystem {:#x}", self.magic),
+        }
+    }
+}
+
+/// A block device's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The major number.
+    pub major: u32,
+    /// The minor number.
+    pub minor: u32,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// What an open file and the device under it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A direct request's memory begins at a multiple of this, in bytes.
+    pub memory_align: Sourced<u32>,
+    /// A direct request's position in the file is a multiple of this, in bytes.
+    pub offset_align: Sourced<u32>,
+    /// A direct request's length is a multiple of this, in bytes.
+    pub length_align: Sourced<u32>,
+    /// The filesystem that the file is on; of a block device, `None`.
+    pub filesystem: Option<Filesystem>,
+    /// The smallest unit that the device addresses, in bytes.
+    pub logical_block: Option<Sourced<u32>>,
+    /// The unit that the device writes without reading first, in bytes.
+    pub physical_block: Option<Sourced<u32>>,
+    /// Whether the device acknowledges writes that it would lose at a power cut, as the kernel sees it.
+    pub volatile_cache: Option<Sourced<bool>>,
+    /// Whether the device can write a single request through that cache. Means nothing without such a cache.
+    pub fua: Option<Sourced<bool>>,
+    /// The device; `None` where the filesystem does not show one (btrfs, overlayfs, network).
+    pub device: Option<Device>,
+    /// statx said that this very file cannot do direct I/O, although its filesystem may.
+    pub(crate) refused_by_statx: bool,
+}
+
+/// The device queue's directory. A partition has none of its own: it is its disk's.
+fn queue_directory(device: Device) -> Option<PathBuf> {
+    let node = PathBuf::from(format!("/sys/dev/block/{device}"));
+    [node.join("queue"), node.join("../queue")]
+        .into_iter()
+        .find(|path| path.is_dir())
+}
+
+impl Limits {
+    pub(crate) fn read(
+        fd: BorrowedFd<'_>,
+        stat: &sys::Stat,
+    ) -> Result<Limits, crate::error::Error> {
+        let system = |call| move |errno| crate::error::Error::System { call, errno };
+        let is_device = stat.kind() == libc::S_IFBLK;
+        let (magic, block) = sys::filesystem(fd).map_err(system("fstatfs"))?;
+        let filesystem = (!is_device).then_some(Filesystem { magic });
+
+        let number = if is_device { stat.special } else { stat.device };
+        let device = Device {
+            major: libc::major(number as _),
+            minor: libc::minor(number as _),
+        };
+        // Major 0 is anonymous: it names a mount, not a device.
+        let device = (device.major != 0).then_some(device);
+        let queue = device.and_then(queue_directory);
+        let entry = |name: &str| -> Option<String> {
+            let text = fs::read_to_string(queue.as_ref()?.join(name)).ok()?;
+            Some(text.trim().to_owned())
+        };
+        let number = |name: &str| -> Option<u32> { entry(name)?.parse().ok() };
+        let from_queue = |value: u32| Sourced::new(value, Source::SysfsQueue);
+        let from_ioctl = |value: u32| Sourced::new(value, Source::Blksszget);
+
+        let logical_block = is_device
+            .then(|| sys::logical_block_size(fd).map(from_ioctl))
+            .flatten()
+            .or_else(|| number("logical_block_size").map(from_queue));
+        let physical_block = is_device
+            .then(|| sys::physical_block_size(fd).map(from_ioctl))
+            .flatten()
+            .or_else(|| number("physical_block_size").map(from_queue));
+        // The kernel strips FUA and flushes on what it takes for write-through, whatever the device itself does.
+        let volatile_cache = match entry("write_cache").as_deref() {
+            Some("write back") => Some(Sourced::new(true, Source::SysfsQueue)),
+            Some("write through") => Some(Sourced::new(false, Source::SysfsQueue)),
+            _ => None,
+        };
+        let fua = number("fua").map(|value| Sourced::new(value != 0, Source::SysfsQueue));
+
+        let dio_align = sys::dio_align(fd);
+        let (memory_align, offset_align) = alignment(Evidence {
+            statx: dio_align.filter(|&(memory, offset)| memory != 0 && offset != 0),
+            xfs: (filesystem == Some(Filesystem::XFS))
+                .then(|| sys::xfs_dioinfo(fd))
+                .flatten(),
+            is_device,
+            // dma_alignment is a mask; kernels that show it also go by it.
+            dma: number("dma_alignment").map(|mask| mask + 1),
+            logical_block,
+            filesystem,
+            filesystem_block: u32::try_from(block).ok(),
+        });
+        Ok(Limits {
+            memory_align,
+            offset_align,
+            length_align: offset_align,
+            filesystem,
+            logical_block,
+            physical_block,
+            volatile_cache,
+            fua,
+            device,
+            refused_by_statx: matches!(dio_align, Some((0, _) | (_, 0))),
+        })
+    }
+
+    /// The filesystem's name, or `block device`.
+    pub fn filesystem_name(&self) -> String {
+        self.filesystem.map_or_else(
+            || "block device".to_owned(),
+            |filesystem| filesystem.to_string(),
+        )
+    }
+
+    /// Why this file could not do direct I/O at all, if that can be known without trying.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self.filesystem {
+            Some(filesystem) if filesystem.is_memory() => {
+                Some(format!("{filesystem} keeps its files in the page cache and has no device to reach directly"))
+            }
+            _ if self.refused_by_statx => Some(
+                "statx DIOALIGN says that this file cannot (on ext4: data=journal, verity, inline data or encryption)"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// How the kernel may still copy a direct request through the page cache without saying so, where that is known.
+    pub fn fallback_risk(&self) -> Option<&'static str> {
+        match self.filesystem {
+            Some(Filesystem::BTRFS) => Some(
+                "btrfs may copy direct requests through the page cache where the file has checksums or compression",
+            ),
+            Some(Filesystem::XFS) => Some(
+                "xfs copies a write smaller than a filesystem block through the page cache where the block is shared (reflink)",
+            ),
+            Some(Filesystem::OVERLAYFS) => {
+                Some("overlayfs forwards to a filesystem that cannot be seen from here")
+            }
+            Some(Filesystem { magic: 0x4d44 }) => {
+                Some("vfat copies writes past the allocated size through the page cache")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
+    /// what is needed to find them after a crash, so that a sync of our own has to follow.
+    ///
+    /// btrfs since 6.1 writes the data with FUA and never calls btrfs_sync_file, even for an append; overlayfs may
+    /// stand on btrfs and does not say so.
+    pub fn breaks_asynchronous_sync(&self) -> bool {
+        matches!(
+            self.filesystem,
+            Some(Filesystem::BTRFS | Filesystem::OVERLAYFS)
+        )
+    }
+}
+
+/// What the sources said about alignment; separate from asking them, so that the choice can be tested.
+struct Evidence {
+    statx: Option<(u32, u32)>,
+    xfs: Option<(u32, u32)>,
+    is_device: bool,
+    dma: Option<u32>,
+    logical_block: Option<Sourced<u32>>,
+    filesystem: Option<Filesystem>,
+    filesystem_block: Option<u32>,
+}
+
+/// Memory and offset alignment, from the best source there is.
+fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
+    for (pair, source) in [
+        (evidence.statx, Source::StatxDioalign),
+        (evidence.xfs, Source::XfsDioinfo),
+    ] {
+        if let Some((memory, offset)) = pair.filter(|&(memory, offset)| memory != 0 && offset != 0)
+        {
+            return (Sourced::new(memory, source), Sourced::new(offset, source));
+        }
+    }
+    // These two want whole blocks of the filesystem, and copy through the page cache otherwise.
+    let whole_blocks = matches!(
+        evidence.filesystem,
+        Some(Filesystem::BTRFS | Filesystem::F2FS)
+    );
+    if let (true, Some(block)) = (
+        whole_blocks,
+        evidence.filesystem_block.filter(|&block| block != 0),
+    ) {
+        let block = Sourced::new(block, Source::Statfs);
+        return (block, block);
+    }
+    if let Some(logical) = evidence.logical_block.filter(|logical| logical.value != 0) {
+        // Only the block device's own path checks memory by the DMA mask; fs/direct-io.c wants logical blocks.
+        let memory = match evidence.dma {
+            Some(dma) if evidence.is_device => Sourced::new(dma, Source::SysfsQueue),
+            _ => logical,
+        };
+        return (memory, logical);
+    }
+    let assumed = Sourced::new(4096, Source::Assumed);
+    (assumed, assumed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence() -> Evidence {
+        Evidence {
+            statx: None,
+            xfs: None,
+            is_device: false,
+            dma: None,
+            logical_block: None,
+            filesystem: Some(Filesystem::EXT4),
+            filesystem_block: Some(4096),
+        }
+    }
+
+    fn pair(memory: u32, offset: u32, source: Source) -> (Sourced<u32>, Sourced<u32>) {
+        (Sourced::new(memory, source), Sourced::new(offset, source))
+    }
+
+    #[test]
+    fn statx_wins_over_everything() {
+        let told = Evidence {
+            statx: Some((4, 512)),
+            xfs: Some((8, 1024)),
+            logical_block: Some(Sourced::new(4096, Source::SysfsQueue)),
+            ..evidence()
+        };
+        assert_eq!(alignment(told), pair(4, 512, Source::StatxDioalign));
+    }
+
+    #[test]
+    fn xfs_is_asked_where_statx_is_silent() {
+        let told = Evidence {
+            xfs: Some((512, 4096)),
+            ..evidence()
+        };
+        assert_eq!(alignment(told), pair(512, 4096, Source::XfsDioinfo));
+    }
+
+    #[test]
+    fn a_filesystem_without_statx_goes_by_logical_blocks_even_for_memory() {
+        let told = Evidence {
+            logical_block: Some(Sourced::new(4096, Source::SysfsQueue)),
+            dma: Some(4),
+            ..evidence()
+        };
+        assert_eq!(alignment(told), pair(4096, 4096, Source::SysfsQueue));
+    }
+
+    #[test]
+    fn a_block_device_goes_by_its_dma_mask_for_memory() {
+        let told = Evidence {
+            is_device: true,
+            filesystem: None,
+            logical_block: Some(Sourced::new(512, Source::Blksszget)),
+            dma: Some(4),
+            ..evidence()
+        };
+        assert_eq!(
+            alignment(told),
+            (
+                Sourced::new(4, Source::SysfsQueue),
+                Sourced::new(512, Source::Blksszget)
+            )
+        );
+    }
+
+    #[test]
+    fn btrfs_goes_by_its_own_blocks() {
+        let told = Evidence {
+            filesystem: Some(Filesystem::BTRFS),
+            logical_block: Some(Sourced::new(512, Source::SysfsQueue)),
+            ..evidence()
+        };
+        assert_eq!(alignment(told), pair(4096, 4096, Source::Statfs));
+    }
+
+    #[test]
+    fn without_a_source_it_assumes_a_page_and_says_so() {
+        assert_eq!(alignment(evidence()), pair(4096, 4096, Source::Assumed));
+    }
+}

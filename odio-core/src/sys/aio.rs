@@ -1,0 +1,131 @@
+//! # Linux AIO
+//!
+//! io_setup, io_submit, io_getevents and io_destroy by their system call numbers, with the structures of
+//! `include/uapi/linux/aio_abi.h`.
+
+use std::ptr;
+use std::time::Duration;
+
+use super::{check, retry};
+use crate::error::Errno;
+
+pub(crate) const PREAD: u16 = 0;
+pub(crate) const PWRITE: u16 = 1;
+pub(crate) const FSYNC: u16 = 2;
+pub(crate) const FDSYNC: u16 = 3;
+
+/// `aio_context_t`: names a context of this process.
+pub(crate) type Context = libc::c_ulong;
+
+/// `struct iocb`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Iocb {
+    pub(crate) data: u64,
+    // The kernel orders these two by endianness; odio leaves both zero.
+    key_and_rw_flags: [u32; 2],
+    pub(crate) opcode: u16,
+    priority: i16,
+    pub(crate) fd: u32,
+    pub(crate) address: u64,
+    pub(crate) length: u64,
+    pub(crate) offset: i64,
+    reserved: u64,
+    flags: u32,
+    event_fd: u32,
+}
+
+impl Iocb {
+    pub(crate) const EMPTY: Iocb = Iocb {
+        data: 0,
+        key_and_rw_flags: [0; 2],
+        opcode: 0,
+        priority: 0,
+        fd: 0,
+        address: 0,
+        length: 0,
+        offset: 0,
+        reserved: 0,
+        flags: 0,
+        event_fd: 0,
+    };
+}
+
+/// `struct io_event`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Event {
+    pub(crate) data: u64,
+    pub(crate) iocb: u64,
+    pub(crate) result: i64,
+    pub(crate) result2: i64,
+}
+
+impl Event {
+    pub(crate) const EMPTY: Event = Event {
+        data: 0,
+        iocb: 0,
+        result: 0,
+        result2: 0,
+    };
+}
+
+const _: () = assert!(size_of::<Iocb>() == 64 && size_of::<Event>() == 32);
+
+pub(crate) fn setup(depth: u32) -> Result<Context, Errno> {
+    let mut context: Context = 0;
+    // SAFETY: io_setup writes one aio_context_t through the pointer, which must point at zero.
+    check(unsafe { libc::syscall(libc::SYS_io_setup, libc::c_long::from(depth), &mut context) })?;
+    Ok(context)
+}
+
+/// Waits for what is in flight, then ends the context.
+pub(crate) fn destroy(context: Context) -> Result<(), Errno> {
+    // SAFETY: takes no memory of ours; a wrong context is refused with EINVAL.
+    check(unsafe { libc::syscall(libc::SYS_io_destroy, context) })?;
+    Ok(())
+}
+
+/// Hands `requests` over in order; the result says how many were taken.
+///
+/// # Safety
+///
+/// Each pointer is valid, and the memory that each iocb names stays valid until its event has arrived.
+pub(crate) unsafe fn submit(context: Context, requests: &[*mut Iocb]) -> Result<usize, Errno> {
+    // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
+    retry(|| unsafe {
+        libc::syscall(
+            libc::SYS_io_submit,
+            context,
+            requests.len() as libc::c_long,
+            requests.as_ptr(),
+        )
+    })
+}
+
+/// Waits for `min` events at least, or until `timeout` has passed; the result says how many are in `events`.
+/// EINTR is the caller's, who knows how much of the time is left.
+pub(crate) fn getevents(
+    context: Context,
+    min: usize,
+    events: &mut [Event],
+    timeout: Option<Duration>,
+) -> Result<usize, Errno> {
+    let time = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        // Below one thousand million, so it fits.
+        tv_nsec: timeout.subsec_nanos() as _,
+    });
+    let time_pointer = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: `events` is writable for its length and `time_pointer` is null or points at `time`, alive here.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_io_getevents,
+            context,
+            min as libc::c_long,
+            events.len() as libc::c_long,
+            events.as_mut_ptr(),
+            time_pointer,
+        )
+    })
+}

@@ -1,0 +1,249 @@
+//! # Calls on files
+//!
+//! Opening, facts, positional I/O, sync and allocation.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{check, retry};
+use crate::error::Errno;
+
+pub(crate) fn open(path: &CStr, flags: i32, permissions: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: `path` ends in NUL; the mode argument is there whether or not O_CREAT asks for it.
+    let fd = retry(|| unsafe { libc::open(path.as_ptr(), flags, permissions) }.into())?;
+    // SAFETY: open just returned this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+pub(crate) fn unlink(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: `path` ends in NUL.
+    check(unsafe { libc::unlink(path.as_ptr()) }.into())?;
+    Ok(())
+}
+
+/// Sets or clears O_DIRECT, leaving the other status flags alone.
+pub(crate) fn set_direct(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
+    let flags = if on {
+        flags | libc::O_DIRECT
+    } else {
+        flags & !libc::O_DIRECT
+    };
+    // SAFETY: F_SETFL takes an int.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;
+    Ok(())
+}
+
+/// The part of `struct stat` that odio looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) mode: u32,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// Of a block or character special file: the device it stands for.
+    pub(crate) special: u64,
+    pub(crate) size: u64,
+}
+
+impl Stat {
+    pub(crate) fn kind(&self) -> u32 {
+        self.mode & libc::S_IFMT
+    }
+}
+
+fn from_libc(stat: &libc::stat) -> Stat {
+    // The widths of these fields differ between architectures.
+    #[allow(clippy::unnecessary_cast)]
+    Stat {
+        mode: stat.st_mode as u32,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        special: stat.st_rdev as u64,
+        size: stat.st_size as u64,
+    }
+}
+
+pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+    // SAFETY: an all-zero stat is a valid value of a plain C struct.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) }.into())?;
+    Ok(from_libc(&stat))
+}
+
+pub(crate) fn stat_path(path: &CStr) -> Result<Stat, Errno> {
+    // SAFETY: an all-zero stat is a valid value of a plain C struct.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends in NUL and `stat` is writable.
+    check(unsafe { libc::stat(path.as_ptr(), &mut stat) }.into())?;
+    Ok(from_libc(&stat))
+}
+
+/// Filesystem magic number and block size, from fstatfs.
+pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+    // SAFETY: an all-zero statfs is a valid value of a plain C struct.
+    let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `statfs` is writable.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }.into())?;
+    // Magic numbers have 32 bits, in a field that is signed and wider on some architectures.
+    #[allow(clippy::unnecessary_cast)]
+    Ok((statfs.f_type as u32 as u64, statfs.f_bsize as u64))
+}
+
+/// `struct statx` up to the direct I/O fields, which the libc crate does not name for glibc.
+#[repr(C)]
+struct Statx {
+    mask: u32,
+    before: [u32; 37],
+    dio_mem_align: u32,
+    dio_offset_align: u32,
+    after: [u64; 12],
+}
+
+const _: () =
+    assert!(size_of::<Statx>() == 256 && std::mem::offset_of!(Statx, dio_mem_align) == 0x98);
+
+/// Memory and offset alignment from statx(STATX_DIOALIGN); zeros mean that the file cannot do direct I/O.
+/// `None` where kernel or filesystem does not say.
+pub(crate) fn dio_align(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    const STATX_DIOALIGN: u32 = 0x2000;
+    let mut statx = Statx {
+        mask: 0,
+        before: [0; 37],
+        dio_mem_align: 0,
+        dio_offset_align: 0,
+        after: [0; 12],
+    };
+    // SAFETY: the empty path ends in NUL and `statx` has the full 256 bytes that the kernel writes.
+    let result = check(unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            STATX_DIOALIGN,
+            &mut statx,
+        )
+    });
+    (result.is_ok() && statx.mask & STATX_DIOALIGN != 0)
+        .then_some((statx.dio_mem_align, statx.dio_offset_align))
+}
+
+/// Memory alignment and smallest I/O from XFS_IOC_DIOINFO.
+pub(crate) fn xfs_dioinfo(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    #[repr(C)]
+    struct Dioattr {
+        mem: u32,
+        miniosz: u32,
+        maxiosz: u32,
+    }
+    // _IOR('X', 30, struct dioattr)
+    const XFS_IOC_DIOINFO: u64 = 0x800c_581e;
+    let mut info = Dioattr {
+        mem: 0,
+        miniosz: 0,
+        maxiosz: 0,
+    };
+    // SAFETY: the ioctl writes one struct dioattr; the caller asks this of XFS files only.
+    let result =
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), XFS_IOC_DIOINFO as _, &mut info) }.into());
+    result.is_ok().then_some((info.mem, info.miniosz))
+}
+
+/// Logical block size of a block device.
+pub(crate) fn logical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
+    let mut size: libc::c_int = 0;
+    // SAFETY: BLKSSZGET writes one int.
+    let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::BLKSSZGET, &mut size) }.into());
+    result.ok().and(u32::try_from(size).ok())
+}
+
+/// Physical block size of a block device.
+pub(crate) fn physical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
+    // _IO(0x12, 123); BLKSSZGET is _IO(0x12, 104) and brings the architecture's encoding along.
+    const BLKPBSZGET: libc::Ioctl = libc::BLKSSZGET + 123 - 104;
+    let mut size: libc::c_uint = 0;
+    // SAFETY: BLKPBSZGET writes one unsigned int.
+    let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), BLKPBSZGET, &mut size) }.into());
+    result.ok().map(|_| size)
+}
+
+/// Size of a block device in bytes. It moves the file position, which odio does not use.
+pub(crate) fn seek_end(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // SAFETY: takes no memory.
+    let end = unsafe { libc::lseek64(fd.as_raw_fd(), 0, libc::SEEK_END) };
+    u64::try_from(end).map_err(|_| Errno::last())
+}
+
+/// One pread.
+///
+/// # Safety
+///
+/// `address` is valid for writes of `length` bytes.
+pub(crate) unsafe fn pread(
+    fd: RawFd,
+    address: *mut u8,
+    length: usize,
+    offset: u64,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor and offset.
+    retry(|| unsafe { libc::pread64(fd, address.cast(), length, offset as i64) } as _)
+}
+
+/// One pwrite.
+///
+/// # Safety
+///
+/// `address` is valid for reads of `length` bytes.
+pub(crate) unsafe fn pwrite(
+    fd: RawFd,
+    address: *const u8,
+    length: usize,
+    offset: u64,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor and offset.
+    retry(|| unsafe { libc::pwrite64(fd, address.cast(), length, offset as i64) } as _)
+}
+
+pub(crate) fn fsync(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::fsync(fd) }.into()).map(drop)
+}
+
+pub(crate) fn fdatasync(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::fdatasync(fd) }.into()).map(drop)
+}
+
+pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, length as i64) }.into())
+        .map(drop)
+}
+
+pub(crate) fn truncate(fd: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::ftruncate64(fd.as_raw_fd(), length as i64) }.into()).map(drop)
+}
+
+/// Closes, and says what close(2) said. The descriptor is gone either way, so EINTR is not retried.
+pub(crate) fn close(fd: OwnedFd) -> Result<(), Errno> {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: `into_raw_fd` gave up the only owner.
+    check(unsafe { libc::close(fd.into_raw_fd()) }.into()).map(drop)
+}
+
+/// Waits until `fd` is readable; false when `timeout` passed first.
+pub(crate) fn poll_readable(fd: RawFd, timeout: Duration) -> Result<bool, Errno> {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // Rounded up, so that a short wait does not become a busy loop.
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
+    // SAFETY: one pollfd, writable.
+    check(unsafe { libc::poll(&mut poll, 1, milliseconds) }.into()).map(|ready| ready > 0)
+}

@@ -1,0 +1,152 @@
+//! What the plan, the session and the matrix ask of a surveyed kernel, in one call each.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use odio_trace_common::{ABSENT, Offsets};
+
+use super::{Dev, Kernel, Kprobe, Root, WriteCache};
+
+impl Kernel {
+    /// Surveys the running kernel. `functions` are those that will be asked about.
+    pub(crate) fn of_this_machine(functions: &[&str]) -> Self {
+        Self::survey(&Root::system(), functions)
+    }
+
+    /// Why this process cannot trace at all, with the way out.
+    pub(crate) fn may_trace(&self) -> Result<()> {
+        if let Err(unseen) = &self.btf {
+            bail!("this kernel does not describe its own types ({unseen}); CONFIG_DEBUG_INFO_BTF=y makes it");
+        }
+        match &self.privileges {
+            Ok(privileges) if !privileges.may_trace() => bail!(
+                "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON; try `sudo odio-trace ...`, \
+                 or without any privilege `odio-trace vm -- odio-trace ...`"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether kprobes can be had on this kernel, and if not, why.
+    pub(crate) fn kprobes(&self) -> Result<(), String> {
+        match self.kprobe("submit_bio") {
+            no @ (Kprobe::NoKprobes(_) | Kprobe::LockedDown) => Err(no.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a kprobe at this function may be tried.
+    pub(crate) fn may_kprobe(&self, function: &str) -> bool {
+        matches!(self.kprobe(function), Kprobe::Yes | Kprobe::Perhaps(_))
+    }
+
+    /// Whether the kernel has the tracepoint.
+    pub(crate) fn has_tracepoint(&self, name: &str) -> bool {
+        self.btf.as_ref().is_ok_and(|btf| btf.has_tracepoint(name))
+    }
+
+    /// The types of a tracepoint's arguments; `None` where the kernel does not have it.
+    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Option<Vec<String>> {
+        self.btf.as_ref().ok()?.tracepoint_args(name).ok()
+    }
+
+    /// Offset of a member in bytes; `None` where this kernel does not have it.
+    pub(crate) fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+        let field = self.btf.as_ref().ok()?.field(structure, member).ok()?;
+        field.bits.is_none().then_some(field.offset_bytes)
+    }
+
+    /// Members the programs would like to read and this kernel does not have.
+    pub(crate) fn absent_members(&self) -> Vec<String> {
+        Offsets::resolve(|structure, member| self.offset(structure, member))
+            .named()
+            .filter(|(_, _, offset)| *offset == ABSENT)
+            .map(|(structure, member, _)| format!("{structure}.{member}"))
+            .collect()
+    }
+
+    /// Value of an enumerator, whatever enum it is in.
+    pub(crate) fn enumerator(&self, name: &str) -> Option<i64> {
+        self.btf.as_ref().ok()?.enumerator(name).ok()
+    }
+
+    /// Address of a function; `None` where it is missing, hidden, or one of several.
+    pub(crate) fn address(&self, function: &str) -> Option<u64> {
+        let mut found = self.symbols.as_ref().ok()?.exact(function)?.filter(|symbol| symbol.is_code());
+        let symbol = found.next()?;
+        (found.next().is_none() && symbol.address != 0).then_some(symbol.address)
+    }
+
+    /// Where a filesystem is mounted whole.
+    pub(crate) fn mount_point(&self, dev: Dev) -> Option<String> {
+        let mounts = self.mounts.as_ref().ok()?;
+        let mount = mounts.of_dev(dev).find(|mount| mount.root == Path::new("/"))?;
+        Some(mount.point.to_string_lossy().into_owned())
+    }
+
+    /// Type of the filesystem with this number.
+    pub(crate) fn fs_type(&self, dev: Dev) -> Option<String> {
+        Some(self.mounts.as_ref().ok()?.of_dev(dev).next()?.fs.clone())
+    }
+
+    /// Whether the device has a volatile write cache, as the kernel believes.
+    pub(crate) fn volatile_cache(&self, dev: Dev) -> Option<bool> {
+        Some(self.block(dev).ok()?.write_cache? == WriteCache::WriteBack)
+    }
+
+    /// Type of the filesystem that a folder lies on.
+    pub(crate) fn fs_of(&self, dir: &Path) -> Option<String> {
+        Some(self.mounts.as_ref().ok()?.of_path(dir)?.fs.clone())
+    }
+
+    /// The device that a folder's filesystem lies on, for a person.
+    pub(crate) fn device_of(&self, dir: &Path) -> String {
+        let Some(mount) = self.mounts.as_ref().ok().and_then(|mounts| mounts.of_path(dir)) else {
+            return "an unknown device".into();
+        };
+        match self.block(mount.dev) {
+            Ok(block) => {
+                let cache = match block.write_cache {
+                    Some(WriteCache::WriteBack) => "write-back cache",
+                    Some(WriteCache::WriteThrough) => "no volatile cache",
+                    None => "cache not known",
+                };
+                let fua = match block.fua {
+                    Some(true) => "FUA",
+                    Some(false) => "no FUA",
+                    None => "FUA not known",
+                };
+                format!("{} ({cache}, {fua})", block.name)
+            }
+            Err(_) => format!("no block device ({})", mount.dev),
+        }
+    }
+
+    /// `6.1.0-50-cloud-amd64`
+    pub(crate) fn release_name(&self) -> String {
+        self.release.as_ref().map_or_else(|unseen| unseen.to_string(), |release| release.release.clone())
+    }
+
+    /// What a person wants to know of the kernel first, as name and value.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        fn say<T>(seen: &super::Seen<T>, say: impl FnOnce(&T) -> String) -> String {
+            seen.as_ref().map_or_else(|unseen| format!("not seen: {unseen}"), say)
+        }
+        vec![
+            ("kernel", self.release_name()),
+            ("lockdown", say(&self.lockdown, |l| format!("{l:?}").to_lowercase())),
+            ("BTF", say(&self.btf, |btf| format!("{} types", btf.len()))),
+            ("kprobes", self.kprobes().err().unwrap_or_else(|| "yes".into())),
+            ("tracefs", say(&self.tracefs, |t| t.file("").display().to_string())),
+            (
+                "symbols",
+                say(&self.symbols, |s| {
+                    format!("{}{}", s.total, if s.addresses_hidden { ", addresses hidden" } else { "" })
+                }),
+            ),
+            ("privileges", say(&self.privileges, |p| {
+                if p.may_trace() { "enough to trace".into() } else { format!("uid {}, not enough to trace", p.uid) }
+            })),
+        ]
+    }
+}
