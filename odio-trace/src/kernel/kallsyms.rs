@@ -30,6 +30,8 @@ pub(crate) struct Symbol {
     pub(crate) name: String,
     /// The letter that nm(1) gives: `t` and `T` are code.
     pub(crate) kind: char,
+    /// Where it is; 0 where the kernel hides that.
+    pub(crate) address: u64,
     /// The module it is in; `None` for the kernel itself.
     pub(crate) module: Option<String>,
 }
@@ -89,6 +91,10 @@ impl Symbols {
                 found.push(Symbol {
                     name: name.to_owned(),
                     kind,
+                    address: std::str::from_utf8(address)
+                        .ok()
+                        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+                        .unwrap_or(0),
                     module: module.map(str::to_owned),
                 });
             }

@@ -12,6 +12,7 @@
 #![allow(unused_imports)]
 #![cfg_attr(not(test), allow(dead_code))]
 
+mod ask;
 pub(crate) mod block;
 pub(crate) mod btf;
 pub(crate) mod caps;
