@@ -4,13 +4,18 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::vm;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use odio_core::mode::{Engine, Mode};
 
 /// Shows which kernel path each I/O really took, and where the data was when it was acknowledged.
 #[derive(Debug, Parser)]
-#[command(name = "odio-trace", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "odio-trace",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Cli {
     /// Tell more on standard error; twice for what the eBPF programs themselves say
     #[arg(short, long, action = ArgAction::Count, global = true)]
@@ -22,7 +27,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Say what can be proven on this kernel, by which probe, and what is missing
-    #[command(after_help = "Examples:\n  odio-trace doctor\n  odio-trace doctor --json | jq .hooks")]
+    #[command(
+        after_help = "Examples:\n  odio-trace doctor\n  odio-trace doctor --json | jq .hooks"
+    )]
     Doctor(Doctor),
     /// Run a command and show the path of each of its requests
     #[command(after_help = "Examples:\n  \

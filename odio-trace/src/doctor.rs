@@ -32,19 +32,30 @@ pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
 }
 
 fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
-    let planned = |untried| Trial { attached: plan.probes.clone(), missing: plan.missing.clone(), untried: Some(untried) };
+    let planned = |untried| Trial {
+        attached: plan.probes.clone(),
+        missing: plan.missing.clone(),
+        untried: Some(untried),
+    };
     if let Err(error) = kernel.may_trace() {
         return planned(format!("{error:#}"));
     }
     // The ring buffer wants a reactor, though nothing is read here.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
         return planned("no event loop can be had".into());
     };
     let _inside = runtime.enter();
     match Session::start(kernel, plan) {
         Ok(session) => {
             let (attached, missing) = session.stop(|_| ());
-            Trial { attached, missing, untried: None }
+            Trial {
+                attached,
+                missing,
+                untried: None,
+            }
         }
         Err(error) => planned(format!("{error:#}")),
     }
@@ -63,16 +74,27 @@ fn print(kernel: &Kernel, trial: &Trial) {
     if !trial.missing.is_empty() {
         println!("\nNot seen here:");
         for missing in &trial.missing {
-            println!("  {}: {}\n    {}", missing.hook.name(), missing.why, missing.costs);
+            println!(
+                "  {}: {}\n    {}",
+                missing.hook.name(),
+                missing.why,
+                missing.costs
+            );
         }
     }
     let absent = kernel.absent_members();
     if !absent.is_empty() {
-        println!("\nMembers this kernel does not have (what needs them is not told): {}", absent.join(", "));
+        println!(
+            "\nMembers this kernel does not have (what needs them is not told): {}",
+            absent.join(", ")
+        );
     }
     match &trial.untried {
         Some(why) => println!("\nNothing was attached: {why}"),
-        None => println!("\n{} probes were attached and taken away again.", trial.attached.len()),
+        None => println!(
+            "\n{} probes were attached and taken away again.",
+            trial.attached.len()
+        ),
     }
 }
 

@@ -21,7 +21,11 @@ pub(crate) struct Files<'a> {
 
 impl<'a> Files<'a> {
     pub(crate) fn new(kernel: &'a Kernel) -> Self {
-        Self { kernel, names: HashMap::new(), places: HashMap::new() }
+        Self {
+            kernel,
+            names: HashMap::new(),
+            places: HashMap::new(),
+        }
     }
 
     /// Learns a name.
@@ -63,7 +67,11 @@ impl<'a> Files<'a> {
             .or_insert_with(|| {
                 let dev = Dev::from_kernel(dev);
                 Place {
-                    fs: if block_device { None } else { kernel.fs_type(dev) },
+                    fs: if block_device {
+                        None
+                    } else {
+                        kernel.fs_type(dev)
+                    },
                     block_device,
                     volatile_cache: kernel.volatile_cache(dev),
                 }

@@ -34,7 +34,8 @@ impl Waiting {
     pub(crate) async fn start(command: &[OsString]) -> Result<Self> {
         let name = format!("odio-trace-{}-{}", process::id(), unique());
         let address = net::SocketAddr::from_abstract_name(&name)?;
-        let listener = net::UnixListener::bind_addr(&address).context("cannot make a socket for the workload")?;
+        let listener = net::UnixListener::bind_addr(&address)
+            .context("cannot make a socket for the workload")?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
 
@@ -61,7 +62,10 @@ impl Waiting {
 
     /// Lets the process become the workload.
     pub(crate) async fn go(mut self) -> Result<Child> {
-        self.word.write_all(b"!").await.context("the workload's process is gone")?;
+        self.word
+            .write_all(b"!")
+            .await
+            .context("the workload's process is gone")?;
         Ok(self.child)
     }
 }
@@ -92,5 +96,9 @@ pub(crate) fn become_workload(launch: &cli::Launch) -> Result<u8> {
     let (program, arguments) = launch.command.split_first().context("no command")?;
     let error = process::Command::new(program).args(arguments).exec();
     eprintln!("odio-trace: cannot run {}: {error}", program.display());
-    Ok(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+    Ok(if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    })
 }

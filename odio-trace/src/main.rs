@@ -42,7 +42,9 @@ fn main() -> ExitCode {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
                 Command::Run(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
-                Command::Vm(_) => ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1)),
+                Command::Vm(_) => {
+                    ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1))
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -72,7 +74,10 @@ fn able() -> Result<Kernel> {
 }
 
 fn traced(work: impl Future<Output = Result<u8>>) -> Result<u8> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }
 
 async fn guest(arguments: &cli::Vm) -> Result<u8> {
@@ -97,5 +102,9 @@ fn diagnostics(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("ODIO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
 }

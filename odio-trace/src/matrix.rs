@@ -85,7 +85,11 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     // The case list lies elsewhere: reading it is not a request on the filesystem that is tried.
     let lists = tempfile::tempdir().context("cannot make a temporary folder")?;
     let cases = Cases {
-        cases: rows.iter().filter(|r| r.contract.is_ok()).map(|r| r.case.clone()).collect(),
+        cases: rows
+            .iter()
+            .filter(|r| r.contract.is_ok())
+            .map(|r| r.case.clone())
+            .collect(),
         failures: lists.path().join("failures"),
     };
     let list = lists.path().join("cases");
@@ -98,19 +102,28 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
         Ok(())
     })
     .await?;
-    let failures: Vec<Failure> =
-        fs::read(&cases.failures).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let failures: Vec<Failure> = fs::read(&cases.failures)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
 
     let place = Place::of(kernel, &dir);
     let judged: Vec<(Row, Verdict, String)> = rows
         .into_iter()
         .map(|row| {
-            let failure = failures.iter().find(|f| f.path == row.case.path).map(|f| f.why.as_str());
+            let failure = failures
+                .iter()
+                .find(|f| f.path == row.case.path)
+                .map(|f| f.why.as_str());
             let (verdict, why) = row.judge(&outcome, failure);
             (row, verdict, why)
         })
         .collect();
-    let verdict = judged.iter().map(|(_, verdict, _)| *verdict).max().unwrap_or(Verdict::Inconclusive);
+    let verdict = judged
+        .iter()
+        .map(|(_, verdict, _)| *verdict)
+        .max()
+        .unwrap_or(Verdict::Inconclusive);
     if arguments.json {
         for (row, verdict, why) in &judged {
             json::line(&row.json(&place, *verdict, why))?;
@@ -121,7 +134,12 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     } else {
         println!("kernel {}, {} on {}", place.kernel, place.fs, place.device);
         println!("{}", table(&judged));
-        println!("{}: {} rows; {}", verdict.name(), judged.len(), text::summary(&outcome));
+        println!(
+            "{}: {} rows; {}",
+            verdict.name(),
+            judged.len(),
+            text::summary(&outcome)
+        );
         for caveat in text::caveats(&outcome) {
             eprintln!("odio-trace: {caveat}");
         }
@@ -140,7 +158,9 @@ impl Place {
     fn of(kernel: &Kernel, dir: &Path) -> Self {
         Self {
             kernel: kernel.release_name(),
-            fs: kernel.fs_of(dir).unwrap_or_else(|| "an unknown filesystem".into()),
+            fs: kernel
+                .fs_of(dir)
+                .unwrap_or_else(|| "an unknown filesystem".into()),
             device: kernel.device_of(dir),
         }
     }
@@ -153,9 +173,20 @@ fn prepare(arguments: &cli::Matrix, dir: &Path) -> Result<Vec<Row>> {
     }
     let mut rows = Vec::new();
     for mode in Mode::ALL.into_iter().filter(|m| wanted(&arguments.mode, m)) {
-        for engine in Engine::ALL.into_iter().filter(|e| wanted(&arguments.engine, e)) {
-            for situation in Situation::ALL.into_iter().filter(|s| wanted(&arguments.situation, s)) {
-                let path = dir.join(format!("{}.{}.{}", mode.name(), engine.name(), situation.name()));
+        for engine in Engine::ALL
+            .into_iter()
+            .filter(|e| wanted(&arguments.engine, e))
+        {
+            for situation in Situation::ALL
+                .into_iter()
+                .filter(|s| wanted(&arguments.situation, s))
+            {
+                let path = dir.join(format!(
+                    "{}.{}.{}",
+                    mode.name(),
+                    engine.name(),
+                    situation.name()
+                ));
                 let file = fresh(&path, situation, arguments.requests)
                     .with_context(|| format!("cannot prepare {}", path.display()))?;
                 let metadata = file.metadata()?;
@@ -192,7 +223,12 @@ fn prepare(arguments: &cli::Matrix, dir: &Path) -> Result<Vec<Row>> {
 fn fresh(path: &Path, situation: Situation, requests: u32) -> Result<File> {
     let size = (u64::from(requests) + 1) * BLOCK;
     let past_the_cache = Mode::new(Cache::Direct, Sync::None);
-    let file = OpenOptions::new(past_the_cache).fall_back(true).write(true).create(true).exclusive(true).open(path)?;
+    let file = OpenOptions::new(past_the_cache)
+        .fall_back(true)
+        .write(true)
+        .create(true)
+        .exclusive(true)
+        .open(path)?;
     let mut buffer = Buffer::new(BLOCK as usize, BLOCK as usize)?;
     buffer.fill(0xa5);
     match situation {
@@ -213,7 +249,11 @@ fn fresh(path: &Path, situation: Situation, requests: u32) -> Result<File> {
 impl Row {
     /// Whether an op is one of this row's requests, and not something the library did on its own.
     fn owns(&self, op: &Op) -> bool {
-        let kind = if self.situation == Situation::Read { "read" } else { "write" };
+        let kind = if self.situation == Situation::Read {
+            "read"
+        } else {
+            "write"
+        };
         op.ino == self.ino
             && op.dev == self.dev.to_string()
             && op.op == kind
@@ -237,12 +277,19 @@ impl Row {
         if self.ops.len() != self.case.requests as usize {
             return (
                 Verdict::Inconclusive,
-                format!("{} of {} requests were seen", self.ops.len(), self.case.requests),
+                format!(
+                    "{} of {} requests were seen",
+                    self.ops.len(),
+                    self.case.requests
+                ),
             );
         }
         for op in &self.ops {
             if op.cache.is_none() {
-                return (Verdict::Inconclusive, "whether the request was direct was not seen".into());
+                return (
+                    Verdict::Inconclusive,
+                    "whether the request was direct was not seen".into(),
+                );
             }
             if op.durability == Some(Durability::Unknown.name()) {
                 return (Verdict::Inconclusive, op.why.clone());
@@ -264,7 +311,10 @@ impl Row {
             Cache::Buffered => "buffered",
         };
         if op.cache.is_some_and(|seen| seen != promised) {
-            return Some(format!("asked for {promised}, was {}", op.cache.unwrap_or_default()));
+            return Some(format!(
+                "asked for {promised}, was {}",
+                op.cache.unwrap_or_default()
+            ));
         }
         let seen: Durability = op.durability?.parse().ok()?;
         (contract.permits(self.situation, seen) == Some(false))
@@ -299,8 +349,12 @@ impl Row {
             "completions": self.values(completion),
         });
         // The op's fields are those of the first request; what differs between requests stands in the sets above.
-        if let (Some(first), Some(row)) = (self.ops.first().and_then(|op| serde_json::to_value(op).ok()), row.as_object_mut())
-            && let Value::Object(first) = first
+        if let (Some(first), Some(row)) = (
+            self.ops
+                .first()
+                .and_then(|op| serde_json::to_value(op).ok()),
+            row.as_object_mut(),
+        ) && let Value::Object(first) = first
         {
             for (field, value) in first {
                 row.entry(field).or_insert(value);
@@ -312,8 +366,18 @@ impl Row {
 
 fn table(rows: &[(Row, Verdict, String)]) -> comfy_table::Table {
     let mut table = text::table(&[
-        "mode", "engine", "situation", "completion", "bios", "FUA", "flushes", "fsyncs", "commits", "durability",
-        "verdict", "why",
+        "mode",
+        "engine",
+        "situation",
+        "completion",
+        "bios",
+        "FUA",
+        "flushes",
+        "fsyncs",
+        "commits",
+        "durability",
+        "verdict",
+        "why",
     ]);
     for (row, verdict, why) in rows {
         table.add_row([

@@ -96,7 +96,11 @@ impl Op {
             metadata,
             place,
         });
-        let end = if has(OpFlags::ACKED) { record.end_ns } else { record.begin_ns };
+        let end = if has(OpFlags::ACKED) {
+            record.end_ns
+        } else {
+            record.begin_ns
+        };
         Self {
             kind: "op",
             pid: record.tgid,
@@ -154,7 +158,14 @@ fn mode(record: &OpRecord) -> Mode {
     } else {
         Sync::None
     };
-    Mode { cache: if all(libc::O_DIRECT) { Cache::Direct } else { Cache::Buffered }, sync }
+    Mode {
+        cache: if all(libc::O_DIRECT) {
+            Cache::Direct
+        } else {
+            Cache::Buffered
+        },
+        sync,
+    }
 }
 
 fn cache(kind: Kind, asked: Cache, flags: u64, record: &OpRecord) -> Option<&'static str> {

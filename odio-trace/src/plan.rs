@@ -78,11 +78,23 @@ const READ_ITERS: &[&str] = &[
 const KPROBES: &[(Hook, &str, &[&str])] = &[
     (Hook::WriteBegin, "write_begin", WRITE_ITERS),
     (Hook::ReadBegin, "read_begin", READ_ITERS),
-    (Hook::DioBegin, "dio_begin", &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"]),
+    (
+        Hook::DioBegin,
+        "dio_begin",
+        &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"],
+    ),
     (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
     (Hook::DioAwait, "dio_await", &["dio_await_completion"]),
-    (Hook::DioDeferred, "deferred_iomap", &["iomap_dio_complete_work"]),
-    (Hook::DioDeferred, "deferred_dio", &["dio_aio_complete_work"]),
+    (
+        Hook::DioDeferred,
+        "deferred_iomap",
+        &["iomap_dio_complete_work"],
+    ),
+    (
+        Hook::DioDeferred,
+        "deferred_dio",
+        &["dio_aio_complete_work"],
+    ),
     (
         Hook::BufferedCopy,
         "buffered_copy",
@@ -95,18 +107,36 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         ],
     ),
     (Hook::BioSubmit, "bio_submit", &["submit_bio"]),
-    (Hook::Punt, "punt", &["io_queue_iowq", "io_queue_async_work"]),
+    (
+        Hook::Punt,
+        "punt",
+        &["io_queue_iowq", "io_queue_async_work"],
+    ),
     (Hook::WorkerRun, "worker_run", &["io_wq_submit_work"]),
     (Hook::VfsFsync, "vfs_fsync", &["vfs_fsync_range"]),
     (
         Hook::FsFsync,
         "fs_fsync",
-        &["ext4_sync_file", "xfs_file_fsync", "btrfs_sync_file", "blkdev_fsync", "fat_file_fsync"],
+        &[
+            "ext4_sync_file",
+            "xfs_file_fsync",
+            "btrfs_sync_file",
+            "blkdev_fsync",
+            "fat_file_fsync",
+        ],
     ),
     (Hook::CommitWait, "commit_wait", &["jbd2_log_wait_commit"]),
-    (Hook::CommitRun, "commit_run", &["jbd2_journal_commit_transaction"]),
+    (
+        Hook::CommitRun,
+        "commit_run",
+        &["jbd2_journal_commit_transaction"],
+    ),
     (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
-    (Hook::UringRwComplete, "uring_rw_complete", &["io_complete_rw"]),
+    (
+        Hook::UringRwComplete,
+        "uring_rw_complete",
+        &["io_complete_rw"],
+    ),
 ];
 
 /// Raw tracepoints that show a hook where kprobes cannot be had.
@@ -120,7 +150,10 @@ const TRACEPOINTS: &[(Hook, &str, &str)] = &[
 
 /// Every function that the plan or the programs ask the kernel for.
 pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
-    KPROBES.iter().flat_map(|(_, _, functions)| functions.iter().copied()).chain(SYMBOLS.iter().copied())
+    KPROBES
+        .iter()
+        .flat_map(|(_, _, functions)| functions.iter().copied())
+        .chain(SYMBOLS.iter().copied())
 }
 
 /// Functions whose address tells the programs what an object is.
@@ -160,7 +193,10 @@ fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
             }
         }
         if !plan.probes.iter().any(|p| p.hook == hook) {
-            plan.miss(hook, format!("not a function of this kernel: {}", functions.join(", ")));
+            plan.miss(
+                hook,
+                format!("not a function of this kernel: {}", functions.join(", ")),
+            );
         }
     }
     for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
@@ -203,13 +239,27 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
     plan.tracepoint(Hook::Fork, "fork", "sched_process_fork");
     match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
         // ctx, req, user_data, res, cflags, ... (6.1)
-        Some([_, _, _, _, _, ..]) => plan.tracepoint(Hook::UringComplete, "uring_complete_res", "io_uring_complete"),
+        Some([_, _, _, _, _, ..]) => plan.tracepoint(
+            Hook::UringComplete,
+            "uring_complete_res",
+            "io_uring_complete",
+        ),
         // ctx, req, cqe (later)
         Some([_, _, cqe]) if cqe.contains("io_uring_cqe") => {
-            plan.tracepoint(Hook::UringComplete, "uring_complete_cqe", "io_uring_complete");
+            plan.tracepoint(
+                Hook::UringComplete,
+                "uring_complete_cqe",
+                "io_uring_complete",
+            );
         }
-        Some(_) => plan.miss(Hook::UringComplete, "io_uring_complete does not name the request here".into()),
-        None => plan.miss(Hook::UringComplete, "this kernel has no tracepoint io_uring_complete".into()),
+        Some(_) => plan.miss(
+            Hook::UringComplete,
+            "io_uring_complete does not name the request here".into(),
+        ),
+        None => plan.miss(
+            Hook::UringComplete,
+            "this kernel has no tracepoint io_uring_complete".into(),
+        ),
     }
 }
 
@@ -225,9 +275,12 @@ impl Plan {
     }
 
     fn miss(&mut self, hook: Hook, why: String) {
-        self.missing.push(Missing { hook, why, costs: costs(hook) });
+        self.missing.push(Missing {
+            hook,
+            why,
+            costs: costs(hook),
+        });
     }
-
 }
 
 /// What cannot be told where no probe shows a hook.
@@ -239,13 +292,19 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::OpReturn => "queued and inline completions cannot be told apart",
         Hook::DioBegin => "direct requests cannot be told from fallbacks",
         Hook::DioComplete => "whether a write changed metadata is not seen: durability is unknown",
-        Hook::DioAwait => "inlined by the compiler on most kernels; iomap's own wait flag stands in for it",
+        Hook::DioAwait => {
+            "inlined by the compiler on most kernels; iomap's own wait flag stands in for it"
+        }
         Hook::DioDeferred => "an fsync that a worker runs for a queued request belongs to no op",
         Hook::BufferedCopy => "a fallback to the page cache is not seen",
         Hook::BioSubmit => "where data goes is not seen: nothing can be proven",
-        Hook::Punt | Hook::WorkerRun => "requests that io_uring hands to workers cannot be told from others",
+        Hook::Punt | Hook::WorkerRun => {
+            "requests that io_uring hands to workers cannot be told from others"
+        }
         Hook::VfsFsync | Hook::FsFsync => "an fsync may be missed",
-        Hook::CommitWait | Hook::CommitRun => "journal commits are not seen: durability after fsync is unknown",
+        Hook::CommitWait | Hook::CommitRun => {
+            "journal commits are not seen: durability after fsync is unknown"
+        }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",
         Hook::UringComplete => "io_uring requests are never seen to end",

@@ -60,7 +60,10 @@ pub(crate) fn make(requests: &cli::Requests) -> Result<u8> {
     let mut failures = Vec::new();
     for case in &cases.cases {
         if let Err(error) = one(case) {
-            failures.push(Failure { path: case.path.clone(), why: format!("{error:#}") });
+            failures.push(Failure {
+                path: case.path.clone(),
+                why: format!("{error:#}"),
+            });
         }
     }
     fs::write(&cases.failures, serde_json::to_vec(&failures)?)?;
@@ -77,8 +80,13 @@ fn one(case: &Case) -> Result<()> {
         if i > 0 {
             thread::sleep(APART);
         }
-        request(&mut queue, &file, read, case.offset(i), i)
-            .with_context(|| format!("{} at {}", if read { "read" } else { "write" }, case.offset(i)))?;
+        request(&mut queue, &file, read, case.offset(i), i).with_context(|| {
+            format!(
+                "{} at {}",
+                if read { "read" } else { "write" },
+                case.offset(i)
+            )
+        })?;
     }
     Ok(())
 }
@@ -87,13 +95,20 @@ fn request(queue: &mut Queue, file: &File, read: bool, offset: u64, i: u32) -> R
     let mut buffer = odio_core::buffer::Buffer::new(BLOCK as usize, BLOCK as usize)?;
     buffer.fill(i as u8 + 1);
     if read {
-        queue.read(file, buffer, offset, u64::from(i)).map_err(odio_core::error::Error::from)?;
+        queue
+            .read(file, buffer, offset, u64::from(i))
+            .map_err(odio_core::error::Error::from)?;
     } else {
-        queue.write(file, buffer, offset, u64::from(i)).map_err(odio_core::error::Error::from)?;
+        queue
+            .write(file, buffer, offset, u64::from(i))
+            .map_err(odio_core::error::Error::from)?;
     }
     queue.wait(1, None)?;
     let done = queue.pop().context("no completion came")?;
     let moved = done.result.map_err(|errno| anyhow::anyhow!("{errno}"))?;
-    ensure!(u64::from(moved) == BLOCK, "{moved} of {BLOCK} bytes were moved");
+    ensure!(
+        u64::from(moved) == BLOCK,
+        "{moved} of {BLOCK} bytes were moved"
+    );
     Ok(())
 }

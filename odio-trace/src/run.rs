@@ -38,6 +38,9 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
 
 /// As a shell says it: the exit status, or 128 and the signal.
 pub(crate) fn status(status: std::process::ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|s| 128 + s))
+        .unwrap_or(1);
     u8::try_from(code & 0xff).unwrap_or(1)
 }

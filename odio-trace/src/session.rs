@@ -48,7 +48,10 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn of(&self, loss: Loss) -> u64 {
-        self.losses.iter().find(|(l, _)| *l == loss).map_or(0, |(_, n)| *n)
+        self.losses
+            .iter()
+            .find(|(l, _)| *l == loss)
+            .map_or(0, |(_, n)| *n)
     }
 }
 
@@ -84,13 +87,20 @@ impl Session {
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").context("no map EVENTS")?)?;
         // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
         let events = unsafe { AsyncFd::register(events) }?;
-        Ok(Self { ebpf, events, attached, missing })
+        Ok(Self {
+            ebpf,
+            events,
+            attached,
+            missing,
+        })
     }
 
     /// Traces a process from now on, and the children it makes.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<()> {
         let map = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
-        HashMap::<_, u32, u32>::try_from(map)?.insert(pid, 1, 0).context("cannot follow the process")
+        HashMap::<_, u32, u32>::try_from(map)?
+            .insert(pid, 1, 0)
+            .context("cannot follow the process")
     }
 
     /// Waits until there is something to take.
@@ -106,22 +116,29 @@ impl Session {
 
     /// Ops that are open now.
     pub(crate) fn open_ops(&self) -> u64 {
-        let Some(map) = self.ebpf.map("OPS") else { return 0 };
+        let Some(map) = self.ebpf.map("OPS") else {
+            return 0;
+        };
         HashMap::<_, u64, [u8; size_of::<OpRecord>()]>::try_from(map)
             .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
     }
 
     /// The account so far.
     pub(crate) fn account(&self) -> Result<Account> {
-        let losses = PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
-        let mut account = Account { open: self.open_ops(), ..Account::default() };
+        let losses =
+            PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
+        let mut account = Account {
+            open: self.open_ops(),
+            ..Account::default()
+        };
         for loss in Loss::ALL {
             let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
             if lost > 0 {
                 account.losses.push((loss, lost));
             }
         }
-        let hits = HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
+        let hits =
+            HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
         for entry in hits.iter() {
             let (key, n) = entry?;
             if let Some(&hook) = Hook::ALL.get(key.hook as usize) {
@@ -159,9 +176,13 @@ fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
 fn decode(bytes: &[u8]) -> Option<Record> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     if kind == RecordKind::Op as u32 {
-        bytemuck::try_pod_read_unaligned(bytes).ok().map(|r| Record::Op(Box::new(r)))
+        bytemuck::try_pod_read_unaligned(bytes)
+            .ok()
+            .map(|r| Record::Op(Box::new(r)))
     } else if kind == RecordKind::File as u32 {
-        bytemuck::try_pod_read_unaligned(bytes).ok().map(|r| Record::File(Box::new(r)))
+        bytemuck::try_pod_read_unaligned(bytes)
+            .ok()
+            .map(|r| Record::File(Box::new(r)))
     } else {
         None
     }
@@ -207,8 +228,14 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
 
 /// What the programs need to know of this kernel.
 fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
-    let offsets = odio_trace_common::Offsets::resolve(|structure, member| kernel.offset(structure, member));
-    let flag = |name| kernel.enumerator(name).and_then(|bit| 1u32.checked_shl(u32::try_from(bit).ok()?)).unwrap_or(0);
+    let offsets =
+        odio_trace_common::Offsets::resolve(|structure, member| kernel.offset(structure, member));
+    let flag = |name| {
+        kernel
+            .enumerator(name)
+            .and_then(|bit| 1u32.checked_shl(u32::try_from(bit).ok()?))
+            .unwrap_or(0)
+    };
     let address = |name| kernel.address(name).unwrap_or(0);
     anyhow::ensure!(
         flag("__REQ_FUA") != 0 && flag("__REQ_PREFLUSH") != 0,
@@ -230,7 +257,11 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
         req_preflush: flag("__REQ_PREFLUSH"),
         req_meta: flag("__REQ_META"),
         // The tracepoint plan has no return of the entry function, only "it was queued".
-        returns_seen: u32::from(plan.probes.iter().any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe))),
+        returns_seen: u32::from(
+            plan.probes
+                .iter()
+                .any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe)),
+        ),
         reserved: 0,
     })
 }

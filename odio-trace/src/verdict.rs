@@ -70,13 +70,19 @@ pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, String) {
         return (Some(durability), why);
     }
     if e.kind == Kind::Sync {
-        return (Some(Durability::Unknown), "no fsync of the filesystem was seen".into());
+        return (
+            Some(Durability::Unknown),
+            "no fsync of the filesystem was seen".into(),
+        );
     }
     if e.result == 0 {
         return (None, "no byte was written".into());
     }
     let (durability, why) = if e.buffered_bytes > 0 && e.bio_bytes == 0 {
-        (Durability::PageCache, "copied to the page cache; written back later".into())
+        (
+            Durability::PageCache,
+            "copied to the page cache; written back later".into(),
+        )
     } else {
         direct(e)
     };
@@ -89,7 +95,10 @@ fn direct(e: &Evidence) -> (Durability, String) {
     if e.bio_bytes < moved {
         return (
             Durability::Unknown,
-            format!("{} of {moved} acknowledged bytes were seen in bios", e.bio_bytes),
+            format!(
+                "{} of {moved} acknowledged bytes were seen in bios",
+                e.bio_bytes
+            ),
         );
     }
     let changed = match e.metadata {
@@ -98,11 +107,17 @@ fn direct(e: &Evidence) -> (Durability, String) {
         Metadata::Extents => Some("the newly written extents are"),
         Metadata::Cow => Some("the new blocks are"),
         Metadata::Unseen => {
-            return (Durability::Unknown, "whether the write changed metadata was not seen".into());
+            return (
+                Durability::Unknown,
+                "whether the write changed metadata was not seen".into(),
+            );
         }
     };
     if let Some(changed) = changed {
-        return (Durability::Uncommitted, format!("{changed} not committed yet"));
+        return (
+            Durability::Uncommitted,
+            format!("{changed} not committed yet"),
+        );
     }
     // Only iomap skips the fsync of a dsync write, and only for a pure overwrite of an inode that is clean for
     // datasync (IOMAP_F_DIRTY): the kernel itself vouches for the metadata then. btrfs does not keep that
@@ -134,24 +149,46 @@ fn fsynced(e: &Evidence) -> (Durability, String) {
         other => {
             return (
                 Durability::Unknown,
-                format!("how {} commits in fsync is not watched", other.unwrap_or("this filesystem")),
+                format!(
+                    "how {} commits in fsync is not watched",
+                    other.unwrap_or("this filesystem")
+                ),
             );
         }
     };
     if journalled && e.commits > 0 {
         return match (e.commits_barrier, cache) {
-            (true, _) => (Durability::Durable, "fsync waited for a commit with PREFLUSH and FUA".into()),
-            (false, Some(false)) => {
-                (Durability::Durable, "fsync waited for a commit; the device has no volatile write cache".into())
-            }
-            (false, _) => (Durability::Unknown, "fsync waited for a commit whose barrier was not seen".into()),
+            (true, _) => (
+                Durability::Durable,
+                "fsync waited for a commit with PREFLUSH and FUA".into(),
+            ),
+            (false, Some(false)) => (
+                Durability::Durable,
+                "fsync waited for a commit; the device has no volatile write cache".into(),
+            ),
+            (false, _) => (
+                Durability::Unknown,
+                "fsync waited for a commit whose barrier was not seen".into(),
+            ),
         };
     }
     match (e.flushes > 0, cache) {
-        (true, _) => (Durability::Durable, "fsync ended in a flush of the device".into()),
-        (false, Some(false)) => (Durability::Durable, "fsync; the device has no volatile write cache".into()),
-        (false, Some(true)) => (Durability::DeviceCache, "fsync sent no flush and waited for no commit".into()),
-        (false, None) => (Durability::Unknown, "no flush was seen, and the device's write cache is not known".into()),
+        (true, _) => (
+            Durability::Durable,
+            "fsync ended in a flush of the device".into(),
+        ),
+        (false, Some(false)) => (
+            Durability::Durable,
+            "fsync; the device has no volatile write cache".into(),
+        ),
+        (false, Some(true)) => (
+            Durability::DeviceCache,
+            "fsync sent no flush and waited for no commit".into(),
+        ),
+        (false, None) => (
+            Durability::Unknown,
+            "no flush was seen, and the device's write cache is not known".into(),
+        ),
     }
 }
 
@@ -173,7 +210,11 @@ mod tests {
             commits_barrier: false,
             buffered_bytes: 0,
             metadata: Metadata::Unchanged,
-            place: Place { fs: Some("ext4".into()), block_device: false, volatile_cache: Some(true) },
+            place: Place {
+                fs: Some("ext4".into()),
+                block_device: false,
+                volatile_cache: Some(true),
+            },
         }
     }
 
@@ -183,29 +224,52 @@ mod tests {
 
     #[test]
     fn plain_direct_overwrite_is_in_the_device_cache() {
-        assert_eq!(durability(&overwrite(Sync::None)), Some(Durability::DeviceCache));
+        assert_eq!(
+            durability(&overwrite(Sync::None)),
+            Some(Durability::DeviceCache)
+        );
     }
 
     #[test]
     fn fua_on_every_bio_is_durable_and_on_some_is_not() {
-        let all = Evidence { bios: 2, bio_bytes: 8192, result: 8192, fua: 2, ..overwrite(Sync::Dsync) };
+        let all = Evidence {
+            bios: 2,
+            bio_bytes: 8192,
+            result: 8192,
+            fua: 2,
+            ..overwrite(Sync::Dsync)
+        };
         assert_eq!(durability(&all), Some(Durability::Durable));
-        assert_eq!(durability(&Evidence { fua: 1, ..all }), Some(Durability::DeviceCache));
+        assert_eq!(
+            durability(&Evidence { fua: 1, ..all }),
+            Some(Durability::DeviceCache)
+        );
     }
 
     #[test]
     fn fua_does_not_cover_changed_metadata() {
         for metadata in [Metadata::Size, Metadata::Extents, Metadata::Cow] {
-            let e = Evidence { fua: 1, metadata, ..overwrite(Sync::Dsync) };
+            let e = Evidence {
+                fua: 1,
+                metadata,
+                ..overwrite(Sync::Dsync)
+            };
             assert_eq!(durability(&e), Some(Durability::Uncommitted));
         }
-        let unseen = Evidence { fua: 1, metadata: Metadata::Unseen, ..overwrite(Sync::Dsync) };
+        let unseen = Evidence {
+            fua: 1,
+            metadata: Metadata::Unseen,
+            ..overwrite(Sync::Dsync)
+        };
         assert_eq!(durability(&unseen), Some(Durability::Unknown));
     }
 
     #[test]
     fn fua_on_btrfs_proves_nothing() {
-        let mut e = Evidence { fua: 1, ..overwrite(Sync::Dsync) };
+        let mut e = Evidence {
+            fua: 1,
+            ..overwrite(Sync::Dsync)
+        };
         e.place.fs = Some("btrfs".into());
         assert_ne!(durability(&e), Some(Durability::Durable));
     }
@@ -220,31 +284,65 @@ mod tests {
             ..overwrite(Sync::Sync)
         };
         assert_eq!(durability(&committed), Some(Durability::Durable));
-        assert_eq!(durability(&Evidence { commits_barrier: false, ..committed }), Some(Durability::Unknown));
+        assert_eq!(
+            durability(&Evidence {
+                commits_barrier: false,
+                ..committed
+            }),
+            Some(Durability::Unknown)
+        );
     }
 
     #[test]
     fn an_fsync_without_flush_or_commit_leaves_the_data_in_the_cache() {
-        let e = Evidence { fsyncs: 1, ..overwrite(Sync::Sync) };
+        let e = Evidence {
+            fsyncs: 1,
+            ..overwrite(Sync::Sync)
+        };
         assert_eq!(durability(&e), Some(Durability::DeviceCache));
-        assert_eq!(durability(&Evidence { flushes: 1, ..e }), Some(Durability::Durable));
+        assert_eq!(
+            durability(&Evidence { flushes: 1, ..e }),
+            Some(Durability::Durable)
+        );
     }
 
     #[test]
     fn bytes_that_no_bio_carried_are_not_vouched_for() {
-        let e = Evidence { bio_bytes: 512, fua: 1, ..overwrite(Sync::Dsync) };
+        let e = Evidence {
+            bio_bytes: 512,
+            fua: 1,
+            ..overwrite(Sync::Dsync)
+        };
         assert_eq!(durability(&e), Some(Durability::Unknown));
     }
 
     #[test]
     fn buffered_writes_stay_in_the_page_cache() {
-        let e = Evidence { bios: 0, bio_bytes: 0, buffered_bytes: 4096, ..overwrite(Sync::None) };
+        let e = Evidence {
+            bios: 0,
+            bio_bytes: 0,
+            buffered_bytes: 4096,
+            ..overwrite(Sync::None)
+        };
         assert_eq!(durability(&e), Some(Durability::PageCache));
     }
 
     #[test]
     fn reads_and_failures_have_no_durability() {
-        assert_eq!(durability(&Evidence { kind: Kind::Read, ..overwrite(Sync::None) }), None);
-        assert_eq!(durability(&Evidence { result: -22, fsyncs: 1, ..overwrite(Sync::Sync) }), None);
+        assert_eq!(
+            durability(&Evidence {
+                kind: Kind::Read,
+                ..overwrite(Sync::None)
+            }),
+            None
+        );
+        assert_eq!(
+            durability(&Evidence {
+                result: -22,
+                fsyncs: 1,
+                ..overwrite(Sync::Sync)
+            }),
+            None
+        );
     }
 }

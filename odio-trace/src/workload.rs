@@ -54,7 +54,10 @@ pub(crate) async fn run(
     let pid = waiting.pid();
     session.follow(pid)?;
     let mut diagnostics = Diagnostics::start(&mut session);
-    debug!("{} probes in place, starting process {pid}", session.attached.len());
+    debug!(
+        "{} probes in place, starting process {pid}",
+        session.attached.len()
+    );
     let mut child = waiting.go().await?;
 
     let mut files = Files::new(kernel);
@@ -104,7 +107,14 @@ pub(crate) async fn run(
     if let Some(error) = failed {
         return Err(error);
     }
-    Ok(Outcome { status, pid, ops, account, attached, missing })
+    Ok(Outcome {
+        status,
+        pid,
+        ops,
+        account,
+        attached,
+        missing,
+    })
 }
 
 /// What the eBPF programs say of themselves, shown with `-vv`.

@@ -16,7 +16,9 @@ impl Kernel {
     /// Why this process cannot trace at all, with the way out.
     pub(crate) fn may_trace(&self) -> Result<()> {
         if let Err(unseen) = &self.btf {
-            bail!("this kernel does not describe its own types ({unseen}); CONFIG_DEBUG_INFO_BTF=y makes it");
+            bail!(
+                "this kernel does not describe its own types ({unseen}); CONFIG_DEBUG_INFO_BTF=y makes it"
+            );
         }
         match &self.privileges {
             Ok(privileges) if !privileges.may_trace() => bail!(
@@ -72,7 +74,12 @@ impl Kernel {
 
     /// Address of a function; `None` where it is missing, hidden, or one of several.
     pub(crate) fn address(&self, function: &str) -> Option<u64> {
-        let mut found = self.symbols.as_ref().ok()?.exact(function)?.filter(|symbol| symbol.is_code());
+        let mut found = self
+            .symbols
+            .as_ref()
+            .ok()?
+            .exact(function)?
+            .filter(|symbol| symbol.is_code());
         let symbol = found.next()?;
         (found.next().is_none() && symbol.address != 0).then_some(symbol.address)
     }
@@ -80,7 +87,9 @@ impl Kernel {
     /// Where a filesystem is mounted whole.
     pub(crate) fn mount_point(&self, dev: Dev) -> Option<String> {
         let mounts = self.mounts.as_ref().ok()?;
-        let mount = mounts.of_dev(dev).find(|mount| mount.root == Path::new("/"))?;
+        let mount = mounts
+            .of_dev(dev)
+            .find(|mount| mount.root == Path::new("/"))?;
         Some(mount.point.to_string_lossy().into_owned())
     }
 
@@ -101,7 +110,12 @@ impl Kernel {
 
     /// The device that a folder's filesystem lies on, for a person.
     pub(crate) fn device_of(&self, dir: &Path) -> String {
-        let Some(mount) = self.mounts.as_ref().ok().and_then(|mounts| mounts.of_path(dir)) else {
+        let Some(mount) = self
+            .mounts
+            .as_ref()
+            .ok()
+            .and_then(|mounts| mounts.of_path(dir))
+        else {
             return "an unknown device".into();
         };
         match self.block(mount.dev) {
@@ -124,29 +138,57 @@ impl Kernel {
 
     /// `6.1.0-50-cloud-amd64`
     pub(crate) fn release_name(&self) -> String {
-        self.release.as_ref().map_or_else(|unseen| unseen.to_string(), |release| release.release.clone())
+        self.release.as_ref().map_or_else(
+            |unseen| unseen.to_string(),
+            |release| release.release.clone(),
+        )
     }
 
     /// What a person wants to know of the kernel first, as name and value.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         fn say<T>(seen: &super::Seen<T>, say: impl FnOnce(&T) -> String) -> String {
-            seen.as_ref().map_or_else(|unseen| format!("not seen: {unseen}"), say)
+            seen.as_ref()
+                .map_or_else(|unseen| format!("not seen: {unseen}"), say)
         }
         vec![
             ("kernel", self.release_name()),
-            ("lockdown", say(&self.lockdown, |l| format!("{l:?}").to_lowercase())),
+            (
+                "lockdown",
+                say(&self.lockdown, |l| format!("{l:?}").to_lowercase()),
+            ),
             ("BTF", say(&self.btf, |btf| format!("{} types", btf.len()))),
-            ("kprobes", self.kprobes().err().unwrap_or_else(|| "yes".into())),
-            ("tracefs", say(&self.tracefs, |t| t.file("").display().to_string())),
+            (
+                "kprobes",
+                self.kprobes().err().unwrap_or_else(|| "yes".into()),
+            ),
+            (
+                "tracefs",
+                say(&self.tracefs, |t| t.file("").display().to_string()),
+            ),
             (
                 "symbols",
                 say(&self.symbols, |s| {
-                    format!("{}{}", s.total, if s.addresses_hidden { ", addresses hidden" } else { "" })
+                    format!(
+                        "{}{}",
+                        s.total,
+                        if s.addresses_hidden {
+                            ", addresses hidden"
+                        } else {
+                            ""
+                        }
+                    )
                 }),
             ),
-            ("privileges", say(&self.privileges, |p| {
-                if p.may_trace() { "enough to trace".into() } else { format!("uid {}, not enough to trace", p.uid) }
-            })),
+            (
+                "privileges",
+                say(&self.privileges, |p| {
+                    if p.may_trace() {
+                        "enough to trace".into()
+                    } else {
+                        format!("uid {}, not enough to trace", p.uid)
+                    }
+                }),
+            ),
         ]
     }
 }

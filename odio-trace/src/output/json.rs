@@ -22,11 +22,18 @@ pub(crate) fn line(value: &impl Serialize) -> Result<()> {
 pub(crate) fn summary(outcome: &Outcome) -> Value {
     let account = &outcome.account;
     let hits = |hook: Hook| -> u64 {
-        account.hits.iter().filter(|((h, _), _)| *h == hook).map(|(_, n)| n).sum()
+        account
+            .hits
+            .iter()
+            .filter(|((h, _), _)| *h == hook)
+            .map(|(_, n)| n)
+            .sum()
     };
     let mut processes: Map<String, Value> = Map::new();
     for (&(hook, pid), &n) in &account.hits {
-        let process = processes.entry(pid.to_string()).or_insert_with(|| json!({}));
+        let process = processes
+            .entry(pid.to_string())
+            .or_insert_with(|| json!({}));
         process[hook.name()] = n.into();
     }
     json!({

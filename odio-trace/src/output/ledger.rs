@@ -29,7 +29,10 @@ pub(crate) struct Ledger(BTreeMap<Line, u64>);
 impl Ledger {
     pub(crate) fn add(&mut self, op: &Op) {
         let line = Line {
-            file: op.file.clone().unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino)),
+            file: op
+                .file
+                .clone()
+                .unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino)),
             op: op.op,
             engine: op.engine,
             mode: op.mode.clone(),
@@ -42,7 +45,11 @@ impl Ledger {
             commits: op.commits,
             durability: op.durability.unwrap_or("-"),
             why: if op.result < 0 {
-                format!("{}: {}", std::io::Error::from_raw_os_error(-op.result as i32), op.why)
+                format!(
+                    "{}: {}",
+                    std::io::Error::from_raw_os_error(-op.result as i32),
+                    op.why
+                )
             } else {
                 op.why.clone()
             },
@@ -66,5 +73,9 @@ pub(crate) fn completion(op: &Op) -> String {
 
 /// How many fsyncs, and who ran them.
 pub(crate) fn fsyncs(op: &Op) -> String {
-    if op.fsyncs == 0 { "0".into() } else { format!("{} {}", op.fsyncs, op.fsync_by) }
+    if op.fsyncs == 0 {
+        "0".into()
+    } else {
+        format!("{} {}", op.fsyncs, op.fsync_by)
+    }
 }

@@ -8,7 +8,9 @@ use crate::workload::Outcome;
 /// An empty table in this tool's look.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table
 }
@@ -16,8 +18,20 @@ pub(crate) fn table(header: &[&str]) -> Table {
 /// Ops by path.
 pub(crate) fn ledger(ledger: &Ledger) -> Table {
     let mut table = table(&[
-        "file", "op", "engine", "mode", "cache", "completion", "ops", "bios", "FUA", "flushes", "fsyncs", "commits",
-        "durability", "why",
+        "file",
+        "op",
+        "engine",
+        "mode",
+        "cache",
+        "completion",
+        "ops",
+        "bios",
+        "FUA",
+        "flushes",
+        "fsyncs",
+        "commits",
+        "durability",
+        "why",
     ]);
     for (line, n) in ledger.lines() {
         table.add_row([
@@ -42,14 +56,26 @@ pub(crate) fn ledger(ledger: &Ledger) -> Table {
 
 /// What a person must know of the run itself; empty where all was seen.
 pub(crate) fn caveats(outcome: &Outcome) -> Vec<String> {
-    let mut lines: Vec<String> =
-        outcome.account.losses.iter().map(|(loss, n)| format!("{n} {}", loss.words())).collect();
+    let mut lines: Vec<String> = outcome
+        .account
+        .losses
+        .iter()
+        .map(|(loss, n)| format!("{n} {}", loss.words()))
+        .collect();
     if outcome.account.open > 0 {
-        lines.push(format!("{} ops were still open at the end", outcome.account.open));
+        lines.push(format!(
+            "{} ops were still open at the end",
+            outcome.account.open
+        ));
     }
-    lines.extend(
-        outcome.missing.iter().map(|m| format!("{} is not seen here ({}): {}", m.hook.name(), m.why, m.costs)),
-    );
+    lines.extend(outcome.missing.iter().map(|m| {
+        format!(
+            "{} is not seen here ({}): {}",
+            m.hook.name(),
+            m.why,
+            m.costs
+        )
+    }));
     lines
 }
 
@@ -69,7 +95,11 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
 pub(crate) fn printable(name: &str) -> String {
     name.chars()
         .flat_map(|c| -> Box<dyn Iterator<Item = char>> {
-            if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
+            if c.is_control() {
+                Box::new(c.escape_default())
+            } else {
+                Box::new(std::iter::once(c))
+            }
         })
         .collect()
 }
