@@ -17,9 +17,9 @@ use crate::mode::Engine;
 /// A queue of requests. One thread at a time; it may move between threads.
 ///
 /// [`Queue::read`], [`Queue::write`] and [`Queue::sync`] only take a request in; [`Queue::submit`], [`Queue::poll`] and
-/// [`Queue::wait`] hand everything taken in to the kernel as one batch. Nothing is allocated per request with libaio
-/// and io_uring. Requests in flight together have no order among them: a sync covers writes whose completion was
-/// collected before it was queued, and no others.
+/// [`Queue::wait`] hand everything taken in to the kernel as one batch. Nothing is allocated per request. Requests in
+/// flight together have no order among them: a sync covers writes whose completion was collected before it was queued,
+/// and no others.
 ///
 /// Dropping a queue hands over what was taken in, and waits for everything in flight.
 pub struct Queue {
@@ -148,7 +148,8 @@ impl Queue {
         self.transfer(Op::Write, file, buffer, offset, user_data)
     }
 
-    /// Takes in a sync of what was written and completed before.
+    /// Takes in a sync of what was written and completed before. One sync of a file at a time is enough, and safer: the
+    /// kernel reports a lost write to one caller only, and of two syncs in flight the other may have said yes by then.
     pub fn sync(&mut self, file: &File, kind: SyncKind, user_data: u64) -> Result<(), Error> {
         file.check_sync()?;
         let slot = self.take_slot()?;

@@ -217,7 +217,9 @@ unsafe fn sync(
     })
 }
 
-/// Takes in an fsync. It covers writes whose completion has been collected.
+/// Takes in an fsync. It covers writes whose completion has been collected. One sync of a file at a time is enough, and
+/// safer: the kernel reports a lost write to one caller only, and of two syncs in flight the other may have said yes by
+/// then.
 ///
 /// Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EBUSY where another
 /// thread is inside the queue, or the errno of a failed sync of this file that nobody has acknowledged.

@@ -1,7 +1,8 @@
 //! # The C ABI, from C
 //!
 //! Compiles the C programs of the repository against libodio and runs them, bare, under valgrind, and under strace
-//! with system calls that fail. Needs cc, c++, nm, readelf, valgrind, strace, setpriv and unshare.
+//! with system calls that fail. Needs cc, c++, nm, readelf, valgrind, strace, setpriv and unshare. The tests that mount a
+//! filesystem of their own want root and are run with `--ignored`; they need mkfs.ext4 and mkfs.btrfs as well.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -515,5 +516,113 @@ fn every_mode_acknowledges_every_block_in_every_situation() {
                 assert_eq!(fs::read(&file).unwrap(), [b'b'; 28672], "{line:?}");
             }
         }
+    }
+}
+
+/// Runs a shell script, as root, in a mount namespace of its own with a fresh filesystem at `$1`; `$2` on are `words`.
+fn on_fresh_filesystem(
+    make: &[&str],
+    options: &str,
+    script: &str,
+    words: &[&str],
+) -> std::process::Output {
+    let directory = scratch();
+    let (image, mount) = (
+        directory.path().join("image"),
+        directory.path().join("mount"),
+    );
+    fs::File::create(&image)
+        .unwrap()
+        .set_len(128 << 20)
+        .unwrap();
+    fs::create_dir(&mount).unwrap();
+    succeed(Command::new(make[0]).args(&make[1..]).arg(&image));
+    let script = format!("set -e; mount -o loop,{options} \"$0\" \"$1\"\n{script}");
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--mount", "sh", "-c", &script])
+        .arg(&image)
+        .arg(&mount)
+        .args(words);
+    run(unshare.env("LD_LIBRARY_PATH", &libodio().directory))
+}
+
+#[test]
+#[ignore = "mounts a filesystem: wants root"]
+fn direct_writes_to_a_full_disk_say_so() {
+    let directory = scratch();
+    let program = compile(
+        "examples-c/write_modes.c",
+        Link::Shared,
+        &[],
+        directory.path(),
+    );
+    for engine in ENGINES {
+        let words = [
+            program.to_str().unwrap(),
+            "direct+dsync",
+            engine,
+            "512",
+            "1048576",
+        ];
+        let script = r#"exec "$2" "$1/file" "$3" "$4" "$5" "$6""#;
+        let output = on_fresh_filesystem(&["mkfs.ext4", "-qF"], "rw", script, &words);
+        let text = everything(&output);
+        assert_eq!(output.status.code(), Some(1), "{engine}: {text}");
+        assert!(text.contains("No space left on device"), "{engine}: {text}");
+        let bytes: u64 = text
+            .lines()
+            .find_map(|line| line.strip_suffix(" bytes acknowledged"))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(bytes > 0 && bytes < 128 << 20, "{engine}: {text}");
+    }
+}
+
+#[test]
+#[ignore = "mounts a filesystem: wants root"]
+fn ext4_that_journals_data_is_not_called_direct() {
+    let directory = scratch();
+    let program = compile("tests/c/open_file.c", Link::Shared, &[], directory.path());
+    let script = r#"echo x > "$1/file"; "$2" "$1/file" direct; "$2" "$1/file" direct preferred"#;
+    let make = ["mkfs.ext4", "-qF"];
+    let output = on_fresh_filesystem(&make, "data=journal", script, &[program.to_str().unwrap()]);
+    let text = everything(&output);
+    assert!(
+        text.contains("-22 no direct I/O on ") && text.contains("data=journal"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nbuffered: direct was preferred, but "),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "mounts a filesystem: wants root"]
+fn on_btrfs_an_asynchronous_durable_write_ends_with_a_sync_of_its_own() {
+    let directory = scratch();
+    let program = compile(
+        "examples-c/write_modes.c",
+        Link::Shared,
+        &[],
+        directory.path(),
+    );
+    let log = directory.path().join("log");
+    let expected = [
+        ("direct+dsync", "_FDSYNC", 7),
+        ("direct+sync", "_FSYNC", 7),
+        ("direct", "SYNC", 0),
+    ];
+    for (mode, name, count) in expected {
+        let script = r#"touch "$1/file"; chattr +C "$1/file"
+            exec strace -f -o "$3" --trace=io_submit "$2" "$1/file" "$4" libaio 7"#;
+        let words = [program.to_str().unwrap(), log.to_str().unwrap(), mode];
+        let output = on_fresh_filesystem(&["mkfs.btrfs", "-q"], "rw", script, &words);
+        assert!(output.status.success(), "{mode}: {}", everything(&output));
+        let log = fs::read_to_string(&log).unwrap();
+        assert_eq!(log.matches("IOCB_CMD_PWRITE").count(), 7, "{mode}: {log}");
+        assert_eq!(log.matches(name).count(), count, "{mode}: {log}");
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Ring {
     ring: IoUring,
     in_kernel: usize,
     staged: usize,
+    /// io_uring_enter takes a timeout (Linux 5.11).
+    timed_enter: bool,
 }
 
 impl Ring {
@@ -34,10 +36,12 @@ impl Ring {
                 why: "the ring knows no plain read and write, which came with Linux 5.6".to_owned(),
             });
         }
+        let timed_enter = ring.params().is_feature_ext_arg();
         Ok(Ring {
             ring,
             in_kernel: 0,
             staged: 0,
+            timed_enter,
         })
     }
 
@@ -51,7 +55,7 @@ impl Ring {
     /// One io_uring_enter: hands over what is staged and waits for `want` completions in the ring.
     fn enter(&mut self, want: usize, deadline: Deadline) -> Result<(), Errno> {
         let result = match deadline.left() {
-            Some(left) if want > 0 && self.ring.params().is_feature_ext_arg() => {
+            Some(left) if want > 0 && self.timed_enter => {
                 let time = Timespec::from(left);
                 self.ring
                     .submitter()
@@ -203,7 +207,50 @@ fn setup_error(errno: Errno) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::buffer::Buffer;
+
+    #[test]
+    fn a_wait_ends_when_its_time_is_up_on_old_kernels_too() {
+        for timed_enter in [true, false] {
+            let mut ring = Ring::new(2).unwrap();
+            assert!(ring.timed_enter, "this test wants Linux 5.11");
+            ring.timed_enter = timed_enter;
+            // A pipe that nobody has written to gives a request that does not end by itself.
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let mut buffer = Buffer::new(2, 8).unwrap();
+            for slot in 0..2 {
+                let request = Request {
+                    op: Op::Read,
+                    fd: reader.as_raw_fd(),
+                    // SAFETY: one byte for each slot, inside the buffer.
+                    address: unsafe { buffer.as_mut_ptr().add(slot) },
+                    length: 1,
+                    // The current position, the only one that a pipe has.
+                    offset: u64::MAX,
+                };
+                // SAFETY: pipe and buffer outlive the last exchange below, which collects both results.
+                unsafe { ring.stage(slot as u32, request) };
+            }
+            let mut arrivals = Vec::new();
+            let mut wait = |ring: &mut Ring, min, deadline| {
+                ring.exchange(min, deadline, &mut arrivals).unwrap();
+                arrivals.len()
+            };
+            let end = Instant::now() + Duration::from_millis(30);
+            assert_eq!(wait(&mut ring, 2, Deadline::At(end)), 0);
+            assert!(Instant::now() >= end);
+            assert_eq!(ring.staged(), 0);
+            writer.write_all(b"x").unwrap();
+            let far = Instant::now() + Duration::from_secs(3600);
+            assert_eq!(wait(&mut ring, 1, Deadline::At(far)), 1);
+            writer.write_all(b"y").unwrap();
+            assert_eq!(wait(&mut ring, 1, Deadline::At(far)), 2);
+        }
+    }
 
     #[test]
     fn a_refused_ring_names_the_cause() {

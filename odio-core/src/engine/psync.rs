@@ -173,3 +173,20 @@ impl Drop for Psync {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_its_time_is_up() {
+        let mut psync = Psync::new(1).unwrap();
+        let end = Instant::now() + Duration::from_millis(30);
+        let mut arrivals = Vec::new();
+        // A worker that was given nothing reports nothing.
+        psync.exchange(1, Deadline::At(end), &mut arrivals).unwrap();
+        assert!(arrivals.is_empty() && Instant::now() >= end);
+    }
+}
