@@ -347,6 +347,7 @@ impl Row {
             "verdict": verdict,
             "reason": why,
             "completions": self.values(completion),
+            "fsync_sets": self.values(fsyncs),
         });
         // The op's fields are those of the first request; what differs between requests stands in the sets above.
         if let (Some(first), Some(row)) = (
