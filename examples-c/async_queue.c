@@ -1,6 +1,8 @@
 /*
  * async_queue FILE ENGINE: writes sixteen blocks at once and collects the completions by polling, then reads them back
  * at once and has each completion handed to a callback.
+ *
+ * Build it with: cc -std=c11 async_queue.c $(pkg-config --cflags --libs odio) -o async_queue
  */
 #include <odio.h>
 

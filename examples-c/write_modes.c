@@ -2,6 +2,8 @@
  * write_modes: writes blocks in a chosen mode, through a chosen engine, one at a time, and counts what was acknowledged.
  *
  * Run it under odio-trace to see where each write was when it was acknowledged.
+ *
+ * Build it with: cc -std=c11 write_modes.c $(pkg-config --cflags --libs odio) -o write_modes
  */
 #include <odio.h>
 

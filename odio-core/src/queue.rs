@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::engine::{self, Arrival, Deadline, Driver, Request};
+use crate::engine::{self, Arrival, Deadline, Driver, Kind, Request};
 use crate::error::{Errno, Error, Op};
 use crate::file::File;
 use crate::mode::Engine;
@@ -30,6 +30,11 @@ pub struct Queue {
     arrivals: Vec<Arrival>,
     ready: VecDeque<Completion>,
 }
+
+const _: () = {
+    const fn moves_between_threads<T: Send>() {}
+    moves_between_threads::<Queue>();
+};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Op::Read, file, buffer, offset, user_data)
+        self.transfer(Kind::Read, file, buffer, offset, user_data)
     }
 
     /// Takes in a write of the whole buffer to `offset`. The buffer comes back with the completion.
@@ -145,7 +150,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Op::Write, file, buffer, offset, user_data)
+        self.transfer(Kind::Write, file, buffer, offset, user_data)
     }
 
     /// Takes in a sync of what was written and completed before. One sync of a file at a time is enough, and safer: the
@@ -179,7 +184,7 @@ impl Queue {
     ) -> Result<(), Error> {
         // SAFETY: the caller's promise is the one asked for.
         unsafe {
-            self.transfer_raw(Op::Read, file, address, length, offset, user_data)
+            self.transfer_raw(Kind::Read, file, address, length, offset, user_data)
                 .map(drop)
         }
     }
@@ -201,7 +206,7 @@ impl Queue {
         // SAFETY: the caller's promise is the one asked for; a write never stores through the address.
         unsafe {
             self.transfer_raw(
-                Op::Write,
+                Kind::Write,
                 file,
                 address.cast_mut(),
                 length,
@@ -254,7 +259,7 @@ impl Queue {
 
     fn transfer(
         &mut self,
-        op: Op,
+        kind: Kind,
         file: &File,
         mut buffer: Buffer,
         offset: u64,
@@ -262,7 +267,7 @@ impl Queue {
     ) -> Result<(), Refused> {
         let (address, length) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: the slot keeps the buffer until the completion, and a buffer's memory does not move with it.
-        match unsafe { self.transfer_raw(op, file, address, length, offset, user_data) } {
+        match unsafe { self.transfer_raw(kind, file, address, length, offset, user_data) } {
             Ok(slot) => {
                 self.slots[slot as usize].buffer = Some(buffer);
                 Ok(())
@@ -276,16 +281,16 @@ impl Queue {
     /// The memory stays valid until the completion of this request or the drop of the queue.
     unsafe fn transfer_raw(
         &mut self,
-        op: Op,
+        kind: Kind,
         file: &File,
         address: *mut u8,
         length: usize,
         offset: u64,
         user_data: u64,
     ) -> Result<u32, Error> {
-        let is_write = op == Op::Write;
+        let is_write = kind == Kind::Write;
         if is_write {
-            file.check_writable(op)?;
+            file.check_writable(Op::Write)?;
         }
         file.check(address as usize, length, offset)?;
         // The kernel would move less than asked for, without an error.
@@ -305,7 +310,7 @@ impl Queue {
             stage: Stage::Moving { is_write },
         };
         let request = Request {
-            op,
+            kind,
             fd: file.fd(),
             address,
             length: length as u32,
@@ -325,16 +330,16 @@ impl Queue {
     }
 
     fn stage_sync(&mut self, slot: u32, kind: SyncKind) {
-        let op = match kind {
-            SyncKind::Data => Op::DataSync,
-            SyncKind::Full => Op::FullSync,
+        let kind = match kind {
+            SyncKind::Data => Kind::DataSync,
+            SyncKind::Full => Kind::FullSync,
         };
         let file = self.slots[slot as usize]
             .file
             .as_ref()
             .expect("a slot in use has a file");
         let request = Request {
-            op,
+            kind,
             fd: file.fd(),
             address: std::ptr::null_mut(),
             length: 0,
