@@ -103,7 +103,9 @@ int main(int argc, char **argv)
         }
     }
 
-    odio_queue_free(queue); /* First: it waits for whatever still uses the block. */
+    /* First: it waits for whatever still uses the block, which is not released where that cannot be said. */
+    if (odio_queue_free(queue) < 0)
+        return fail("queue"), EXIT_FAILURE;
     odio_buffer_free(block);
     if (odio_file_close(file) < 0)
         return fail("close"), EXIT_FAILURE;

@@ -562,9 +562,11 @@ int odio_queue_new(const struct odio_queue_options *options,
 
 /**
  * Hands over what was taken in, waits for everything in flight, and releases the queue. Completions not collected are
- * lost. After it returns no memory of the caller's is in use. NULL is allowed and does nothing.
+ * lost. After it returns 0 no memory of the caller's is in use. NULL is allowed and does nothing.
  *
- * Returns 0. No other thread may be using the handle, and no callback of its own may call this.
+ * Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
+ * outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
+ * written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
  */
 int odio_queue_free(struct odio_queue *queue);
 

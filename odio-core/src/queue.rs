@@ -250,6 +250,23 @@ impl Queue {
             .ok_or_else(|| Error::Invalid("nothing is in flight".to_owned()))
     }
 
+    /// Drops the queue, and says where that could not be done in order: requests that were not handed over are lost, and
+    /// what is in flight may still use its memory. Only an engine that was broken from outside does that, for example
+    /// by closing a descriptor that is not one's own.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    /// Hands over what was taken in and waits for everything in flight.
+    fn finish(&mut self) -> Result<(), Error> {
+        while self.in_flight() > 0 {
+            // Completions are dropped here, so that there is always room for those to come.
+            self.ready.clear();
+            self.advance(self.in_flight(), Deadline::Never)?;
+        }
+        Ok(())
+    }
+
     fn driver(&mut self) -> &mut dyn Driver {
         // Taken out in `drop` alone.
         self.driver
@@ -411,13 +428,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        while self.in_flight() > 0 {
-            // Completions are dropped here, so that there is always room for those to come.
-            self.ready.clear();
-            if self.advance(self.in_flight(), Deadline::Never).is_err() {
-                break;
-            }
-        }
+        // A failure is dealt with below; `close` is for those who want to know of it.
+        let _ = self.finish();
         let in_flight = self.in_flight() as usize;
         let staged = self.driver().staged();
         if in_flight > staged {

@@ -1,7 +1,7 @@
 //! # odio_queue
 
 use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use odio_core::contract::SyncKind;
@@ -115,9 +115,11 @@ pub unsafe extern "C" fn odio_queue_new(
 }
 
 /// Hands over what was taken in, waits for everything in flight, and releases the queue. Completions not collected are
-/// lost. After it returns no memory of the caller's is in use. NULL is allowed and does nothing.
+/// lost. After it returns 0 no memory of the caller's is in use. NULL is allowed and does nothing.
 ///
-/// Returns 0. No other thread may be using the handle, and no callback of its own may call this.
+/// Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
+/// outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
+/// written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
 ///
 /// # Safety
 ///
@@ -127,7 +129,12 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
     guard(|| {
         if !queue.is_null() {
             // SAFETY: the handle came from `odio_queue_new` and the caller gives it up.
-            drop(unsafe { Box::from_raw(queue) });
+            let queue = unsafe { Box::from_raw(queue) }.queue;
+            // Where a bug stopped it half way, closing it is still the best there is.
+            queue
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+                .close()?;
         }
         Ok(0)
     })

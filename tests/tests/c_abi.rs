@@ -438,6 +438,31 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
 }
 
 #[test]
+fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
+    let (_directory, program, file, log) = built("examples-c/async_queue.c");
+    for (rule, engine, call) in [
+        (
+            "io_getevents:error=EINVAL",
+            "libaio",
+            "io_getevents: EINVAL",
+        ),
+        (
+            "io_uring_enter:error=EBADF",
+            "io_uring",
+            "io_uring_enter: EBADF",
+        ),
+    ] {
+        let output = with_fault(rule, &log, &program, &[&file, engine]);
+        let text = everything(&output);
+        assert_eq!(output.status.code(), Some(1), "{rule}: {text}");
+        assert!(
+            text.contains(&format!("async_queue: queue: {call}")),
+            "{rule}: {text}"
+        );
+    }
+}
+
+#[test]
 fn a_short_write_is_reported_as_what_it_was() {
     let (_directory, program, file, log) = built("examples-c/write_modes.c");
     let output = with_fault(
