@@ -1,6 +1,8 @@
 /*
  * async_queue FILE ENGINE: writes sixteen blocks at once and collects the completions by polling, then reads them back
  * at once and has each completion handed to a callback.
+ *
+ * Build it with: cc -std=c11 async_queue.c $(pkg-config --cflags --libs odio) -o async_queue
  */
 #include <odio.h>
 
@@ -101,7 +103,9 @@ int main(int argc, char **argv)
             status = EXIT_SUCCESS;
     }
 
-    odio_queue_free(queue); /* First: it waits for whatever still uses the memory. */
+    /* First: it waits for whatever still uses the memory, which is not released where that cannot be said. */
+    if (odio_queue_free(queue) < 0)
+        return fail("queue"), EXIT_FAILURE;
     odio_buffer_free(memory);
     if (odio_file_close(file) < 0)
         status = EXIT_FAILURE, fail("close");

@@ -4,6 +4,8 @@
  * What programs that do this by hand get wrong: the alignment is asked of the file instead of being 512 or 4096 in the
  * source; a buffer that cannot be had is noticed; a read that comes back short is the end of the file or an error, and
  * never data that was not read; and where there is no direct I/O the program says so.
+ *
+ * Build it with: cc -std=c11 direct_read.c $(pkg-config --cflags --libs odio) -o direct_read
  */
 #include <odio.h>
 

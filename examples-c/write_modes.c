@@ -2,6 +2,8 @@
  * write_modes: writes blocks in a chosen mode, through a chosen engine, one at a time, and counts what was acknowledged.
  *
  * Run it under odio-trace to see where each write was when it was acknowledged.
+ *
+ * Build it with: cc -std=c11 write_modes.c $(pkg-config --cflags --libs odio) -o write_modes
  */
 #include <odio.h>
 
@@ -101,7 +103,9 @@ int main(int argc, char **argv)
         }
     }
 
-    odio_queue_free(queue); /* First: it waits for whatever still uses the block. */
+    /* First: it waits for whatever still uses the block, which is not released where that cannot be said. */
+    if (odio_queue_free(queue) < 0)
+        return fail("queue"), EXIT_FAILURE;
     odio_buffer_free(block);
     if (odio_file_close(file) < 0)
         return fail("close"), EXIT_FAILURE;

@@ -183,6 +183,7 @@ typedef struct odio_file odio_file;
  * One thread at a time, not always the same one: a call that comes while another thread is inside one gets -EBUSY and
  * does nothing. odio_queue_read(), odio_queue_write() and the syncs only take a request in; odio_queue_submit(),
  * odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch.
+ * A request counts against the queue's depth until its completion has been collected.
  * Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
  * sync was taken in, and no others.
  */
@@ -527,9 +528,9 @@ int odio_file_limits(const struct odio_file *file, struct odio_limits *limits);
 const char *odio_source_name(uint32_t source);
 
 /**
- * Allocates `length` zeroed bytes, 1 to 0x7ffff000, whose address suits direct I/O on `file`. The address alone: the
- * length of a request is the caller's to choose, see odio_limits.length_align. `file` may be NULL, which gives a
- * multiple of 4096.
+ * Allocates `length` zeroed bytes, 1 to 0x7ffff000, whose address suits direct I/O on `file`; a multiple of 4096 at
+ * least. The address alone: the length of a request is the caller's to choose, see odio_limits.length_align. `file`
+ * may be NULL.
  *
  * On success `*memory` is the caller's until odio_buffer_free(); on failure it is NULL.
  *
@@ -561,9 +562,11 @@ int odio_queue_new(const struct odio_queue_options *options,
 
 /**
  * Hands over what was taken in, waits for everything in flight, and releases the queue. Completions not collected are
- * lost. After it returns no memory of the caller's is in use. NULL is allowed and does nothing.
+ * lost. After it returns 0 no memory of the caller's is in use. NULL is allowed and does nothing.
  *
- * Returns 0. No other thread may be using the handle, and no callback of its own may call this.
+ * Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
+ * outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
+ * written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
  */
 int odio_queue_free(struct odio_queue *queue);
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// What rustc says a program needs besides libodio.a (`--print native-static-libs`).
-const STATIC_LIBRARIES: [&str; 7] = [
+pub const STATIC_LIBRARIES: [&str; 7] = [
     "-lgcc_s",
     "-lutil",
     "-lrt",

@@ -5,7 +5,7 @@
 
 use crate::{
     record::{Op, Row},
-    runs::{Matrix, Run, SpecialCases},
+    runs::{Matrix, Programs, Run},
 };
 
 /// What became of a claim on this kernel.
@@ -40,22 +40,22 @@ pub(crate) struct Claim {
 }
 
 /// Judges every claim.
-pub(crate) fn judge(programs: &[Run], matrix: &Matrix, special: &SpecialCases) -> Vec<Claim> {
+pub(crate) fn judge(programs: &Programs, matrix: &Matrix) -> Vec<Claim> {
     let rows = &matrix.rows;
     let mut claims = vec![
-        synchronous_waits(rows, special),
+        synchronous_waits(rows, programs.missing("dio-await")),
         on_disk(rows),
         aio_does_not_wait(rows),
         extending_aio_waits(rows),
         sync_ends_in_fsync(rows),
         dsync_ends_in_fsync(rows),
         workers_run_the_fsync(rows),
-        misaligned(&special.misaligned),
-        short_write(special.short.as_deref()),
-        fio_default(&special.default_fio),
-        dd_is_synchronous(programs),
+        misaligned(&programs.misaligned),
+        short_write(programs.short.as_deref()),
+        fio_default(&programs.default_fio),
+        dd_is_synchronous(&programs.runs),
     ];
-    if !matrix.whole() {
+    if !(matrix.summary.whole() && programs.summary.whole()) {
         for claim in &mut claims {
             claim.outcome = Outcome::Unseen;
             claim.why = "records were lost".into();
@@ -85,9 +85,8 @@ fn all(rows: &[&Row], holds: impl Fn(&Row) -> bool) -> Outcome {
     }
 }
 
-fn synchronous_waits(rows: &[Row], special: &SpecialCases) -> Claim {
+fn synchronous_waits(rows: &[Row], inlined: Option<&str>) -> Claim {
     let seen = pick(rows, "direct", "psync", "");
-    let inlined = special.missing.iter().find(|m| m.starts_with("dio-await"));
     Claim {
         text: "[2] A synchronous direct write waits for its bios, in dio_await_completion.",
         outcome: match (all(&seen, |row| row.completions == "waited"), inlined) {
@@ -258,7 +257,7 @@ fn fio_default(ops: &[Op]) -> Claim {
 
 fn dd_is_synchronous(programs: &[Run]) -> Claim {
     let ops: Vec<&Op> =
-        programs.iter().filter(|run| run.command.starts_with("dd ")).flat_map(|run| &run.ops).collect();
+        programs.iter().filter(|run| run.shown.starts_with("dd ")).flat_map(|run| &run.ops).collect();
     Claim {
         text: "[2] dd uses no asynchronous I/O, so that each of its direct writes waits.",
         outcome: if ops.is_empty() {

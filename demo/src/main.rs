@@ -45,22 +45,20 @@ fn main() -> ExitCode {
 
 /// True where everything could be seen and judged.
 fn run(cli: &Cli) -> Result<bool> {
-    let lab = Lab::new(cli.dir.clone(), cli.odio_trace.clone(), cli.write_modes.clone())?;
+    let lab = Lab::new(&cli.dir, cli.odio_trace.clone(), cli.write_modes.clone())?;
 
+    eprintln!("odio-demo: running write_modes, dd and fio under odio-trace");
     let programs = lab.programs()?;
-    println!("What the same writes of 4 KiB by three programs become\n");
-    println!("{}\n", table::programs(&programs));
+    println!("The same writes of 4 KiB by three programs\n\n{}\n", table::programs(&programs.runs));
 
+    eprintln!("odio-demo: trying every mode and engine");
     let matrix = lab.matrix()?;
-    println!("Every engine and mode on kernel {}, {} on {}\n", matrix.kernel(), matrix.fs(), matrix.device());
-    println!("{}\n", table::matrix(&matrix));
-    println!("{}\n", HOW_TO_READ);
+    println!("Every engine and mode: {}\n\n{}\n\n{HOW_TO_READ}\n", matrix.place(), table::matrix(&matrix));
 
-    let claims = claims::judge(&programs, &matrix, &lab.special_cases()?);
-    println!("What became of the source documents' claims\n");
-    println!("{}", table::claims(&claims));
+    let claims = claims::judge(&programs, &matrix);
+    println!("What became of the source documents' claims\n\n{}", table::claims(&claims));
 
-    let whole = programs.iter().all(|p| p.whole()) && matrix.whole();
+    let whole = programs.summary.whole() && matrix.summary.whole();
     if !whole {
         println!("Something was lost or missed: what is above is not to be relied on.");
     }

@@ -6,10 +6,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Op {
-    pub(crate) comm: String,
-    pub(crate) op: String,
     pub(crate) engine: String,
-    pub(crate) file: Option<String>,
     pub(crate) mode: String,
     pub(crate) cache: Option<String>,
     pub(crate) completion: Option<String>,
@@ -25,7 +22,6 @@ pub(crate) struct Op {
     pub(crate) buffered_bytes: u64,
     pub(crate) metadata: Option<String>,
     pub(crate) durability: Option<String>,
-    pub(crate) why: String,
 }
 
 /// A row of `odio-trace matrix --json`.

@@ -1,4 +1,7 @@
 //! Running the programs under odio-trace.
+//!
+//! Loading and attaching the probes takes far longer than the requests, so all programs run in one session; each has
+//! a file of its own, by which its ops are told apart.
 
 use std::{
     ffi::OsString,
@@ -8,12 +11,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::record::{Op, Row, Summary};
 
 /// Writes of every program: a prime, so that a stray one shows.
 const WRITES: u32 = 23;
+
+/// Bytes of each.
+const BLOCK: usize = 4096;
+
+/// The two documents' modes and what the kernel facts of ext4 speak of.
+const MATRIX: &str = "matrix --json --dir . --mode direct,direct+dsync,direct+sync,buffered,buffered+dsync \
+                      --situation overwrite,unwritten,append";
 
 /// Where and with what to run.
 pub(crate) struct Lab {
@@ -22,18 +33,53 @@ pub(crate) struct Lab {
     write_modes: PathBuf,
 }
 
-/// A traced program.
+/// What a program finds when it starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// No file.
+    Nothing,
+    /// A file of the right size, written and synced.
+    Written,
+    /// A file that is one hole and that ext4 maps without extents.
+    HoleWithoutExtents,
+}
+
+/// A program to run.
+struct Program {
+    /// As a person would type it, less what all have in common.
+    shown: String,
+    command: String,
+    file: String,
+    found: Found,
+    /// Only its writes through this engine count; the others prepare the file.
+    engine: Option<&'static str>,
+    /// It is meant to fail.
+    fails: bool,
+}
+
+/// A program that ran.
 pub(crate) struct Run {
-    /// The command as a person would type it.
-    pub(crate) command: String,
+    pub(crate) shown: String,
     /// Its writes.
     pub(crate) ops: Vec<Op>,
+}
+
+/// What all programs together showed.
+pub(crate) struct Programs {
+    pub(crate) runs: Vec<Run>,
+    /// A direct write of a length that is no multiple of the block size.
+    pub(crate) misaligned: Vec<Op>,
+    /// Direct writes into a hole of a file that ext4 maps without extents; `None` where there are no such files.
+    pub(crate) short: Option<Vec<Op>>,
+    /// fio, asked for no engine.
+    pub(crate) default_fio: Vec<Op>,
     pub(crate) summary: Summary,
 }
 
-impl Run {
-    pub(crate) fn whole(&self) -> bool {
-        self.summary.whole()
+impl Programs {
+    /// Why the hook has no probe on this kernel, if it has none.
+    pub(crate) fn missing(&self, hook: &str) -> Option<&str> {
+        self.summary.missing.iter().find(|m| m.hook == hook).map(|m| m.why.as_str())
     }
 }
 
@@ -44,59 +90,68 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    pub(crate) fn whole(&self) -> bool {
-        self.summary.whole()
-    }
-
     pub(crate) fn passed(&self) -> bool {
         self.summary.verdict == "PASS"
     }
 
-    pub(crate) fn kernel(&self) -> &str {
-        self.rows.first().map_or("?", |row| &row.kernel)
+    /// Where it ran, for a heading.
+    pub(crate) fn place(&self) -> String {
+        self.rows.first().map_or_else(
+            || "an unknown place".into(),
+            |row| format!("kernel {}, {} on {}", row.kernel, row.fs, row.device),
+        )
     }
-
-    pub(crate) fn fs(&self) -> &str {
-        self.rows.first().map_or("?", |row| &row.fs)
-    }
-
-    pub(crate) fn device(&self) -> &str {
-        self.rows.first().map_or("?", |row| &row.device)
-    }
-}
-
-/// Requests that no mode of the matrix covers.
-pub(crate) struct SpecialCases {
-    /// A direct write of a length that is no multiple of the block size.
-    pub(crate) misaligned: Vec<Op>,
-    /// Direct writes into the hole of a file that ext4 maps without extents.
-    pub(crate) short: Option<Vec<Op>>,
-    /// fio, asked for no engine.
-    pub(crate) default_fio: Vec<Op>,
-    /// The hooks without a probe.
-    pub(crate) missing: Vec<String>,
 }
 
 impl Lab {
-    pub(crate) fn new(dir: PathBuf, odio_trace: PathBuf, write_modes: PathBuf) -> Result<Self> {
-        let dir = fs::canonicalize(&dir).with_context(|| format!("{}", dir.display()))?;
+    pub(crate) fn new(dir: &Path, odio_trace: PathBuf, write_modes: PathBuf) -> Result<Self> {
+        let dir = fs::canonicalize(dir).with_context(|| format!("{}", dir.display()))?;
         Ok(Self { dir, odio_trace, write_modes })
     }
 
-    /// The same writes by a C program with libodio, by dd and by fio.
-    pub(crate) fn programs(&self) -> Result<Vec<Run>> {
-        let write_modes = |mode: &str, engine: &str, situation: &str| {
-            let mut words = vec![self.write_modes.clone().into_os_string()];
-            words.extend(
-                ["libodio.bin", mode, engine, &WRITES.to_string(), "4096", situation].map(OsString::from),
-            );
-            words
+    /// The same writes by a C program with libodio, by dd and by fio, and what goes wrong on purpose.
+    pub(crate) fn programs(&self) -> Result<Programs> {
+        let mut programs = self.ordinary();
+        let ordinary = programs.len();
+        programs.push(dd("misaligned.bin", "bs=1000 count=1", "direct", Found::Nothing).failing());
+        programs.push(fio("fio-default.bin", "", ""));
+        programs.push(dd("no-extents.bin", "bs=4k count=7 conv=notrunc", "direct", Found::HoleWithoutExtents));
+
+        let mut hole_made = false;
+        for program in &programs {
+            hole_made |= self.prepare(program)?;
+        }
+        // On a filesystem where every file has extents the last program would show nothing.
+        let taken = if hole_made { programs.len() } else { programs.len() - 1 };
+        let script: String = programs[..taken]
+            .iter()
+            .map(|p| format!("{}{} >/dev/null\n", p.command, if p.fails { " 2>/dev/null || true" } else { "" }))
+            .collect();
+        let lines = self.odio_trace(
+            &["run".into(), "--json".into(), "--".into(), "sh".into(), "-ec".into(), script.into()],
+            &[0],
+        )?;
+        let (records, summary) = split(lines, "op")?;
+        let ops = |program: &Program| -> Vec<Op> {
+            let file = self.dir.join(&program.file);
+            records
+                .iter()
+                .filter(|r| r["op"] == "write" && r["file"].as_str().map(Path::new) == Some(&file))
+                .filter_map(|r| Op::deserialize(r).ok())
+                .filter(|op: &Op| program.engine.is_none_or(|engine| op.engine == engine))
+                .collect()
         };
-        let dd = |flags: &str| {
-            words(&format!("dd if=/dev/zero of=dd.bin bs=4k count={WRITES} conv=notrunc oflag={flags}"))
-        };
-        let engine_fio = |engine: &str, more: &str| words(&fio(&format!("--ioengine={engine} --direct=1 {more}")));
-        let mut runs = Vec::new();
+        Ok(Programs {
+            runs: programs[..ordinary].iter().map(|p| Run { shown: p.shown.clone(), ops: ops(p) }).collect(),
+            misaligned: ops(&programs[ordinary]),
+            default_fio: ops(&programs[ordinary + 1]),
+            short: hole_made.then(|| ops(&programs[ordinary + 2])),
+            summary,
+        })
+    }
+
+    fn ordinary(&self) -> Vec<Program> {
+        let mut programs = Vec::new();
         for (mode, engine, situation) in [
             ("direct", "psync", "append"),
             ("direct", "libaio", "append"),
@@ -104,98 +159,63 @@ impl Lab {
             ("direct+dsync", "io_uring", "overwrite"),
             ("direct+sync", "libaio", "overwrite"),
         ] {
-            let mut run = self.trace(&write_modes(mode, engine, situation), true)?;
-            // What the program prepares, it writes one by one through psync, into an empty file.
-            if situation == "overwrite" {
-                run.ops.retain(|op| op.engine == engine);
-            }
-            runs.push(run);
+            let file = format!("odio-{mode}-{engine}-{situation}.bin");
+            programs.push(Program {
+                shown: format!("write_modes {mode} {engine} {situation}"),
+                command: format!(
+                    "{} {file} {mode} {engine} {WRITES} {BLOCK} {situation}",
+                    quoted(&self.write_modes)
+                ),
+                file,
+                found: Found::Nothing,
+                // An overwrite is prepared by the program itself, through psync.
+                engine: (situation == "overwrite").then_some(engine),
+                fails: false,
+            });
         }
+        let size = format!("bs=4k count={WRITES} conv=notrunc");
+        programs.push(dd("dd-append.bin", &size, "direct", Found::Nothing));
         for flags in ["direct", "direct,dsync", "direct,sync"] {
-            runs.push(self.trace(&dd(flags), true)?);
+            programs.push(dd(&format!("dd-{flags}.bin"), &size, flags, Found::Written));
         }
-        // The first run of dd made the file, the later ones write over it. fio lays its own out.
-        self.quietly(&words(&fio("--ioengine=psync --direct=1 --create_only=1")))?;
-        self.quietly(&words(&fio("--ioengine=psync --direct=1 --end_fsync=1")))?;
         for engine in ["psync", "libaio"] {
-            runs.push(self.trace(&engine_fio(engine, ""), true)?);
-            runs.push(self.trace(&engine_fio(engine, "--sync=sync"), true)?);
+            programs.push(fio(&format!("fio-{engine}.bin"), &format!("--ioengine={engine}"), ""));
+            programs.push(fio(&format!("fio-{engine}-sync.bin"), &format!("--ioengine={engine}"), "--sync=sync"));
         }
-        Ok(runs)
+        programs
     }
 
     /// The rows that the documents speak of.
     pub(crate) fn matrix(&self) -> Result<Matrix> {
-        let lines = self.odio_trace(
-            &words("matrix --json --mode direct,direct+dsync,direct+sync,buffered,buffered+dsync --situation overwrite,unwritten,append --dir ."),
-            // FAIL and INCONCLUSIVE are told in the summary.
-            &[0, 1, 3],
-        )?;
-        let mut rows = Vec::new();
-        let mut summary = None;
-        for line in lines {
-            match line["type"].as_str() {
-                Some("row") => rows.push(serde_json::from_value(line)?),
-                Some("summary") => summary = Some(serde_json::from_value(line)?),
-                _ => {}
+        let arguments: Vec<OsString> = MATRIX.split_whitespace().map(OsString::from).collect();
+        // FAIL and INCONCLUSIVE are told in the summary.
+        let (rows, summary) = split(self.odio_trace(&arguments, &[0, 1, 3])?, "row")?;
+        Ok(Matrix { rows: rows.iter().map(Row::deserialize).collect::<Result<_, _>>()?, summary })
+    }
+
+    /// Brings a program's file into the state it is to find; true where a file without extents was made.
+    fn prepare(&self, program: &Program) -> Result<bool> {
+        let path = self.dir.join(&program.file);
+        match program.found {
+            Found::Nothing => Ok(false),
+            Found::Written => {
+                fs::write(&path, vec![0xa5; WRITES as usize * BLOCK])?;
+                fs::File::open(&path)?.sync_all()?;
+                Ok(false)
+            }
+            Found::HoleWithoutExtents => {
+                let file = fs::File::create(&path)?;
+                let made = Command::new("chattr")
+                    .arg("-e")
+                    .arg(&path)
+                    .stderr(Stdio::null())
+                    .status()
+                    .context("chattr (package e2fsprogs)")?
+                    .success();
+                file.set_len(1 << 20)?;
+                Ok(made)
             }
         }
-        Ok(Matrix { rows, summary: summary.context("odio-trace matrix ended without a summary")? })
-    }
-
-    /// What goes wrong on purpose, and what is left to its defaults.
-    pub(crate) fn special_cases(&self) -> Result<SpecialCases> {
-        let misaligned = self.trace(&words("dd if=/dev/zero of=misaligned.bin bs=1000 count=1 oflag=direct"), false)?;
-        let default_fio = self.trace(&words(&fio("")), true)?;
-        let short = if self.without_extents("blocks.bin")? {
-            Some(self.trace(&words("dd if=/dev/zero of=blocks.bin bs=4k count=7 conv=notrunc oflag=direct"), true)?.ops)
-        } else {
-            None
-        };
-        Ok(SpecialCases {
-            misaligned: misaligned.ops,
-            short,
-            missing: default_fio.summary.missing.iter().map(|m| format!("{} ({})", m.hook, m.why)).collect(),
-            default_fio: default_fio.ops,
-        })
-    }
-
-    /// Makes a file that is one hole and mapped without extents; false where the filesystem has no such files.
-    fn without_extents(&self, name: &str) -> Result<bool> {
-        let path = self.dir.join(name);
-        fs::File::create(&path)?;
-        let made = Command::new("chattr")
-            .arg("-e")
-            .arg(&path)
-            .stderr(Stdio::null())
-            .status()
-            .context("chattr (package e2fsprogs)")?
-            .success();
-        fs::OpenOptions::new().write(true).open(&path)?.set_len(1 << 20)?;
-        Ok(made)
-    }
-
-    /// Runs a program under `odio-trace run` and keeps its writes; `must` is whether it has to succeed.
-    fn trace(&self, command: &[OsString], must: bool) -> Result<Run> {
-        let mut arguments: Vec<OsString> = words("run --json --");
-        arguments.extend_from_slice(command);
-        let lines = self.odio_trace(&arguments, if must { &[0] } else { &[0, 1] })?;
-        let mut run = Run { command: shown(command), ops: Vec::new(), summary: Summary::default() };
-        let mut ended = false;
-        for line in lines {
-            match line["type"].as_str() {
-                Some("op") if line["op"] == "write" && ours(&line, &self.dir) => {
-                    run.ops.push(serde_json::from_value(line)?);
-                }
-                Some("summary") => {
-                    run.summary = serde_json::from_value(line)?;
-                    ended = true;
-                }
-                _ => {}
-            }
-        }
-        ensure!(ended, "odio-trace ended without a summary: {}", run.command);
-        Ok(run)
     }
 
     fn odio_trace(&self, arguments: &[OsString], statuses: &[i32]) -> Result<Vec<Value>> {
@@ -206,55 +226,60 @@ impl Lab {
             .output()
             .with_context(|| format!("{}", self.odio_trace.display()))?;
         if !output.status.code().is_some_and(|code| statuses.contains(&code)) {
-            bail!(
-                "odio-trace {}: {}\n{}",
-                shown(arguments),
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("odio-trace: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
         }
-        // The traced program's own output may stand between the lines.
-        Ok(output
+        output
             .stdout
             .split(|&b| b == b'\n')
-            .filter(|line| line.starts_with(b"{"))
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect())
-    }
-
-    fn quietly(&self, command: &[OsString]) -> Result<()> {
-        let (program, arguments) = command.split_first().context("no command")?;
-        let output = Command::new(program).args(arguments).current_dir(&self.dir).output()?;
-        ensure!(output.status.success(), "{}: {}", shown(command), String::from_utf8_lossy(&output.stderr));
-        Ok(())
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).context("odio-trace printed a line that is no JSON"))
+            .collect()
     }
 }
 
-/// Writes to files in the lab's folder; a program's output to a pipe or a terminal is none of them.
-fn ours(line: &Value, dir: &Path) -> bool {
-    line["file"].as_str().is_some_and(|file| Path::new(file).starts_with(dir))
+impl Program {
+    fn failing(mut self) -> Self {
+        self.fails = true;
+        self
+    }
 }
 
-fn fio(more: &str) -> String {
-    format!("fio --name=fio --filename=fio.bin --rw=write --bs=4k --size={}k --overwrite=1 {more}", WRITES * 4)
+fn dd(file: &str, size: &str, flags: &str, found: Found) -> Program {
+    let what = if found == Found::Written { " (overwrite)" } else { "" };
+    Program {
+        shown: format!("dd oflag={flags}{what}"),
+        command: format!("dd if=/dev/zero of={file} {size} oflag={flags} status=none"),
+        file: file.into(),
+        found,
+        engine: None,
+        fails: false,
+    }
 }
 
-fn words(line: &str) -> Vec<OsString> {
-    line.split_whitespace().map(OsString::from).collect()
+fn fio(file: &str, engine: &str, more: &str) -> Program {
+    let size = WRITES as usize * BLOCK;
+    Program {
+        shown: format!("fio --direct=1 {engine} {more}").trim_end().to_owned(),
+        command: format!(
+            "fio --name=fio --filename={file} --rw=write --bs={BLOCK} --size={size} --overwrite=1 --direct=1 {engine} {more}"
+        ),
+        file: file.into(),
+        found: Found::Written,
+        engine: None,
+        fails: false,
+    }
 }
 
-fn shown(command: &[OsString]) -> String {
-    let words: Vec<String> = command
-        .iter()
-        .map(|word| {
-            let path = Path::new(word);
-            // A program's folder says nothing of what it does.
-            if path.is_absolute() && path.exists() {
-                path.file_name().unwrap_or(word).to_string_lossy().into_owned()
-            } else {
-                word.to_string_lossy().into_owned()
-            }
-        })
-        .collect();
-    words.join(" ")
+/// The lines of one type, and the summary that comes last.
+fn split(lines: Vec<Value>, kind: &str) -> Result<(Vec<Value>, Summary)> {
+    let summary = lines.last().filter(|line| line["type"] == "summary").context("odio-trace ended without a summary")?;
+    let summary = Summary::deserialize(summary)?;
+    let lines: Vec<Value> = lines.into_iter().filter(|line| line["type"] == kind).collect();
+    ensure!(!lines.is_empty(), "odio-trace saw nothing");
+    Ok((lines, summary))
+}
+
+/// For the shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

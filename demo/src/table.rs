@@ -42,7 +42,7 @@ pub(crate) fn programs(runs: &[Run]) -> Table {
                 .or_default() += 1;
         }
         for (i, (path, writes)) in paths.into_iter().enumerate() {
-            let mut cells = vec![if i == 0 { brief(&run.command) } else { String::new() }];
+            let mut cells = vec![if i == 0 { run.shown.clone() } else { String::new() }];
             cells.extend_from_slice(&path[..4]);
             cells.push(writes.to_string());
             cells.extend_from_slice(&path[4..]);
@@ -100,18 +100,4 @@ fn completion(op: &Op) -> String {
 
 fn fsyncs(op: &Op) -> String {
     if op.fsyncs == 0 { "0".into() } else { format!("{} {}", op.fsyncs, op.fsync_by) }
-}
-
-/// The command without what all have in common.
-fn brief(command: &str) -> String {
-    let words: Vec<&str> = command
-        .split(' ')
-        .filter(|word| {
-            !["if=", "of=", "bs=", "count=", "conv=", "--name", "--filename", "--rw", "--bs", "--size", "--overwrite"]
-                .iter()
-                .any(|common| word.starts_with(common))
-                && !word.is_empty()
-        })
-        .collect();
-    words.join(" ").replace("libodio.bin ", "").replace(" 23 4096", "")
 }

@@ -3,12 +3,8 @@
 //! One table of promises, read by the library that keeps them and by whoever checks that they were kept. Pure values:
 //! this module makes no system call.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::Error;
 use crate::limits::{Limits, Sourced};
-use crate::mode::{Cache, Engine, Mode, Sync};
+use crate::mode::{Cache, Engine, Mode, Sync, spelled};
 
 /// What a request lands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,31 +78,6 @@ impl Durability {
             Durability::Unknown => "unknown",
         }
     }
-}
-
-macro_rules! spelled {
-    ($type:ident, $what:literal) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self, Error> {
-                Self::ALL
-                    .into_iter()
-                    .find(|each| each.name() == text)
-                    .ok_or_else(|| Error::Spelling {
-                        what: $what,
-                        text: text.to_owned(),
-                        known: Self::ALL.map(Self::name).join(", "),
-                    })
-            }
-        }
-    };
 }
 
 spelled!(Situation, "situation");

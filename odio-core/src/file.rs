@@ -28,6 +28,11 @@ pub struct File {
     inner: Arc<Inner>,
 }
 
+const _: () = {
+    const fn any_thread<T: Send + std::marker::Sync>() {}
+    any_thread::<File>();
+};
+
 #[derive(Debug)]
 struct Inner {
     fd: OwnedFd,
@@ -79,9 +84,13 @@ impl File {
         Ok(stat.size)
     }
 
-    /// Allocates a zeroed buffer whose address suits this file.
+    /// Allocates a zeroed buffer whose address suits this file. It is a multiple of 4096 at least, so that a request
+    /// touches no more pages than it has to.
     pub fn buffer(&self, length: usize) -> Result<Buffer, Error> {
-        Buffer::new(length, self.inner.limits.memory_align.value as usize)
+        Buffer::new(
+            length,
+            self.inner.limits.memory_align.value.max(4096) as usize,
+        )
     }
 
     /// Reads until `buffer` is full or the file ends. Fewer bytes than asked for mean the end of the file and nothing

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use crate::error::Error;
 use crate::sys::file as sys;
 
 /// Where a limit or a fact came from.
@@ -193,19 +194,16 @@ fn queue_directory(device: Device) -> Option<PathBuf> {
 }
 
 impl Limits {
-    pub(crate) fn read(
-        fd: BorrowedFd<'_>,
-        stat: &sys::Stat,
-    ) -> Result<Limits, crate::error::Error> {
-        let system = |call| move |errno| crate::error::Error::System { call, errno };
+    pub(crate) fn read(fd: BorrowedFd<'_>, stat: &sys::Stat) -> Result<Limits, Error> {
+        let system = |call| move |errno| Error::System { call, errno };
         let is_device = stat.kind() == libc::S_IFBLK;
         let (magic, block) = sys::filesystem(fd).map_err(system("fstatfs"))?;
         let filesystem = (!is_device).then_some(Filesystem { magic });
 
-        let number = if is_device { stat.special } else { stat.device };
+        let device_number = if is_device { stat.special } else { stat.device };
         let device = Device {
-            major: libc::major(number as _),
-            minor: libc::minor(number as _),
+            major: libc::major(device_number as _),
+            minor: libc::minor(device_number as _),
         };
         // Major 0 is anonymous: it names a mount, not a device.
         let device = (device.major != 0).then_some(device);

@@ -2,11 +2,6 @@
 //!
 //! Pure values: this module makes no system call. The spellings are the ones every other part of odio prints and reads.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::Error;
-
 /// Where the bytes pass through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cache {
@@ -117,22 +112,23 @@ impl Engine {
     }
 }
 
+/// Display and FromStr for a type with `ALL` and `name`.
 macro_rules! spelled {
     ($type:ident, $what:literal) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.name())
             }
         }
 
-        impl FromStr for $type {
-            type Err = Error;
+        impl std::str::FromStr for $type {
+            type Err = $crate::error::Error;
 
-            fn from_str(text: &str) -> Result<Self, Error> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::ALL
                     .into_iter()
                     .find(|each| each.name() == text)
-                    .ok_or_else(|| Error::Spelling {
+                    .ok_or_else(|| $crate::error::Error::Spelling {
                         what: $what,
                         text: text.to_owned(),
                         known: Self::ALL.map(Self::name).join(", "),
@@ -141,6 +137,8 @@ macro_rules! spelled {
         }
     };
 }
+
+pub(crate) use spelled;
 
 spelled!(Cache, "cache");
 spelled!(Sync, "sync");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::engine::{self, Arrival, Deadline, Driver, Request};
+use crate::engine::{self, Arrival, Deadline, Driver, Kind, Request};
 use crate::error::{Errno, Error, Op};
 use crate::file::File;
 use crate::mode::Engine;
@@ -30,6 +30,11 @@ pub struct Queue {
     arrivals: Vec<Arrival>,
     ready: VecDeque<Completion>,
 }
+
+const _: () = {
+    const fn moves_between_threads<T: Send>() {}
+    moves_between_threads::<Queue>();
+};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Op::Read, file, buffer, offset, user_data)
+        self.transfer(Kind::Read, file, buffer, offset, user_data)
     }
 
     /// Takes in a write of the whole buffer to `offset`. The buffer comes back with the completion.
@@ -145,7 +150,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Op::Write, file, buffer, offset, user_data)
+        self.transfer(Kind::Write, file, buffer, offset, user_data)
     }
 
     /// Takes in a sync of what was written and completed before. One sync of a file at a time is enough, and safer: the
@@ -179,7 +184,7 @@ impl Queue {
     ) -> Result<(), Error> {
         // SAFETY: the caller's promise is the one asked for.
         unsafe {
-            self.transfer_raw(Op::Read, file, address, length, offset, user_data)
+            self.transfer_raw(Kind::Read, file, address, length, offset, user_data)
                 .map(drop)
         }
     }
@@ -201,7 +206,7 @@ impl Queue {
         // SAFETY: the caller's promise is the one asked for; a write never stores through the address.
         unsafe {
             self.transfer_raw(
-                Op::Write,
+                Kind::Write,
                 file,
                 address.cast_mut(),
                 length,
@@ -245,6 +250,23 @@ impl Queue {
             .ok_or_else(|| Error::Invalid("nothing is in flight".to_owned()))
     }
 
+    /// Drops the queue, and says where that could not be done in order: requests that were not handed over are lost, and
+    /// what is in flight may still use its memory. Only an engine that was broken from outside does that, for example
+    /// by closing a descriptor that is not one's own.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    /// Hands over what was taken in and waits for everything in flight.
+    fn finish(&mut self) -> Result<(), Error> {
+        while self.in_flight() > 0 {
+            // Completions are dropped here, so that there is always room for those to come.
+            self.ready.clear();
+            self.advance(self.in_flight(), Deadline::Never)?;
+        }
+        Ok(())
+    }
+
     fn driver(&mut self) -> &mut dyn Driver {
         // Taken out in `drop` alone.
         self.driver
@@ -254,7 +276,7 @@ impl Queue {
 
     fn transfer(
         &mut self,
-        op: Op,
+        kind: Kind,
         file: &File,
         mut buffer: Buffer,
         offset: u64,
@@ -262,7 +284,7 @@ impl Queue {
     ) -> Result<(), Refused> {
         let (address, length) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: the slot keeps the buffer until the completion, and a buffer's memory does not move with it.
-        match unsafe { self.transfer_raw(op, file, address, length, offset, user_data) } {
+        match unsafe { self.transfer_raw(kind, file, address, length, offset, user_data) } {
             Ok(slot) => {
                 self.slots[slot as usize].buffer = Some(buffer);
                 Ok(())
@@ -276,16 +298,16 @@ impl Queue {
     /// The memory stays valid until the completion of this request or the drop of the queue.
     unsafe fn transfer_raw(
         &mut self,
-        op: Op,
+        kind: Kind,
         file: &File,
         address: *mut u8,
         length: usize,
         offset: u64,
         user_data: u64,
     ) -> Result<u32, Error> {
-        let is_write = op == Op::Write;
+        let is_write = kind == Kind::Write;
         if is_write {
-            file.check_writable(op)?;
+            file.check_writable(Op::Write)?;
         }
         file.check(address as usize, length, offset)?;
         // The kernel would move less than asked for, without an error.
@@ -305,7 +327,7 @@ impl Queue {
             stage: Stage::Moving { is_write },
         };
         let request = Request {
-            op,
+            kind,
             fd: file.fd(),
             address,
             length: length as u32,
@@ -325,16 +347,16 @@ impl Queue {
     }
 
     fn stage_sync(&mut self, slot: u32, kind: SyncKind) {
-        let op = match kind {
-            SyncKind::Data => Op::DataSync,
-            SyncKind::Full => Op::FullSync,
+        let kind = match kind {
+            SyncKind::Data => Kind::DataSync,
+            SyncKind::Full => Kind::FullSync,
         };
         let file = self.slots[slot as usize]
             .file
             .as_ref()
             .expect("a slot in use has a file");
         let request = Request {
-            op,
+            kind,
             fd: file.fd(),
             address: std::ptr::null_mut(),
             length: 0,
@@ -406,13 +428,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        while self.in_flight() > 0 {
-            // Completions are dropped here, so that there is always room for those to come.
-            self.ready.clear();
-            if self.advance(self.in_flight(), Deadline::Never).is_err() {
-                break;
-            }
-        }
+        // A failure is dealt with below; `close` is for those who want to know of it.
+        let _ = self.finish();
         let in_flight = self.in_flight() as usize;
         let staged = self.driver().staged();
         if in_flight > staged {

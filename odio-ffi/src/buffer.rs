@@ -8,9 +8,9 @@ use crate::file::odio_file;
 use crate::panic::guard;
 use crate::required;
 
-/// Allocates `length` zeroed bytes, 1 to 0x7ffff000, whose address suits direct I/O on `file`. The address alone: the
-/// length of a request is the caller's to choose, see odio_limits.length_align. `file` may be NULL, which gives a
-/// multiple of 4096.
+/// Allocates `length` zeroed bytes, 1 to 0x7ffff000, whose address suits direct I/O on `file`; a multiple of 4096 at
+/// least. The address alone: the length of a request is the caller's to choose, see odio_limits.length_align. `file`
+/// may be NULL.
 ///
 /// On success `*memory` is the caller's until odio_buffer_free(); on failure it is NULL.
 ///

@@ -1,7 +1,7 @@
 //! # odio_queue
 
 use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use odio_core::contract::SyncKind;
@@ -18,6 +18,7 @@ use crate::required;
 /// One thread at a time, not always the same one: a call that comes while another thread is inside one gets -EBUSY and
 /// does nothing. odio_queue_read(), odio_queue_write() and the syncs only take a request in; odio_queue_submit(),
 /// odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch.
+/// A request counts against the queue's depth until its completion has been collected.
 /// Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
 /// sync was taken in, and no others.
 pub struct odio_queue {
@@ -114,9 +115,11 @@ pub unsafe extern "C" fn odio_queue_new(
 }
 
 /// Hands over what was taken in, waits for everything in flight, and releases the queue. Completions not collected are
-/// lost. After it returns no memory of the caller's is in use. NULL is allowed and does nothing.
+/// lost. After it returns 0 no memory of the caller's is in use. NULL is allowed and does nothing.
 ///
-/// Returns 0. No other thread may be using the handle, and no callback of its own may call this.
+/// Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
+/// outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
+/// written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
 ///
 /// # Safety
 ///
@@ -126,7 +129,12 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
     guard(|| {
         if !queue.is_null() {
             // SAFETY: the handle came from `odio_queue_new` and the caller gives it up.
-            drop(unsafe { Box::from_raw(queue) });
+            let queue = unsafe { Box::from_raw(queue) }.queue;
+            // Where a bug stopped it half way, closing it is still the best there is.
+            queue
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+                .close()?;
         }
         Ok(0)
     })

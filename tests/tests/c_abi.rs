@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use odio_tests::{
-    Link, STRICT, command, compile, everything, libodio, root, run, scratch, succeed,
+    Link, STATIC_LIBRARIES, STRICT, command, compile, everything, libodio, root, run, scratch,
+    succeed,
 };
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
@@ -177,6 +178,50 @@ fn the_soname_carries_the_abi_version() {
         dynamic.contains("Shared library: [libodio.so.0]"),
         "{dynamic}"
     );
+}
+
+#[test]
+fn the_archive_makes_a_shared_library_with_symbol_versions() {
+    let directory = scratch();
+    let library = directory.path().join("libodio.so.0");
+    let mut link = Command::new("cc");
+    link.arg("-shared")
+        .arg("-o")
+        .arg(&library)
+        .arg("-Wl,-soname,libodio.so.0,--gc-sections");
+    link.arg(format!(
+        "-Wl,--version-script={}",
+        root().join("odio-ffi/odio.map").display()
+    ));
+    link.arg("-Wl,--whole-archive")
+        .arg(&libodio().archive)
+        .arg("-Wl,--no-whole-archive");
+    succeed(link.args(STATIC_LIBRARIES));
+
+    let symbols = succeed(
+        Command::new("nm")
+            .args(["-D", "--defined-only"])
+            .arg(&library),
+    );
+    let plain = succeed(
+        Command::new("nm")
+            .args(["-D", "--defined-only"])
+            .arg(&libodio().shared),
+    );
+    let versioned: BTreeSet<&str> = symbols
+        .lines()
+        .filter_map(|line| line.split("@@ODIO_0.1").next()?.split(' ').nth(2))
+        .collect();
+    let expected: BTreeSet<&str> = plain
+        .lines()
+        .filter_map(|line| line.split(' ').nth(2))
+        .chain(["ODIO_0.1"])
+        .collect();
+    assert_eq!(versioned, expected);
+    assert!(symbols.contains(" T odio_version@@ODIO_0.1\n"), "{symbols}");
+
+    let program = compile("tests/c/version.c", Link::Shared, &[], directory.path());
+    succeed(command::<&str>(&[], &program, &[]).env("LD_LIBRARY_PATH", directory.path()));
 }
 
 #[test]
@@ -389,6 +434,31 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
         assert!(text.contains("EAGAIN"), "{rule}: {text}");
         // Freeing the queue handed over what the failed call had not.
         assert_eq!(fs::metadata(&file).unwrap().len(), 16 * 4096, "{rule}");
+    }
+}
+
+#[test]
+fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
+    let (_directory, program, file, log) = built("examples-c/async_queue.c");
+    for (rule, engine, call) in [
+        (
+            "io_getevents:error=EINVAL",
+            "libaio",
+            "io_getevents: EINVAL",
+        ),
+        (
+            "io_uring_enter:error=EBADF",
+            "io_uring",
+            "io_uring_enter: EBADF",
+        ),
+    ] {
+        let output = with_fault(rule, &log, &program, &[&file, engine]);
+        let text = everything(&output);
+        assert_eq!(output.status.code(), Some(1), "{rule}: {text}");
+        assert!(
+            text.contains(&format!("async_queue: queue: {call}")),
+            "{rule}: {text}"
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode};
 
-use super::{Arrival, Deadline, Driver, Request};
-use crate::error::{Errno, Error, Op};
+use super::{Arrival, Deadline, Driver, Kind, Request};
+use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::file::poll_readable;
 
@@ -90,15 +90,15 @@ impl Ring {
 impl Driver for Ring {
     unsafe fn stage(&mut self, slot: u32, request: Request) {
         let fd = Fd(request.fd);
-        let entry = match request.op {
-            Op::Read => opcode::Read::new(fd, request.address, request.length)
+        let entry = match request.kind {
+            Kind::Read => opcode::Read::new(fd, request.address, request.length)
                 .offset(request.offset)
                 .build(),
-            Op::Write => opcode::Write::new(fd, request.address, request.length)
+            Kind::Write => opcode::Write::new(fd, request.address, request.length)
                 .offset(request.offset)
                 .build(),
-            Op::DataSync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
-            Op::FullSync | Op::Allocate => opcode::Fsync::new(fd).build(),
+            Kind::DataSync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
+            Kind::FullSync => opcode::Fsync::new(fd).build(),
         };
         // SAFETY: descriptor and memory stay valid until the arrival, as promised to `stage`.
         let pushed = unsafe {
@@ -224,7 +224,7 @@ mod tests {
             let mut buffer = Buffer::new(2, 8).unwrap();
             for slot in 0..2 {
                 let request = Request {
-                    op: Op::Read,
+                    kind: Kind::Read,
                     fd: reader.as_raw_fd(),
                     // SAFETY: one byte for each slot, inside the buffer.
                     address: unsafe { buffer.as_mut_ptr().add(slot) },

@@ -2,8 +2,8 @@
 //!
 //! io_submit takes requests in order and may take fewer than offered; io_getevents gives results in any order.
 
-use super::{Arrival, Deadline, Driver, Request};
-use crate::error::{Errno, Error, Op};
+use super::{Arrival, Deadline, Driver, Kind, Request};
+use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::aio::{self, Context, Event, Iocb};
 
@@ -100,16 +100,16 @@ impl Libaio {
 
 impl Driver for Libaio {
     unsafe fn stage(&mut self, slot: u32, request: Request) {
-        let transfer = matches!(request.op, Op::Read | Op::Write);
+        let transfer = matches!(request.kind, Kind::Read | Kind::Write);
         let block = &mut self.blocks[slot as usize];
         *block = Iocb::EMPTY;
         block.data = u64::from(slot);
         block.fd = request.fd as u32;
-        block.opcode = match request.op {
-            Op::Read => aio::PREAD,
-            Op::Write => aio::PWRITE,
-            Op::DataSync => aio::FDSYNC,
-            Op::FullSync | Op::Allocate => aio::FSYNC,
+        block.opcode = match request.kind {
+            Kind::Read => aio::PREAD,
+            Kind::Write => aio::PWRITE,
+            Kind::DataSync => aio::FDSYNC,
+            Kind::FullSync => aio::FSYNC,
         };
         // The kernel refuses a sync that names memory or a range.
         if transfer {

@@ -10,14 +10,24 @@ mod psync;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Op};
+use crate::error::Error;
 use crate::mode::Engine;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    /// fdatasync; memory and range mean nothing.
+    DataSync,
+    /// fsync; memory and range mean nothing.
+    FullSync,
+}
 
 /// A request as the kernel needs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
-    /// `Op::Allocate` never comes here.
-    pub(crate) op: Op,
+    pub(crate) kind: Kind,
     pub(crate) fd: RawFd,
     pub(crate) address: *mut u8,
     pub(crate) length: u32,

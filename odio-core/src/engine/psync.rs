@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Arrival, Deadline, Driver, Request};
-use crate::error::{Errno, Error, Op};
+use super::{Arrival, Deadline, Driver, Kind, Request};
+use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::{file as sys, signal};
 
@@ -65,20 +65,20 @@ impl Shared {
 
 fn perform(request: &Request) -> i32 {
     let Request {
-        op,
+        kind,
         fd,
         address,
         length,
         offset,
     } = *request;
     let length = length as usize;
-    let result = match op {
+    let result = match kind {
         // SAFETY: whoever staged the request keeps the memory valid until the arrival, which is pushed after this.
-        Op::Read => unsafe { sys::pread(fd, address, length, offset) },
+        Kind::Read => unsafe { sys::pread(fd, address, length, offset) },
         // SAFETY: as above.
-        Op::Write => unsafe { sys::pwrite(fd, address, length, offset) },
-        Op::DataSync => sys::fdatasync(fd).map(|()| 0),
-        Op::FullSync | Op::Allocate => sys::fsync(fd).map(|()| 0),
+        Kind::Write => unsafe { sys::pwrite(fd, address, length, offset) },
+        Kind::DataSync => sys::fdatasync(fd).map(|()| 0),
+        Kind::FullSync => sys::fsync(fd).map(|()| 0),
     };
     // One request moves at most MAX_RW_COUNT bytes, which fits.
     result.map_or_else(|Errno(errno)| -errno, |moved| moved as i32)

@@ -30,7 +30,7 @@ fn a_request_that_the_kernel_refuses_does_not_take_its_neighbours_along() {
             let fd = if slot % 2 == 0 { -1 } else { file.as_raw_fd() };
             let (address, offset) = (buffer.as_mut_ptr(), u64::from(slot) * 4096);
             let request = Request {
-                op: Op::Write,
+                kind: Kind::Write,
                 fd,
                 address,
                 length: 4096,
