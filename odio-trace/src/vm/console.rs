@@ -10,6 +10,9 @@ use super::Error;
 
 /// Lines of the console that an error shows.
 const LINES: usize = 30;
+/// As many as that where it takes them to show a panic from its start.
+const LINES_OF_PANIC: usize = 60;
+const PANIC: &str = "Kernel panic - not syncing: ";
 /// More than that many lines take.
 const BYTES: u64 = 64 << 10;
 
@@ -37,7 +40,13 @@ pub(crate) fn tail(console: &str) -> String {
     if lines.is_empty() {
         return "The console of the guest is empty.".to_owned();
     }
-    let last = &lines[lines.len().saturating_sub(LINES)..];
+    let from = lines.len().saturating_sub(LINES);
+    let panic = lines.iter().rposition(|line| line.contains(PANIC));
+    let from = match panic {
+        Some(at) if at < from => at.max(lines.len().saturating_sub(LINES_OF_PANIC)),
+        _ => from,
+    };
+    let last = &lines[from..];
     format!("The end of the guest's console:\n{}", last.join("\n"))
 }
 
@@ -52,7 +61,7 @@ pub(crate) fn reason(console: &str, memory: u32, otherwise: &str) -> Error {
     if let Some(why) = after("odio-vm: ") {
         return Error::Setup { why, console: tail };
     }
-    if let Some(why) = after("Kernel panic - not syncing: ") {
+    if let Some(why) = after(PANIC) {
         if why.starts_with("Out of memory") || why.contains("System is deadlocked on memory") {
             return Error::Memory {
                 mib: memory,
@@ -102,5 +111,13 @@ mod tests {
         assert!(tail.ends_with("line 99"), "{tail}");
         assert!(!tail.contains("line 69"));
         assert!(super::tail("\r\n").contains("empty"));
+    }
+
+    #[test]
+    fn a_long_panic_is_shown_from_its_start() {
+        let console = |trace: usize| format!("boot\n{PANIC}x\n{}", "trace\n".repeat(trace));
+        let shown = tail(&console(40));
+        assert!(shown.contains(PANIC) && !shown.contains("boot"), "{shown}");
+        assert_eq!(tail(&console(400)).lines().count(), LINES_OF_PANIC + 1);
     }
 }

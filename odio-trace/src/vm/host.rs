@@ -5,13 +5,19 @@
 use std::{
     env,
     ffi::OsStr,
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, Command},
+};
 
 use super::Error;
 
@@ -65,26 +71,54 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    let output = Command::new(tool(name)?)
+    let mut child = Command::new(tool(name)?)
         .args(args)
         .current_dir(dir)
         // The output is read by this program, not by a person.
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Running)
         .with_context(|| format!("cannot start {name}"))?;
-    if output.status.success() {
-        return Ok(output.stdout);
+    let (mut stdout, mut stderr) = (child.0.stdout.take(), child.0.stderr.take());
+    let (stdout, stderr, status) =
+        tokio::try_join!(all(&mut stdout), all(&mut stderr), child.0.wait())?;
+    if status.success() {
+        return Ok(stdout);
     }
-    let message = String::from_utf8_lossy(&output.stderr);
+    let message = String::from_utf8_lossy(&stderr);
     Err(Error::Tool {
         program: name.to_owned(),
-        status: output.status.to_string(),
+        status: status.to_string(),
         message: message.trim().to_owned(),
     }
     .into())
+}
+
+async fn all(pipe: &mut Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// A process that does not outlive this value. Killing alone is not enough:
+/// what was killed still holds the files of the run for a moment.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.start_kill();
+        for _ in 0..5000 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
 
 /// Fails where `dir` has not `bytes` left.

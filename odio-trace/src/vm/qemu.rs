@@ -9,7 +9,6 @@ use std::{
     os::fd::AsRawFd as _,
     path::Path,
     process::Stdio,
-    thread,
     time::Duration,
 };
 
@@ -77,7 +76,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let out = listen(room, OUT)?;
     let err = listen(room, ERR)?;
-    let mut machine = Machine(start(qemu, spec, kernel, room)?);
+    let mut machine = host::Running(start(qemu, spec, kernel, room)?);
 
     let (tell, mut told) = mpsc::unbounded_channel();
     let ports = async {
@@ -135,22 +134,6 @@ pub(crate) async fn run(
     }
 }
 
-/// A running QEMU. Whoever drops it can rely on its end: killing alone would
-/// leave a process that still holds the files of the run for a moment.
-struct Machine(Child);
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.0.start_kill();
-        for _ in 0..1000 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
 /// A socket in the folder of the run. Its path goes through the folder's
 /// descriptor: a socket's path may have 107 bytes, and TMPDIR may be long.
 fn listen(room: &Path, name: &str) -> anyhow::Result<UnixListener> {
@@ -178,7 +161,6 @@ fn start(qemu: &Path, spec: &Spec, kernel: &Kernel, room: &Path) -> anyhow::Resu
         .stderr(File::create(room.join(MESSAGES))?)
         // A Ctrl-C at the terminal is this program's to handle.
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
         .context("cannot start QEMU")
 }
