@@ -68,7 +68,9 @@ pub(crate) fn judge(programs: &Programs, matrix: &Matrix) -> Vec<Claim> {
 fn pick<'a>(rows: &'a [Row], mode: &str, engine: &str, situation: &str) -> Vec<&'a Row> {
     rows.iter()
         .filter(|r| {
-            r.op.mode == mode && r.op.engine == engine && (situation.is_empty() || r.situation == situation)
+            r.op.mode == mode
+                && r.op.engine == engine
+                && (situation.is_empty() || r.situation == situation)
         })
         .filter(|r| !r.completions.is_empty())
         .collect()
@@ -108,7 +110,9 @@ fn on_disk(rows: &[Row]) -> Claim {
     let overwrite = pick(rows, "direct", "psync", "overwrite");
     let append = pick(rows, "direct", "psync", "append");
     let where_is = |rows: &[&Row]| {
-        rows.first().and_then(|row| row.op.durability.clone()).unwrap_or_else(|| "not seen".into())
+        rows.first()
+            .and_then(|row| row.op.durability.clone())
+            .unwrap_or_else(|| "not seen".into())
     };
     let (overwritten, appended) = (where_is(&overwrite), where_is(&append));
     Claim {
@@ -133,7 +137,11 @@ fn aio_does_not_wait(rows: &[Row]) -> Claim {
     let seen = pick(rows, "direct", "libaio", "overwrite");
     Claim {
         text: "[2] An asynchronous direct write is queued; the call does not wait for it.",
-        outcome: all(&seen, |row| row.completions.split('|').all(|c| c == "queued" || c == "inline")),
+        outcome: all(&seen, |row| {
+            row.completions
+                .split('|')
+                .all(|c| c == "queued" || c == "inline")
+        }),
         why: format!(
             "libaio overwrites were {}; inline means that the device was faster than the call.",
             seen.first().map_or("not seen", |row| &row.completions)
@@ -154,22 +162,33 @@ fn extending_aio_waits(rows: &[Row]) -> Claim {
 }
 
 fn sync_ends_in_fsync(rows: &[Row]) -> Claim {
-    let seen: Vec<&Row> =
-        rows.iter().filter(|r| r.op.mode == "direct+sync" && !r.completions.is_empty()).collect();
+    let seen: Vec<&Row> = rows
+        .iter()
+        .filter(|r| r.op.mode == "direct+sync" && !r.completions.is_empty())
+        .collect();
     Claim {
         text: "[2] Every O_SYNC write ends in vfs_fsync_range, whether it is direct or not.",
         outcome: all(&seen, |row| row.op.vfs_fsyncs > 0),
-        why: format!("{} of {} rows with O_SYNC did.", seen.iter().filter(|r| r.op.vfs_fsyncs > 0).count(), seen.len()),
+        why: format!(
+            "{} of {} rows with O_SYNC did.",
+            seen.iter().filter(|r| r.op.vfs_fsyncs > 0).count(),
+            seen.len()
+        ),
     }
 }
 
 fn dsync_ends_in_fsync(rows: &[Row]) -> Claim {
     let seen: Vec<&Row> = rows
         .iter()
-        .filter(|r| r.op.mode == "direct+dsync" && r.situation == "overwrite" && !r.completions.is_empty())
+        .filter(|r| {
+            r.op.mode == "direct+dsync" && r.situation == "overwrite" && !r.completions.is_empty()
+        })
         .collect();
     let without: Vec<&&Row> = seen.iter().filter(|r| r.op.fsyncs == 0).collect();
-    let fua = without.iter().filter(|r| r.op.fua == r.op.bios && r.op.fua > 0).count();
+    let fua = without
+        .iter()
+        .filter(|r| r.op.fua == r.op.bios && r.op.fua > 0)
+        .count();
     Claim {
         text: "[2] Every O_DSYNC write ends in vfs_fsync_range too.",
         outcome: all(&seen, |row| row.op.vfs_fsyncs > 0),
@@ -192,7 +211,9 @@ fn workers_run_the_fsync(rows: &[Row]) -> Claim {
         text: "[2] For asynchronous O_SYNC writes the completion is put off to a worker, so that it can call fsync.",
         outcome: all(&seen, |row| {
             // One that was done before the call returned is synced by the caller.
-            row.fsync_sets.split('|').all(|by| by == "1 kworker" || by == "1 caller")
+            row.fsync_sets
+                .split('|')
+                .all(|by| by == "1 kworker" || by == "1 caller")
         }),
         why: format!(
             "fsyncs of libaio overwrites with O_SYNC: {}; the caller runs it only where the data was done before the call \
@@ -213,7 +234,10 @@ fn misaligned(ops: &[Op]) -> Claim {
             _ => Outcome::NoLonger,
         },
         why: match ops.first() {
-            Some(op) => format!("1000 bytes with O_DIRECT gave {} and {bios} bios.", errno(op.result)),
+            Some(op) => format!(
+                "1000 bytes with O_DIRECT gave {} and {bios} bios.",
+                errno(op.result)
+            ),
             None => "no such request was seen.".into(),
         },
     }
@@ -221,13 +245,23 @@ fn misaligned(ops: &[Op]) -> Claim {
 
 fn short_write(ops: Option<&[Op]>) -> Claim {
     let (outcome, why) = match ops {
-        None => (Outcome::NotHere, "this filesystem has no files without extents.".into()),
+        None => (
+            Outcome::NotHere,
+            "this filesystem has no files without extents.".into(),
+        ),
         Some([]) => (Outcome::Unseen, "no such request was seen.".into()),
         Some(ops) => {
-            let fell_back: Vec<&Op> = ops.iter().filter(|op| op.cache.as_deref() == Some("fallback")).collect();
+            let fell_back: Vec<&Op> = ops
+                .iter()
+                .filter(|op| op.cache.as_deref() == Some("fallback"))
+                .collect();
             let bytes: u64 = fell_back.iter().map(|op| op.buffered_bytes).sum();
             (
-                if fell_back.is_empty() { Outcome::NoLonger } else { Outcome::Condition },
+                if fell_back.is_empty() {
+                    Outcome::NoLonger
+                } else {
+                    Outcome::Condition
+                },
                 format!(
                     "{} of {} direct writes into the hole of a file without extents went through the page cache \
                      ({bytes} bytes); with extents none does.",
@@ -237,7 +271,11 @@ fn short_write(ops: Option<&[Op]>) -> Claim {
             )
         }
     };
-    Claim { text: "[2] A direct write that stops short, into a hole for instance, falls back to buffered I/O.", outcome, why }
+    Claim {
+        text: "[2] A direct write that stops short, into a hole for instance, falls back to buffered I/O.",
+        outcome,
+        why,
+    }
 }
 
 fn fio_default(ops: &[Op]) -> Claim {
@@ -256,13 +294,19 @@ fn fio_default(ops: &[Op]) -> Claim {
 }
 
 fn dd_is_synchronous(programs: &[Run]) -> Claim {
-    let ops: Vec<&Op> =
-        programs.iter().filter(|run| run.shown.starts_with("dd ")).flat_map(|run| &run.ops).collect();
+    let ops: Vec<&Op> = programs
+        .iter()
+        .filter(|run| run.shown.starts_with("dd "))
+        .flat_map(|run| &run.ops)
+        .collect();
     Claim {
         text: "[2] dd uses no asynchronous I/O, so that each of its direct writes waits.",
         outcome: if ops.is_empty() {
             Outcome::Unseen
-        } else if ops.iter().all(|op| op.engine == "psync" && op.completion.as_deref() == Some("waited")) {
+        } else if ops
+            .iter()
+            .all(|op| op.engine == "psync" && op.completion.as_deref() == Some("waited"))
+        {
             Outcome::Holds
         } else {
             Outcome::NoLonger
@@ -285,7 +329,12 @@ mod tests {
 
     fn row(mode: &str, engine: &str, situation: &str, completions: &str) -> Row {
         Row {
-            op: Op { mode: mode.into(), engine: engine.into(), bios: 1, ..Op::default() },
+            op: Op {
+                mode: mode.into(),
+                engine: engine.into(),
+                bios: 1,
+                ..Op::default()
+            },
             situation: situation.into(),
             completions: completions.into(),
             ..Row::default()
@@ -316,7 +365,11 @@ mod tests {
         fua.op.fua = 1;
         let ended = dsync_ends_in_fsync(&[fua.clone()]);
         assert_eq!(ended.outcome, Outcome::NoLonger);
-        assert!(ended.why.contains("in 1 of them every bio carried FUA"), "{}", ended.why);
+        assert!(
+            ended.why.contains("in 1 of them every bio carried FUA"),
+            "{}",
+            ended.why
+        );
         fua.op.fsyncs = 1;
         fua.op.vfs_fsyncs = 1;
         assert_eq!(dsync_ends_in_fsync(&[fua]).outcome, Outcome::Holds);
@@ -324,9 +377,22 @@ mod tests {
 
     #[test]
     fn a_misaligned_request_must_fail_without_a_bio() {
-        let refused = Op { result: -22, ..Op::default() };
+        let refused = Op {
+            result: -22,
+            ..Op::default()
+        };
         assert_eq!(misaligned(&[refused.clone()]).outcome, Outcome::Holds);
-        assert_eq!(misaligned(&[Op { bios: 1, ..refused }]).outcome, Outcome::NoLonger);
-        assert_eq!(misaligned(&[Op { result: 1000, ..Op::default() }]).outcome, Outcome::NoLonger);
+        assert_eq!(
+            misaligned(&[Op { bios: 1, ..refused }]).outcome,
+            Outcome::NoLonger
+        );
+        assert_eq!(
+            misaligned(&[Op {
+                result: 1000,
+                ..Op::default()
+            }])
+            .outcome,
+            Outcome::NoLonger
+        );
     }
 }

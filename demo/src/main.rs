@@ -49,14 +49,24 @@ fn run(cli: &Cli) -> Result<bool> {
 
     eprintln!("odio-demo: running write_modes, dd and fio under odio-trace");
     let programs = lab.programs()?;
-    println!("The same writes of 4 KiB by three programs\n\n{}\n", table::programs(&programs.runs));
+    println!(
+        "The same writes of 4 KiB by three programs\n\n{}\n",
+        table::programs(&programs.runs)
+    );
 
     eprintln!("odio-demo: trying every mode and engine");
     let matrix = lab.matrix()?;
-    println!("Every engine and mode: {}\n\n{}\n\n{HOW_TO_READ}\n", matrix.place(), table::matrix(&matrix));
+    println!(
+        "Every engine and mode: {}\n\n{}\n\n{HOW_TO_READ}\n",
+        matrix.place(),
+        table::matrix(&matrix)
+    );
 
     let claims = claims::judge(&programs, &matrix);
-    println!("What became of the source documents' claims\n\n{}", table::claims(&claims));
+    println!(
+        "What became of the source documents' claims\n\n{}",
+        table::claims(&claims)
+    );
 
     let whole = programs.summary.whole() && matrix.summary.whole();
     if !whole {

@@ -79,7 +79,11 @@ pub(crate) struct Programs {
 impl Programs {
     /// Why the hook has no probe on this kernel, if it has none.
     pub(crate) fn missing(&self, hook: &str) -> Option<&str> {
-        self.summary.missing.iter().find(|m| m.hook == hook).map(|m| m.why.as_str())
+        self.summary
+            .missing
+            .iter()
+            .find(|m| m.hook == hook)
+            .map(|m| m.why.as_str())
     }
 }
 
@@ -106,29 +110,63 @@ impl Matrix {
 impl Lab {
     pub(crate) fn new(dir: &Path, odio_trace: PathBuf, write_modes: PathBuf) -> Result<Self> {
         let dir = fs::canonicalize(dir).with_context(|| format!("{}", dir.display()))?;
-        Ok(Self { dir, odio_trace, write_modes })
+        Ok(Self {
+            dir,
+            odio_trace,
+            write_modes,
+        })
     }
 
     /// The same writes by a C program with libodio, by dd and by fio, and what goes wrong on purpose.
     pub(crate) fn programs(&self) -> Result<Programs> {
         let mut programs = self.ordinary();
         let ordinary = programs.len();
-        programs.push(dd("misaligned.bin", "bs=1000 count=1", "direct", Found::Nothing).failing());
+        programs.push(
+            dd(
+                "misaligned.bin",
+                "bs=1000 count=1",
+                "direct",
+                Found::Nothing,
+            )
+            .failing(),
+        );
         programs.push(fio("fio-default.bin", "", ""));
-        programs.push(dd("no-extents.bin", "bs=4k count=7 conv=notrunc", "direct", Found::HoleWithoutExtents));
+        programs.push(dd(
+            "no-extents.bin",
+            "bs=4k count=7 conv=notrunc",
+            "direct",
+            Found::HoleWithoutExtents,
+        ));
 
         let mut hole_made = false;
         for program in &programs {
             hole_made |= self.prepare(program)?;
         }
         // On a filesystem where every file has extents the last program would show nothing.
-        let taken = if hole_made { programs.len() } else { programs.len() - 1 };
+        let taken = if hole_made {
+            programs.len()
+        } else {
+            programs.len() - 1
+        };
         let script: String = programs[..taken]
             .iter()
-            .map(|p| format!("{}{} >/dev/null\n", p.command, if p.fails { " 2>/dev/null || true" } else { "" }))
+            .map(|p| {
+                format!(
+                    "{}{} >/dev/null\n",
+                    p.command,
+                    if p.fails { " 2>/dev/null || true" } else { "" }
+                )
+            })
             .collect();
         let lines = self.odio_trace(
-            &["run".into(), "--json".into(), "--".into(), "sh".into(), "-ec".into(), script.into()],
+            &[
+                "run".into(),
+                "--json".into(),
+                "--".into(),
+                "sh".into(),
+                "-ec".into(),
+                script.into(),
+            ],
             &[0],
         )?;
         let (records, summary) = split(lines, "op")?;
@@ -142,7 +180,13 @@ impl Lab {
                 .collect()
         };
         Ok(Programs {
-            runs: programs[..ordinary].iter().map(|p| Run { shown: p.shown.clone(), ops: ops(p) }).collect(),
+            runs: programs[..ordinary]
+                .iter()
+                .map(|p| Run {
+                    shown: p.shown.clone(),
+                    ops: ops(p),
+                })
+                .collect(),
             misaligned: ops(&programs[ordinary]),
             default_fio: ops(&programs[ordinary + 1]),
             short: hole_made.then(|| ops(&programs[ordinary + 2])),
@@ -179,8 +223,16 @@ impl Lab {
             programs.push(dd(&format!("dd-{flags}.bin"), &size, flags, Found::Written));
         }
         for engine in ["psync", "libaio"] {
-            programs.push(fio(&format!("fio-{engine}.bin"), &format!("--ioengine={engine}"), ""));
-            programs.push(fio(&format!("fio-{engine}-sync.bin"), &format!("--ioengine={engine}"), "--sync=sync"));
+            programs.push(fio(
+                &format!("fio-{engine}.bin"),
+                &format!("--ioengine={engine}"),
+                "",
+            ));
+            programs.push(fio(
+                &format!("fio-{engine}-sync.bin"),
+                &format!("--ioengine={engine}"),
+                "--sync=sync",
+            ));
         }
         programs
     }
@@ -190,7 +242,13 @@ impl Lab {
         let arguments: Vec<OsString> = MATRIX.split_whitespace().map(OsString::from).collect();
         // FAIL and INCONCLUSIVE are told in the summary.
         let (rows, summary) = split(self.odio_trace(&arguments, &[0, 1, 3])?, "row")?;
-        Ok(Matrix { rows: rows.iter().map(Row::deserialize).collect::<Result<_, _>>()?, summary })
+        Ok(Matrix {
+            rows: rows
+                .iter()
+                .map(Row::deserialize)
+                .collect::<Result<_, _>>()?,
+            summary,
+        })
     }
 
     /// Brings a program's file into the state it is to find; true where a file without extents was made.
@@ -225,14 +283,24 @@ impl Lab {
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("{}", self.odio_trace.display()))?;
-        if !output.status.code().is_some_and(|code| statuses.contains(&code)) {
-            bail!("odio-trace: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        if !output
+            .status
+            .code()
+            .is_some_and(|code| statuses.contains(&code))
+        {
+            bail!(
+                "odio-trace: {}\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         output
             .stdout
             .split(|&b| b == b'\n')
             .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice(line).context("odio-trace printed a line that is no JSON"))
+            .map(|line| {
+                serde_json::from_slice(line).context("odio-trace printed a line that is no JSON")
+            })
             .collect()
     }
 }
@@ -245,7 +313,11 @@ impl Program {
 }
 
 fn dd(file: &str, size: &str, flags: &str, found: Found) -> Program {
-    let what = if found == Found::Written { " (overwrite)" } else { "" };
+    let what = if found == Found::Written {
+        " (overwrite)"
+    } else {
+        ""
+    };
     Program {
         shown: format!("dd oflag={flags}{what}"),
         command: format!("dd if=/dev/zero of={file} {size} oflag={flags} status=none"),
@@ -259,7 +331,9 @@ fn dd(file: &str, size: &str, flags: &str, found: Found) -> Program {
 fn fio(file: &str, engine: &str, more: &str) -> Program {
     let size = WRITES as usize * BLOCK;
     Program {
-        shown: format!("fio --direct=1 {engine} {more}").trim_end().to_owned(),
+        shown: format!("fio --direct=1 {engine} {more}")
+            .trim_end()
+            .to_owned(),
         command: format!(
             "fio --name=fio --filename={file} --rw=write --bs={BLOCK} --size={size} --overwrite=1 --direct=1 {engine} {more}"
         ),
@@ -272,9 +346,15 @@ fn fio(file: &str, engine: &str, more: &str) -> Program {
 
 /// The lines of one type, and the summary that comes last.
 fn split(lines: Vec<Value>, kind: &str) -> Result<(Vec<Value>, Summary)> {
-    let summary = lines.last().filter(|line| line["type"] == "summary").context("odio-trace ended without a summary")?;
+    let summary = lines
+        .last()
+        .filter(|line| line["type"] == "summary")
+        .context("odio-trace ended without a summary")?;
     let summary = Summary::deserialize(summary)?;
-    let lines: Vec<Value> = lines.into_iter().filter(|line| line["type"] == kind).collect();
+    let lines: Vec<Value> = lines
+        .into_iter()
+        .filter(|line| line["type"] == kind)
+        .collect();
     ensure!(!lines.is_empty(), "odio-trace saw nothing");
     Ok((lines, summary))
 }

@@ -12,7 +12,9 @@ use crate::{
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table
 }
@@ -20,7 +22,17 @@ fn table(header: &[&str]) -> Table {
 /// One line per program and path taken.
 pub(crate) fn programs(runs: &[Run]) -> Table {
     let mut table = table(&[
-        "program", "engine", "mode", "on", "cache", "writes", "completion", "bios", "FUA", "flushes", "fsyncs",
+        "program",
+        "engine",
+        "mode",
+        "on",
+        "cache",
+        "writes",
+        "completion",
+        "bios",
+        "FUA",
+        "flushes",
+        "fsyncs",
         "durability",
     ]);
     for run in runs {
@@ -42,7 +54,11 @@ pub(crate) fn programs(runs: &[Run]) -> Table {
                 .or_default() += 1;
         }
         for (i, (path, writes)) in paths.into_iter().enumerate() {
-            let mut cells = vec![if i == 0 { run.shown.clone() } else { String::new() }];
+            let mut cells = vec![if i == 0 {
+                run.shown.clone()
+            } else {
+                String::new()
+            }];
             cells.extend_from_slice(&path[..4]);
             cells.push(writes.to_string());
             cells.extend_from_slice(&path[4..]);
@@ -55,15 +71,32 @@ pub(crate) fn programs(runs: &[Run]) -> Table {
 /// One line per row of the matrix; what repeats is left out.
 pub(crate) fn matrix(matrix: &Matrix) -> Table {
     let mut table = table(&[
-        "mode", "engine", "situation", "completion", "bios", "FUA", "flushes", "fsyncs", "commits", "durability",
+        "mode",
+        "engine",
+        "situation",
+        "completion",
+        "bios",
+        "FUA",
+        "flushes",
+        "fsyncs",
+        "commits",
+        "durability",
         "verdict",
     ]);
     let mut last = (String::new(), String::new());
     for row in &matrix.rows {
         let (mode, engine) = (row.op.mode.clone(), row.op.engine.clone());
         table.add_row([
-            if mode == last.0 { String::new() } else { mode.clone() },
-            if (&mode, &engine) == (&last.0, &last.1) { String::new() } else { engine.clone() },
+            if mode == last.0 {
+                String::new()
+            } else {
+                mode.clone()
+            },
+            if (&mode, &engine) == (&last.0, &last.1) {
+                String::new()
+            } else {
+                engine.clone()
+            },
             row.situation.clone(),
             row.completions.clone(),
             row.op.bios.to_string(),
@@ -72,7 +105,11 @@ pub(crate) fn matrix(matrix: &Matrix) -> Table {
             row.fsync_sets.clone(),
             row.op.commits.to_string(),
             row.op.durability.clone().unwrap_or("-".into()),
-            if row.verdict == "PASS" { "PASS".into() } else { format!("{}: {}", row.verdict, row.reason) },
+            if row.verdict == "PASS" {
+                "PASS".into()
+            } else {
+                format!("{}: {}", row.verdict, row.reason)
+            },
         ]);
         last = (mode, engine);
     }
@@ -85,7 +122,13 @@ pub(crate) fn claims(claims: &[Claim]) -> String {
         .iter()
         .enumerate()
         .map(|(i, claim)| {
-            format!("{:>2}. {}\n    {}: {}\n", i + 1, claim.text, claim.outcome.words(), claim.why)
+            format!(
+                "{:>2}. {}\n    {}: {}\n",
+                i + 1,
+                claim.text,
+                claim.outcome.words(),
+                claim.why
+            )
         })
         .collect()
 }
@@ -99,5 +142,9 @@ fn completion(op: &Op) -> String {
 }
 
 fn fsyncs(op: &Op) -> String {
-    if op.fsyncs == 0 { "0".into() } else { format!("{} {}", op.fsyncs, op.fsync_by) }
+    if op.fsyncs == 0 {
+        "0".into()
+    } else {
+        format!("{} {}", op.fsyncs, op.fsync_by)
+    }
 }
