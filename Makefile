@@ -23,7 +23,7 @@ check:
 	@scripts/check
 
 bench:
-	@scripts/setup build ebpf vm demo
+	@scripts/setup build bench
 	@scripts/bench
 
 header:
