@@ -84,8 +84,9 @@ impl File {
         Ok(stat.size)
     }
 
-    /// Allocates a zeroed buffer whose address suits this file. It is a multiple of 4096 at least, so that a request
-    /// touches no more pages than it has to.
+    /// Allocates a zeroed buffer whose address suits this file. It is a multiple of 4096 at least: what the device
+    /// accepts may be as little as 4 bytes, but ext4 takes a write from memory that is not aligned to its block for an
+    /// unaligned one, which locks the file and waits (`ext4_unaligned_io`, seen in 6.1).
     pub fn buffer(&self, length: usize) -> Result<Buffer, Error> {
         Buffer::new(
             length,

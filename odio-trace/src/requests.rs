@@ -92,7 +92,7 @@ fn one(case: &Case) -> Result<()> {
 }
 
 fn request(queue: &mut Queue, file: &File, read: bool, offset: u64, i: u32) -> Result<()> {
-    let mut buffer = odio_core::buffer::Buffer::new(BLOCK as usize, BLOCK as usize)?;
+    let mut buffer = file.buffer(BLOCK as usize)?;
     buffer.fill(i as u8 + 1);
     if read {
         queue
