@@ -46,6 +46,7 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
 #[inline(always)]
 pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     let (tgid, tid) = current();
+    finish_returned(tid);
     if let Some(state) = get(kiocb) {
         if task::inside(tid) == kiocb {
             // The filesystem called a generic write_iter with the same kiocb.
@@ -88,6 +89,25 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         describe(state, kind, kiocb, iter);
         task::enter(tid, kiocb);
     }
+}
+
+/// A system call that makes several requests (sendfile, splice) is not over when one of them is: the next one ends it.
+#[inline(always)]
+fn finish_returned(tid: u32) {
+    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    // SAFETY: only this task writes its own element.
+    let task = unsafe { &mut *task };
+    if task.depth > 0 || task.completing > 0 || task.op == 0 {
+        return;
+    }
+    if let Some(state) = get(task.op) {
+        // SAFETY: a live element of a synchronous op, which only this task touches.
+        let (seen, result) = unsafe { ((*state).flags & OpFlags::RETURN_SEEN != 0, (*state).result) };
+        if seen {
+            acknowledge(task.op, None, result);
+        }
+    }
+    task.op = 0;
 }
 
 /// Fills in what the kiocb says about the op.
@@ -245,17 +265,23 @@ fn second_phase(state: *mut OpRecord) -> bool {
 }
 
 /// Closes the op and sends its record. Of two that try at once, one succeeds.
+///
+/// The record is copied straight into the ring buffer: a per-CPU copy on the way could be overwritten by a kprobe in
+/// an interrupt that comes over a tracepoint's program.
 #[inline(always)]
 pub(crate) fn send(key: u64, state: *mut OpRecord) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: both are live; the copy is taken before the element may be reused.
-    unsafe { *scratch = *state }
-    if OPS.remove(&key).is_err() {
+    let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
+        if OPS.remove(&key).is_ok() {
+            lose(Loss::RingFull);
+        }
         return;
-    }
-    // SAFETY: this CPU's own scratch record.
-    if EVENTS.output::<OpRecord>(unsafe { &*scratch }, 0).is_err() {
-        lose(Loss::RingFull);
+    };
+    // SAFETY: the element is live; the copy is taken before it may be reused.
+    entry.write(unsafe { *state });
+    if OPS.remove(&key).is_ok() {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
     }
 }
 
