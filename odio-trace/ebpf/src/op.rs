@@ -255,15 +255,20 @@ fn second_phase(state: *mut OpRecord) -> bool {
 /// Closes the op and sends its record. Of two that try at once, one succeeds.
 #[inline(always)]
 pub(crate) fn send(key: u64, state: *mut OpRecord) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: both are live; the copy is taken before the element may be reused.
-    unsafe { *scratch = *state }
-    if OPS.remove(&key).is_err() {
+    // Straight into the ring buffer: this also runs in interrupts, where a record of this CPU that is being put
+    // together must not be written over.
+    let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
+        if OPS.remove(&key).is_ok() {
+            lose(Loss::RingFull);
+        }
         return;
-    }
-    // SAFETY: this CPU's own scratch record.
-    if EVENTS.output::<OpRecord>(unsafe { &*scratch }, 0).is_err() {
-        lose(Loss::RingFull);
+    };
+    // SAFETY: both are live; the copy is taken before the element may be reused.
+    unsafe { *entry.as_mut_ptr() = *state }
+    if OPS.remove(&key).is_ok() {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
     }
 }
 
