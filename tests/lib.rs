@@ -1,6 +1,7 @@
 //! # What the tests share
 
 mod c;
+pub mod truth;
 pub mod vm;
 
 pub use c::*;

@@ -55,7 +55,15 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         }
         // SAFETY: a live element; the op is run by one task at a time.
         let (flags, result) = unsafe { ((*state).flags, (*state).result) };
-        if flags & OpFlags::PUNTED != 0 || result == EAGAIN {
+        // A buffered io_uring read that waits for its page is queued too, and tried again when the page is there.
+        let waited = OpFlags::QUEUED | OpFlags::BUFFERED;
+        let tried_again = flags & (waited | OpFlags::DIO) == waited;
+        if tried_again {
+            // That return did not end the op: only the next one counts.
+            // SAFETY: as above; the op is not acknowledged before it has been tried again.
+            unsafe { (*state).phase = 0 }
+        }
+        if tried_again || flags & OpFlags::PUNTED != 0 || result == EAGAIN {
             if in_scope(tgid) {
                 hit(hook, tgid);
             }

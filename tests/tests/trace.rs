@@ -1,0 +1,162 @@
+//! # `odio-trace run`: how it ends, what it passes on, and what it leaves behind
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::MetadataExt,
+    process::{Command, Output},
+};
+
+use odio_tests::vm::{Run, odio_trace};
+use serde_json::Value;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Says why a test has nothing to test here. Not with a macro: what those print is shown of failed tests only.
+fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {}", why.trim_end());
+}
+
+/// The lines of `--json`.
+fn lines(output: &Output) -> Vec<Value> {
+    text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
+}
+
+#[test]
+fn it_ends_as_its_workload_does_and_leaves_no_probe() {
+    let output = Run::new(
+        &[
+            "--timeout",
+            "200",
+            "--add",
+            "/usr/bin/dd",
+            "--add",
+            "/usr/bin/setpriv",
+        ],
+        &["sh", "-c", include_str!("../guest/trace.sh")],
+    )
+    .output();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let printed = text(&output.stdout);
+    let facts: BTreeMap<&str, &str> = printed
+        .lines()
+        .map(|line| line.split_once(": ").expect("NAME: VALUE"))
+        .collect();
+    let number = |name: &str| -> u64 {
+        facts[name]
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}: {}", facts[name]))
+    };
+
+    // What the command did is passed on, as a shell says it.
+    assert_eq!(number("exit-status"), 7, "{said}");
+    assert_eq!(number("signal-status"), 128 + 15, "{said}");
+    assert_eq!(number("missing-status"), 127);
+    assert!(
+        facts["missing-message"].contains("no-such-command"),
+        "{}",
+        facts["missing-message"]
+    );
+
+    // Without root nothing runs, and the message says what is missing and how to grant it.
+    assert_eq!(number("denied-status"), 4);
+    for word in ["CAP_BPF", "CAP_PERFMON", "sudo"] {
+        let message = facts["denied-message"];
+        assert!(message.contains(word), "no {word} in: {message}");
+    }
+    assert_eq!(number("denied-printed"), 0);
+    assert_eq!(facts["denied-ran"], "");
+
+    // Ctrl-C goes to the workload too. The kernel lists what is attached: much before, nothing after.
+    assert_eq!(number("before"), 0, "{printed}");
+    assert_eq!(number("interrupted-status"), 128 + 2, "{said}");
+    let summary: Value = serde_json::from_str(facts["interrupted-last"]).expect("a summary");
+    assert_eq!(summary["type"], "summary");
+    assert_eq!(summary["lost"], 0);
+    assert_eq!(summary["ops"], number("interrupted-ops"));
+    assert!(number("interrupted-ops") > 0);
+    assert_eq!(number("killed-status"), 128 + 9);
+    for how in ["interrupted", "killed"] {
+        assert!(number(&format!("{how}-attached")) > 10, "{printed}");
+        assert_eq!(number(&format!("{how}-left")), 0, "{printed}");
+    }
+}
+
+/// On whatever kernel the tests run on: what it can show must be right, and what it cannot must be said.
+#[test]
+fn the_running_kernel_shows_direct_writes_or_says_why_not() {
+    let owner = fs::metadata("/proc/self").expect("/proc").uid();
+    if owner != 0 {
+        skip(&format!(
+            "tracing this machine's kernel needs root, this is user {owner}"
+        ));
+        return;
+    }
+    let dir = odio_tests::scratch();
+    let file = dir.path().join("f");
+    let output = Command::new(odio_trace())
+        .args(["run", "--json", "--", "dd", "if=/dev/zero", "bs=4k"])
+        .args(["count=23", "oflag=direct"])
+        .arg(format!("of={}", file.display()))
+        .output()
+        .expect("odio-trace starts");
+    let said = text(&output.stderr);
+    if output.status.code() == Some(4) {
+        // It may be that nothing can be traced here; then the reason is given, and the command was not run.
+        assert!(said.starts_with("odio-trace: "), "{said}");
+        assert!(output.stdout.is_empty() && !file.exists(), "{said}");
+        skip(&said);
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let mut ops = lines(&output);
+    let summary = ops.pop().expect("a summary");
+    for nothing in ["lost", "missed", "unattributed", "open"] {
+        assert_eq!(summary[nothing], 0, "{summary}");
+    }
+    let inode = fs::metadata(&file).expect("dd wrote it").ino();
+    let writes: Vec<&Value> = ops
+        .iter()
+        .filter(|op| op["op"] == "write" && op["ino"] == inode)
+        .collect();
+    let missing: Vec<&str> = summary["missing"]
+        .as_array()
+        .expect("what is missing")
+        .iter()
+        .filter_map(|hook| hook["hook"].as_str())
+        .collect();
+    if missing.contains(&"dio-begin") {
+        skip(&format!("direct I/O is not seen on this kernel: {summary}"));
+        return;
+    }
+    assert_eq!(writes.len(), 23, "{summary}");
+    for (i, op) in writes.iter().enumerate() {
+        assert_eq!(op["cache"], "direct", "{op}");
+        assert_eq!(op["offset"], i as u64 * 4096, "{op}");
+        assert_eq!(op["result"], 4096, "{op}");
+        assert_eq!(op["bio_bytes"], 4096, "{op}");
+    }
+    let without_kprobes = summary["probes"]
+        .as_array()
+        .expect("the probes")
+        .iter()
+        .all(|probe| probe["kind"] == "raw-tracepoint");
+    if without_kprobes {
+        for hook in ["vfs-fsync", "commit-wait", "dio-deferred"] {
+            assert!(missing.contains(&hook), "{hook} is not said to be missing");
+        }
+    }
+    let silent = summary["missing"].as_array().expect("what is missing");
+    for hook in silent {
+        assert_ne!(hook["why"], "", "{hook}");
+        assert_ne!(hook["costs"], "", "{hook}");
+    }
+}

@@ -1,0 +1,435 @@
+//! # What tracefs counted, held against what odio-trace counted
+//!
+//! A guest script (`guest/truth.sh`) runs each case under both and prints their outputs; this reads them. tracefs is
+//! independent of eBPF: its kprobe events are made by the kernel and told as text, each with the thread it fired in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// What odio-trace counts per process, and the tracefs event of the same function.
+const HOOKS: [(&str, &str); 4] = [
+    ("bio-submit", "submit_bio"),
+    ("vfs-fsync", "vfs_fsync_range"),
+    ("fs-fsync", "ext4_sync_file"),
+    ("commit-wait", "jbd2_log_wait_commit"),
+];
+
+/// `CLONE_THREAD`: the new task belongs to the process of the one that made it.
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// Bits of `bi_opf` (include/linux/blk_types.h, Linux 6.1).
+const REQ_OP_MASK: u64 = 0xff;
+const REQ_META: u64 = 1 << 12;
+const REQ_FUA: u64 = 1 << 17;
+const REQ_PREFLUSH: u64 = 1 << 18;
+
+/// One case: both accounts of the same run.
+#[derive(Debug)]
+pub struct Case {
+    /// Ops, and rows of a matrix, as printed.
+    pub ops: Vec<Value>,
+    /// The last line.
+    pub summary: Value,
+    /// Exit status of odio-trace.
+    pub status: i64,
+    /// What the workload wrote to `$REPORT`.
+    pub report: Option<String>,
+    trace: Trace,
+}
+
+/// The outputs of a guest that ran `guest/truth.sh`.
+#[derive(Debug)]
+pub struct Guest {
+    parts: BTreeMap<(String, String), String>,
+}
+
+impl Guest {
+    /// Reads the parts of an output.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not begin with a part, or has one twice.
+    #[must_use]
+    pub fn read(output: &str) -> Self {
+        let mut parts = BTreeMap::new();
+        let mut at = None;
+        for line in output.lines() {
+            if let Some(head) = line.strip_prefix("### ") {
+                let (case, part) = head.split_once(' ').expect("CASE PART");
+                let key = (case.to_owned(), part.to_owned());
+                let twice = parts.insert(key.clone(), String::new());
+                assert!(twice.is_none(), "{head} is there twice");
+                at = Some(key);
+            } else {
+                let text = parts
+                    .get_mut(at.as_ref().expect("a part"))
+                    .expect("is there");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Self { parts }
+    }
+
+    /// One part of a case.
+    ///
+    /// # Panics
+    ///
+    /// Where the guest did not print it.
+    #[must_use]
+    pub fn part(&self, case: &str, part: &str) -> &str {
+        self.parts
+            .get(&(case.to_owned(), part.to_owned()))
+            .unwrap_or_else(|| panic!("the guest printed no {part} of {case}"))
+    }
+
+    /// Both accounts of a case.
+    ///
+    /// # Panics
+    ///
+    /// Where a part is missing or garbled.
+    #[must_use]
+    pub fn case(&self, case: &str) -> Case {
+        let mut ops: Vec<Value> = self
+            .part(case, "json")
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{case}: {e}: {line}"))
+            })
+            .collect();
+        let summary = ops.pop().unwrap_or_default();
+        assert_eq!(summary["type"], "summary", "{case}: no summary at the end");
+        Case {
+            ops,
+            summary,
+            status: self.part(case, "status").trim().parse().expect("a status"),
+            report: self
+                .parts
+                .get(&(case.to_owned(), "report".to_owned()))
+                .cloned(),
+            trace: Trace::read(self.part(case, "trace")),
+        }
+    }
+
+    /// tracefs's own misses: its account is as good as it says only if there are none.
+    #[must_use]
+    pub fn misses(&self) -> Vec<String> {
+        let profile = self.part("all", "profile");
+        assert!(profile.contains("submit_bio"), "{profile}");
+        profile
+            .lines()
+            .filter(|line| line.split_whitespace().last() != Some("0"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// A line of tracefs.
+#[derive(Debug)]
+struct Event {
+    thread: u64,
+    name: String,
+    values: BTreeMap<String, String>,
+}
+
+impl Event {
+    fn number(&self, name: &str) -> u64 {
+        let value = &self.values[name];
+        value.parse().unwrap_or_else(|_| panic!("{name}={value}"))
+    }
+
+    /// A worker of the kernel. When workers are slow to come, the queue for direct I/O (`s_dio_done_wq`) has a thread
+    /// of its own to help out, named after the queue.
+    fn is_kworker(&self) -> bool {
+        let comm = &self.values["comm"];
+        comm.starts_with("\"kworker/") || comm.starts_with("\"dio/")
+    }
+
+    fn is_flush(&self) -> bool {
+        self.number("size") == 0 && self.number("opf") & REQ_PREFLUSH != 0
+    }
+
+    /// A read or write of a file's own blocks.
+    fn is_data(&self) -> bool {
+        let opf = self.number("opf");
+        opf & REQ_OP_MASK <= 1 && opf & REQ_META == 0 && !self.is_flush()
+    }
+}
+
+/// What tracefs saw of one case.
+#[derive(Debug)]
+struct Trace {
+    events: Vec<Event>,
+    /// Events that found the buffer full.
+    overwritten: u64,
+    /// Process of a thread that was made during the case.
+    process: BTreeMap<u64, u64>,
+    /// Who made a process, and the name that one had.
+    parent: BTreeMap<u64, (u64, String)>,
+}
+
+impl Trace {
+    fn read(text: &str) -> Self {
+        let mut trace = Self {
+            events: Vec::new(),
+            overwritten: u64::MAX,
+            process: BTreeMap::new(),
+            parent: BTreeMap::new(),
+        };
+        for line in text.lines() {
+            if let Some((_, counts)) = line.split_once("entries-in-buffer/entries-written: ") {
+                let (kept, rest) = counts.split_once('/').expect("two counts");
+                let written = rest.split_whitespace().next().expect("two counts");
+                let number = |text: &str| text.parse::<u64>().expect("a count");
+                trace.overwritten = number(written) - number(kept);
+            } else if !line.starts_with('#') && !line.trim().is_empty() {
+                trace.add(event(line).unwrap_or_else(|| panic!("not understood: {line}")));
+            }
+        }
+        trace
+    }
+
+    fn add(&mut self, event: Event) {
+        if event.name != "task_newtask" {
+            self.events.push(event);
+            return;
+        }
+        let child = event.number("pid");
+        let flags = u64::from_str_radix(&event.values["clone_flags"], 16).expect("clone flags");
+        let maker = self.process_of(event.thread);
+        if flags & CLONE_THREAD != 0 {
+            self.process.insert(child, maker);
+        } else {
+            self.process.insert(child, child);
+            // A new process still has the name of the one that made it.
+            self.parent
+                .insert(child, (maker, event.values["comm"].clone()));
+        }
+    }
+
+    /// A thread that was there before the case began is a kernel thread or the only one of its process.
+    fn process_of(&self, thread: u64) -> u64 {
+        self.process.get(&thread).copied().unwrap_or(thread)
+    }
+
+    /// The process `root` and those that come from it.
+    fn tree(&self, root: u64) -> BTreeSet<u64> {
+        let mut tree = BTreeSet::from([root]);
+        // A process is made after its parent, but ids wrap: repeat until nothing is added.
+        loop {
+            let before = tree.len();
+            for (&child, (parent, _)) in &self.parent {
+                if tree.contains(parent) {
+                    tree.insert(child);
+                }
+            }
+            if tree.len() == before {
+                return tree;
+            }
+        }
+    }
+}
+
+/// `            comm-12      [001] d..1.   12.345678: name: (function+0x0/0x10) a=1 b=2`
+fn event(line: &str) -> Option<Event> {
+    // A comm may hold anything; the processor in brackets comes last before the flags and the time.
+    let processor = line
+        .match_indices(" [")
+        .map(|(at, _)| at)
+        .find(|&at| line.as_bytes().get(at + 5) == Some(&b']'))?;
+    let (_, thread) = line[..processor].trim().rsplit_once('-')?;
+    let mut rest = line[processor + 6..].splitn(3, ": ");
+    let (_, name, values) = (rest.next()?, rest.next()?, rest.next()?);
+    Some(Event {
+        thread: thread.parse().ok()?,
+        name: name.to_owned(),
+        values: values
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    })
+}
+
+impl Case {
+    /// Ops on files of the filesystem that is tried, of one kind.
+    pub fn on_disk<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.ops.iter().filter(move |op| {
+            op["op"] == kind && op["file"].as_str().is_some_and(|f| f.starts_with("/mnt/"))
+        })
+    }
+
+    /// Data bios that tracefs saw the workload submit.
+    #[must_use]
+    pub fn data_bios(&self) -> u64 {
+        self.workload("submit_bio").filter(|e| e.is_data()).count() as u64
+    }
+
+    /// Calls of `vfs_fsync_range` that tracefs saw, by the workload and by kernel workers.
+    #[must_use]
+    pub fn fsyncs(&self) -> (u64, u64) {
+        (
+            self.workload("vfs_fsync_range").count() as u64,
+            self.workers("vfs_fsync_range").count() as u64,
+        )
+    }
+
+    fn root(&self) -> u64 {
+        self.summary["pid"].as_u64().expect("the workload's pid")
+    }
+
+    fn workload<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
+        let tree = self.trace.tree(self.root());
+        self.trace
+            .events
+            .iter()
+            .filter(move |e| e.name == name && tree.contains(&self.trace.process_of(e.thread)))
+    }
+
+    /// Nothing else writes to the disk during a case, so what a kernel worker does there is for the workload.
+    fn workers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
+        let events = self.trace.events.iter();
+        events.filter(move |e| e.name == name && e.is_kworker())
+    }
+
+    /// Everything in which the two accounts differ, and everything that odio-trace says it lost.
+    #[must_use]
+    pub fn differences(&self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut equal = |what: &str, odio_trace: u64, tracefs: u64| {
+            if odio_trace != tracefs {
+                differences.push(format!(
+                    "{what}: odio-trace {odio_trace}, tracefs {tracefs}"
+                ));
+            }
+        };
+        equal("events that tracefs lost", 0, self.trace.overwritten);
+        for loss in ["lost", "missed", "unattributed", "open"] {
+            equal(loss, self.summary[loss].as_u64().unwrap_or(u64::MAX), 0);
+        }
+        self.compare_processes(&mut equal);
+        self.compare_ops(&mut equal);
+        differences.extend(self.strangers());
+        differences
+    }
+
+    fn compare_processes(&self, equal: &mut impl FnMut(&str, u64, u64)) {
+        let counted = &self.summary["processes"];
+        for process in self.trace.tree(self.root()) {
+            for (hook, function) in HOOKS {
+                let tracefs = self
+                    .workload(function)
+                    .filter(|e| self.trace.process_of(e.thread) == process)
+                    .count();
+                let odio_trace = &counted[process.to_string()][hook];
+                equal(
+                    &format!("{function} in process {process}"),
+                    odio_trace.as_u64().unwrap_or(0),
+                    tracefs as u64,
+                );
+            }
+        }
+    }
+
+    /// The ops must add up to what tracefs saw, wherever it happened.
+    fn compare_ops(&self, equal: &mut impl FnMut(&str, u64, u64)) {
+        if self.ops.iter().any(|op| op["type"] != "op") {
+            // A matrix prints rows, each of several ops.
+            return;
+        }
+        let sum =
+            |field: &str| -> u64 { self.ops.iter().filter_map(|op| op[field].as_u64()).sum() };
+        let seen = |name| (self.workload(name).count() + self.workers(name).count()) as u64;
+        let by_worker = self.ops.iter().filter(|op| op["fsync_by"] == "kworker");
+        equal(
+            "vfs_fsync_range by kworkers",
+            by_worker.filter_map(|op| op["vfs_fsyncs"].as_u64()).sum(),
+            self.fsyncs().1,
+        );
+        equal(
+            "vfs_fsync_range in ops",
+            sum("vfs_fsyncs"),
+            seen("vfs_fsync_range"),
+        );
+        equal(
+            "ext4_sync_file in ops",
+            sum("fsyncs"),
+            seen("ext4_sync_file"),
+        );
+        equal(
+            "jbd2_log_wait_commit in ops",
+            sum("commits"),
+            seen("jbd2_log_wait_commit"),
+        );
+
+        let data: Vec<&Event> = self
+            .workload("submit_bio")
+            .filter(|e| e.is_data())
+            .collect();
+        equal("data bios in ops", sum("bios"), data.len() as u64);
+        equal(
+            "data bytes in ops",
+            sum("bio_bytes"),
+            data.iter().map(|e| e.number("size")).sum(),
+        );
+        let fua = data.iter().filter(|e| e.number("opf") & REQ_FUA != 0);
+        equal("data bios with FUA in ops", sum("fua"), fua.count() as u64);
+        let flushes = self
+            .workload("submit_bio")
+            .chain(self.workers("submit_bio"));
+        equal(
+            "flushes in ops",
+            sum("flushes"),
+            flushes.filter(|e| e.is_flush()).count() as u64,
+        );
+    }
+
+    /// Processes that odio-trace counted and that are not the workload's.
+    fn strangers(&self) -> Vec<String> {
+        let tree = self.trace.tree(self.root());
+        let counted = self.summary["processes"].as_object();
+        let mut strangers: Vec<String> = counted
+            .into_iter()
+            .flat_map(|processes| processes.keys())
+            .filter(|pid| !pid.parse().is_ok_and(|pid: u64| tree.contains(&pid)))
+            .map(|pid| format!("process {pid} was counted and is not of the workload"))
+            .collect();
+        match self.trace.parent.get(&self.root()) {
+            Some((_, comm)) if comm == "odio-trace" => {}
+            other => strangers.push(format!("the workload was made by {other:?}")),
+        }
+        strangers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = r##"# entries-in-buffer/entries-written: 6/8   #P:2
+#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+              sh-9       [000] .....     1.000001: task_newtask: pid=10 comm=sh clone_flags=1200000 oom_score_adj=0
+      odio-trace-10      [000] .....     1.000002: task_newtask: pid=11 comm=odio-trace clone_flags=4100 oom_score_adj=0
+         a-b [c]-11      [001] d..1.     1.000003: task_newtask: pid=12 comm=a-b clone_flags=50f00 oom_score_adj=0
+         a-b [c]-12      [001] .....     1.000004: submit_bio: (submit_bio+0x0/0x90) comm="a-b [c]" opf=133121 size=4096
+           <...>-7       [001] .....     1.000005: submit_bio: (submit_bio+0x0/0x90) comm="kworker/1:1" opf=262145 size=0
+      odio-trace-10      [001] .....     1.000006: submit_bio: (submit_bio+0x0/0x90) comm="odio-trace" opf=4096 size=4096
+"##;
+
+    #[test]
+    fn a_trace_is_read() {
+        let trace = Trace::read(TRACE);
+        assert_eq!(trace.overwritten, 2);
+        assert_eq!(trace.tree(11), BTreeSet::from([11]));
+        assert_eq!(trace.tree(10), BTreeSet::from([10, 11]));
+        assert_eq!(trace.process_of(12), 11);
+        assert_eq!(trace.parent[&11], (10, "odio-trace".to_owned()));
+        let [data, flush, meta] = &trace.events[..] else {
+            panic!("{trace:?}")
+        };
+        assert!(data.is_data() && !data.is_flush() && data.number("opf") & REQ_FUA != 0);
+        assert!(flush.is_flush() && !flush.is_data() && flush.is_kworker());
+        assert!(!meta.is_data() && meta.thread == 10);
+    }
+}
