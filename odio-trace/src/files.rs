@@ -73,6 +73,7 @@ impl<'a> Files<'a> {
                         kernel.fs_type(dev)
                     },
                     block_device,
+                    read_only: !block_device && kernel.read_only(dev),
                     volatile_cache: kernel.volatile_cache(dev),
                 }
             })

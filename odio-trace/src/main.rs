@@ -4,6 +4,7 @@
 //! before it.
 
 mod cli;
+mod diagnostics;
 mod doctor;
 mod files;
 mod kernel;
@@ -99,7 +100,8 @@ fn diagnostics(verbose: u8) {
     let level = match verbose {
         0 => "warn",
         1 => "odio_trace=debug",
-        _ => "trace",
+        // Of this tool and its eBPF programs; what the libraries say is for ODIO_LOG to ask for.
+        _ => "odio_trace=trace",
     };
     let filter = EnvFilter::try_from_env("ODIO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()

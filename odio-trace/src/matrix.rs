@@ -14,6 +14,7 @@ use odio_core::{
     file::OpenOptions,
     mode::{Cache, Engine, Mode, Sync},
 };
+use odio_trace_common::Loss;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -80,7 +81,7 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
         .prefix(".odio-matrix-")
         .tempdir_in(&dir)
         .with_context(|| format!("cannot make a folder in {}", dir.display()))?;
-    let mut rows = prepare(arguments, scratch.path())?;
+    let mut rows = prepare(arguments, kernel, scratch.path())?;
 
     // The case list lies elsewhere: reading it is not a request on the filesystem that is tried.
     let lists = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -111,10 +112,7 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     let judged: Vec<(Row, Verdict, String)> = rows
         .into_iter()
         .map(|row| {
-            let failure = failures
-                .iter()
-                .find(|f| f.path == row.case.path)
-                .map(|f| f.why.as_str());
+            let failure = failures.iter().find(|f| f.path == row.case.path);
             let (verdict, why) = row.judge(&outcome, failure);
             (row, verdict, why)
         })
@@ -167,7 +165,7 @@ impl Place {
 }
 
 /// Makes a fresh file for every case, in the state its situation asks for, synced.
-fn prepare(arguments: &cli::Matrix, dir: &Path) -> Result<Vec<Row>> {
+fn prepare(arguments: &cli::Matrix, kernel: &Kernel, dir: &Path) -> Result<Vec<Row>> {
     fn wanted<T: PartialEq>(filter: &[T], each: &T) -> bool {
         filter.is_empty() || filter.contains(each)
     }
@@ -202,7 +200,9 @@ fn prepare(arguments: &cli::Matrix, dir: &Path) -> Result<Vec<Row>> {
                     engine,
                     mode,
                     situation,
-                    dev: Dev::from_stat(metadata.st_dev()),
+                    dev: kernel
+                        .dev_of(dir)
+                        .unwrap_or_else(|| Dev::from_stat(metadata.st_dev())),
                     ino: metadata.st_ino(),
                     contract: OpenOptions::new(mode)
                         .write(true)
@@ -261,18 +261,30 @@ impl Row {
             && op.len == BLOCK
     }
 
-    fn judge(&self, outcome: &Outcome, failure: Option<&str>) -> (Verdict, String) {
+    fn judge(&self, outcome: &Outcome, failure: Option<&Failure>) -> (Verdict, String) {
         let contract = match &self.contract {
             Ok(contract) => contract,
             Err(why) => return (Verdict::Inconclusive, format!("not to be had here: {why}")),
         };
-        if let Some(why) = failure {
-            return (Verdict::Fail, why.into());
-        }
-        for op in &self.ops {
-            if let Some(breach) = self.breach(contract, op) {
-                return (Verdict::Fail, breach);
+        match failure {
+            Some(failure) if failure.asked => return (Verdict::Fail, failure.why.clone()),
+            Some(failure) => {
+                return (
+                    Verdict::Inconclusive,
+                    format!("not to be had here: {}", failure.why),
+                );
             }
+            None => {}
+        }
+        if let Some(breach) = self.ops.iter().find_map(|op| self.breach(op)) {
+            return (Verdict::Fail, breach);
+        }
+        // A step that is lost may be the very one that made a write durable: nothing after this is certain then.
+        if let Some(lost) = losses(outcome) {
+            return (Verdict::Inconclusive, lost);
+        }
+        if let Some(early) = self.ops.iter().find_map(|op| self.early(contract, op)) {
+            return (Verdict::Fail, early);
         }
         if self.ops.len() != self.case.requests as usize {
             return (
@@ -284,41 +296,66 @@ impl Row {
                 ),
             );
         }
-        for op in &self.ops {
-            if op.cache.is_none() {
-                return (
-                    Verdict::Inconclusive,
-                    "whether the request was direct was not seen".into(),
-                );
-            }
-            if op.durability == Some(Durability::Unknown.name()) {
-                return (Verdict::Inconclusive, op.why.clone());
-            }
+        if let Some(open) = self.ops.iter().find_map(|op| self.undecided(op)) {
+            return (Verdict::Inconclusive, open);
         }
-        if json::lost(outcome) + json::missed(outcome) > 0 {
-            return (Verdict::Inconclusive, "records were lost".into());
-        }
-        (Verdict::Pass, self.ops[0].why.clone())
+        let why = self
+            .ops
+            .first()
+            .map_or_else(String::new, |op| op.why.clone());
+        (Verdict::Pass, why)
     }
 
-    /// How an op departs from the contract, if it does.
-    fn breach(&self, contract: &Contract, op: &Op) -> Option<String> {
-        if op.result != BLOCK as i64 {
-            return Some(format!("{} of {BLOCK} bytes", op.result));
+    /// How what an op did departs from what was asked for, if it does.
+    fn breach(&self, op: &Op) -> Option<String> {
+        if op.acknowledged && op.result != BLOCK as i64 {
+            return Some(if op.result < 0 {
+                let error = std::io::Error::from_raw_os_error(
+                    i32::try_from(-op.result).unwrap_or(libc::EIO),
+                );
+                format!("refused: {error}")
+            } else {
+                format!("{} of {BLOCK} bytes", op.result)
+            });
         }
-        let promised = match contract.cache() {
-            Cache::Direct => "direct",
-            Cache::Buffered => "buffered",
-        };
-        if op.cache.is_some_and(|seen| seen != promised) {
-            return Some(format!(
-                "asked for {promised}, was {}",
-                op.cache.unwrap_or_default()
-            ));
+        let asked = self.mode.cache.name();
+        if let Some(seen) = op.cache
+            && seen != asked
+        {
+            return Some(format!("asked for {asked}, was {seen}"));
         }
+        (op.engine != "other" && op.engine != self.engine.name()).then(|| {
+            format!(
+                "asked for {}, was carried by {}",
+                self.engine.name(),
+                op.engine
+            )
+        })
+    }
+
+    /// How an op was acknowledged before the contract allows it, if it was.
+    fn early(&self, contract: &Contract, op: &Op) -> Option<String> {
         let seen: Durability = op.durability?.parse().ok()?;
         (contract.permits(self.situation, seen) == Some(false))
             .then(|| format!("{} at the acknowledgement: {}", seen.name(), op.why))
+    }
+
+    /// What was not seen of an op, if it bears on the contract.
+    fn undecided(&self, op: &Op) -> Option<String> {
+        if !op.acknowledged {
+            return Some("the end of a request was not seen".into());
+        }
+        if op.cache.is_none() {
+            return Some("whether the request was direct was not seen".into());
+        }
+        if op.engine == "other" {
+            return Some("which engine carried the request was not seen".into());
+        }
+        let decided = self.situation == Situation::Read
+            || op
+                .durability
+                .is_some_and(|seen| seen != Durability::Unknown.name());
+        (!decided).then(|| op.why.clone())
     }
 
     /// The values that occurred, joined by `|`: what depends on timing is a set.
@@ -362,6 +399,20 @@ impl Row {
             }
         }
         row
+    }
+}
+
+/// What of the whole run was not seen, which any row may have needed.
+fn losses(outcome: &Outcome) -> Option<String> {
+    let unattributed = outcome.account.of(Loss::BioUnattributed);
+    if json::lost(outcome) > 0 {
+        Some("records were lost".into())
+    } else if json::missed(outcome) > 0 {
+        Some("the end of requests was missed".into())
+    } else if unattributed > 0 {
+        Some(format!("{unattributed} bios could be tied to no request"))
+    } else {
+        None
     }
 }
 

@@ -7,11 +7,12 @@ use odio_core::{
     contract::Durability,
     mode::{Cache, Mode, Sync},
 };
-use odio_trace_common::{EngineSeen, OpFlags, OpKind, OpRecord};
+use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind, OpRecord};
 use serde::Serialize;
 
 use crate::{
     kernel::Dev,
+    plan::Watched,
     verdict::{self, Evidence, Kind, Metadata, Place},
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Op {
     pub(crate) completion: Option<&'static str>,
     /// The request was queued, also where it was punted first.
     pub(crate) queued: bool,
+    /// The acknowledgement was seen; without it `result` and `latency_ns` say nothing.
+    pub(crate) acknowledged: bool,
     pub(crate) result: i64,
     pub(crate) latency_ns: u64,
     pub(crate) bios: u32,
@@ -68,7 +71,14 @@ pub(crate) struct Op {
 
 impl Op {
     /// Reads a record. `file` and `place` are what is known of where it went.
-    pub(crate) fn new(record: &OpRecord, file: Option<String>, place: Place) -> Self {
+    ///
+    /// `watched` are the hooks that had a probe: only of those does a missing sign mean that nothing happened.
+    pub(crate) fn new(
+        record: &OpRecord,
+        file: Option<String>,
+        place: Place,
+        watched: Watched,
+    ) -> Self {
         let flags = record.flags | record.completion_flags;
         let has = |flag| flags & flag != 0;
         let kind = match record.op {
@@ -78,16 +88,19 @@ impl Op {
         };
         let mode = mode(record);
         let buffered_bytes = buffered_bytes(record, flags);
-        let cache = cache(kind, mode.cache, flags, record);
+        let cache = cache(kind, mode.cache, flags, record, watched);
         let metadata = metadata(kind, flags, place.block_device);
+        let acknowledged = has(OpFlags::ACKED) && !has(OpFlags::END_MISSED);
         let fsyncs = record.vfs_fsyncs.max(record.fs_fsyncs);
         let (durability, why) = verdict::judge(&Evidence {
             kind,
             sync: mode.sync,
+            acknowledged,
             result: record.result,
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
+            preflush: record.preflush,
             flushes: record.flushes,
             fsyncs,
             commits: record.commits,
@@ -95,8 +108,9 @@ impl Op {
             buffered_bytes,
             metadata,
             place,
+            watched,
         });
-        let end = if has(OpFlags::ACKED) {
+        let end = if acknowledged {
             record.end_ns
         } else {
             record.begin_ns
@@ -121,6 +135,7 @@ impl Op {
             cache,
             completion: completion(record, flags),
             queued: queued(flags),
+            acknowledged,
             result: record.result,
             latency_ns: end.saturating_sub(record.begin_ns),
             bios: record.bios,
@@ -168,15 +183,31 @@ fn mode(record: &OpRecord) -> Mode {
     }
 }
 
-fn cache(kind: Kind, asked: Cache, flags: u64, record: &OpRecord) -> Option<&'static str> {
+/// What was seen of the way through or past the page cache. What was asked for is no evidence of it.
+fn cache(
+    kind: Kind,
+    asked: Cache,
+    flags: u64,
+    record: &OpRecord,
+    watched: Watched,
+) -> Option<&'static str> {
+    let has = |flag| flags & flag != 0;
+    let moved = u64::try_from(record.result).unwrap_or(0);
     match (kind, asked) {
         (Kind::Sync, _) => None,
-        (_, Cache::Buffered) => Some("buffered"),
-        (_, Cache::Direct) if flags & OpFlags::BUFFERED != 0 => Some("fallback"),
-        (_, Cache::Direct) if flags & OpFlags::DIO != 0 => Some("direct"),
-        // Refused before the direct I/O code was reached: nothing went through the page cache either.
-        (_, Cache::Direct) if record.result < 0 => Some("direct"),
-        (_, Cache::Direct) => None,
+        (_, Cache::Buffered) if has(OpFlags::BUFFERED) => Some("buffered"),
+        (_, Cache::Direct) if has(OpFlags::BUFFERED) => Some("fallback"),
+        // Nothing was moved, so nothing was moved another way: refused, or at the end of the file.
+        (_, asked) if record.result <= 0 && has(OpFlags::ACKED) => Some(asked.name()),
+        _ if has(OpFlags::DIO) => {
+            // The direct I/O code may give the request back, and the filesystem then copies: without a probe on
+            // the copy only the count of the direct I/O code rules that out.
+            let copy_ruled_out = watched.has(Hook::BufferedCopy) || record.dio_bytes >= moved;
+            // A copy that no probe knows of leaves no bio.
+            let left_as_bios = kind == Kind::Read || record.bio_bytes >= moved;
+            (copy_ruled_out && left_as_bios).then_some("direct")
+        }
+        _ => None,
     }
 }
 
@@ -190,6 +221,7 @@ fn buffered_bytes(record: &OpRecord, flags: u64) -> u64 {
 }
 
 fn metadata(kind: Kind, flags: u64, block_device: bool) -> Metadata {
+    let all = |wanted| flags & wanted == wanted;
     if kind != Kind::Write || block_device {
         Metadata::Unchanged
     } else if flags & OpFlags::COW != 0 {
@@ -198,7 +230,9 @@ fn metadata(kind: Kind, flags: u64, block_device: bool) -> Metadata {
         Metadata::Size
     } else if flags & OpFlags::UNWRITTEN != 0 {
         Metadata::Extents
-    } else if flags & OpFlags::DIO_COMPLETE_SEEN != 0 {
+    } else if flags & OpFlags::BUFFERED == 0 && all(OpFlags::DIO | OpFlags::DIO_COMPLETE_SEEN) {
+        // Both ends of the direct I/O code were seen: the one compares the request with the file's size, the
+        // other knows the extents. A copy through the page cache allocates without telling.
         Metadata::Unchanged
     } else {
         Metadata::Unseen
@@ -252,3 +286,6 @@ fn comm(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

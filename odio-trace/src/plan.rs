@@ -5,7 +5,7 @@
 
 use odio_trace_common::Hook;
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Kprobe};
 
 /// A concrete way to see a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,39 @@ pub(crate) struct Missing {
 pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
+}
+
+/// The hooks that were watched whole: a probe is in place, and none that was planned failed to attach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watched(u64);
+
+impl Watched {
+    pub(crate) fn of(attached: &[Probe], missing: &[Missing]) -> Self {
+        let mask =
+            |hooks: &mut dyn Iterator<Item = Hook>| hooks.fold(0, |all, h| all | Self::bit(h));
+        Self(
+            mask(&mut attached.iter().map(|p| p.hook)) & !mask(&mut missing.iter().map(|m| m.hook)),
+        )
+    }
+
+    /// Every hook but these.
+    #[cfg(test)]
+    pub(crate) fn all_but(unwatched: &[Hook]) -> Self {
+        Self(
+            Hook::ALL
+                .iter()
+                .filter(|hook| !unwatched.contains(hook))
+                .fold(0, |all, &hook| all | Self::bit(hook)),
+        )
+    }
+
+    pub(crate) fn has(self, hook: Hook) -> bool {
+        self.0 & Self::bit(hook) != 0
+    }
+
+    fn bit(hook: Hook) -> u64 {
+        1 << hook as u32
+    }
 }
 
 /// Functions with `(struct kiocb *, struct iov_iter *)` through which requests enter a filesystem.
@@ -181,22 +214,22 @@ pub(crate) fn make(kernel: &Kernel) -> Plan {
 
 fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
     for &(hook, program, functions) in KPROBES {
+        let mut refused = Vec::new();
         for &function in functions {
-            if kernel.may_kprobe(function) {
-                plan.probes.push(Probe {
-                    hook,
-                    kind: Kind::Kprobe,
-                    target: function.into(),
-                    program: program.into(),
-                    instead: None,
-                });
+            match kernel.kprobe(function) {
+                Kprobe::Yes | Kprobe::Perhaps(_) => plan.kprobe(hook, program, function),
+                no => {
+                    if let (Hook::BufferedCopy, Some(variant)) = (hook, no.with_other_arguments())
+                        && kernel.may_kprobe(variant)
+                    {
+                        plan.kprobe(hook, "buffered_copy_unsized", variant);
+                    }
+                    refused.push((function, no));
+                }
             }
         }
         if !plan.probes.iter().any(|p| p.hook == hook) {
-            plan.miss(
-                hook,
-                format!("not a function of this kernel: {}", functions.join(", ")),
-            );
+            plan.miss(hook, reasons(&refused));
         }
     }
     for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
@@ -217,6 +250,23 @@ fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
             });
         }
     }
+}
+
+/// Why no probe may go to any of these functions, each reason once.
+fn reasons(refused: &[(&str, Kprobe)]) -> String {
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for (function, no) in refused {
+        let why = no.to_string();
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, functions)) => functions.push(function),
+            None => reasons.push((why, vec![function])),
+        }
+    }
+    let told: Vec<String> = reasons
+        .into_iter()
+        .map(|(why, functions)| format!("{}: {why}", functions.join(", ")))
+        .collect();
+    told.join("; ")
 }
 
 fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
@@ -264,6 +314,16 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
 }
 
 impl Plan {
+    fn kprobe(&mut self, hook: Hook, program: &str, target: &str) {
+        self.probes.push(Probe {
+            hook,
+            kind: Kind::Kprobe,
+            target: target.into(),
+            program: program.into(),
+            instead: None,
+        });
+    }
+
     fn tracepoint(&mut self, hook: Hook, program: &str, target: &str) {
         self.probes.push(Probe {
             hook,

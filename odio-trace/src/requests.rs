@@ -45,12 +45,18 @@ pub(crate) struct Cases {
 pub(crate) struct Failure {
     pub(crate) path: PathBuf,
     pub(crate) why: String,
+    /// A request was made; before that the mode or the engine is merely not to be had here.
+    pub(crate) asked: bool,
 }
 
 impl Case {
     /// Where request `i` goes. Reads start at the second block: libodio's own probe read takes the first.
     pub(crate) fn offset(&self, i: u32) -> u64 {
-        (u64::from(i) + u64::from(self.situation == Situation::Read.name())) * BLOCK
+        (u64::from(i) + u64::from(self.reads())) * BLOCK
+    }
+
+    fn reads(&self) -> bool {
+        self.situation == Situation::Read.name()
     }
 }
 
@@ -59,10 +65,15 @@ pub(crate) fn make(requests: &cli::Requests) -> Result<u8> {
     let cases: Cases = serde_json::from_slice(&fs::read(&requests.cases)?)?;
     let mut failures = Vec::new();
     for case in &cases.cases {
-        if let Err(error) = one(case) {
+        let failure = match ready(case) {
+            Ok((file, queue)) => one(case, &file, queue).err().map(|error| (error, true)),
+            Err(error) => Some((error, false)),
+        };
+        if let Some((error, asked)) = failure {
             failures.push(Failure {
                 path: case.path.clone(),
                 why: format!("{error:#}"),
+                asked,
             });
         }
     }
@@ -70,17 +81,22 @@ pub(crate) fn make(requests: &cli::Requests) -> Result<u8> {
     Ok(0)
 }
 
-fn one(case: &Case) -> Result<()> {
+fn ready(case: &Case) -> Result<(File, Queue)> {
     let mode: Mode = case.mode.parse()?;
     let engine: Engine = case.engine.parse()?;
-    let read = case.situation == Situation::Read.name();
-    let file = OpenOptions::new(mode).write(!read).open(&case.path)?;
-    let mut queue = Queue::new(engine, 1)?;
+    let file = OpenOptions::new(mode)
+        .write(!case.reads())
+        .open(&case.path)?;
+    Ok((file, Queue::new(engine, 1)?))
+}
+
+fn one(case: &Case, file: &File, mut queue: Queue) -> Result<()> {
+    let read = case.reads();
     for i in 0..case.requests {
         if i > 0 {
             thread::sleep(APART);
         }
-        request(&mut queue, &file, read, case.offset(i), i).with_context(|| {
+        request(&mut queue, file, read, case.offset(i), i).with_context(|| {
             format!(
                 "{} at {}",
                 if read { "read" } else { "write" },

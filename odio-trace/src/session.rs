@@ -15,6 +15,7 @@ use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, Re
 use tokio::io::unix::AsyncFd;
 
 use crate::{
+    diagnostics,
     kernel::Kernel,
     plan::{Kind, Missing, Plan, Probe, costs},
 };
@@ -63,6 +64,7 @@ impl Session {
         let config = config(kernel, plan)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("CONFIG", &config, true)
+            .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .load(OBJECT)
             .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")?;

@@ -4,17 +4,24 @@
 //! What was not seen makes it `unknown`; no rule takes silence for success.
 
 use odio_core::{contract::Durability, mode::Sync};
+use odio_trace_common::Hook;
+
+use crate::plan::Watched;
 
 /// What the verdict needs to know of an op. A projection of [`crate::op::Op`].
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(crate) kind: Kind,
     pub(crate) sync: Sync,
+    /// The acknowledgement was seen; without it `result` says nothing.
+    pub(crate) acknowledged: bool,
     /// Bytes moved or negative errno.
     pub(crate) result: i64,
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
     pub(crate) fua: u32,
+    /// Data bios with PREFLUSH.
+    pub(crate) preflush: u32,
     pub(crate) flushes: u32,
     pub(crate) fsyncs: u32,
     pub(crate) commits: u32,
@@ -23,6 +30,8 @@ pub(crate) struct Evidence {
     pub(crate) buffered_bytes: u64,
     pub(crate) metadata: Metadata,
     pub(crate) place: Place,
+    /// What could be seen at all: a step that was not seen did not happen only if its hook was watched.
+    pub(crate) watched: Watched,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +62,8 @@ pub(crate) struct Place {
     /// Filesystem type as mounted; `None` for a raw block device.
     pub(crate) fs: Option<String>,
     pub(crate) block_device: bool,
+    /// Mounted read-only, where fsync returns without doing anything.
+    pub(crate) read_only: bool,
     /// Whether the device has a volatile write cache, as the kernel believes.
     pub(crate) volatile_cache: Option<bool>,
 }
@@ -62,8 +73,18 @@ pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, String) {
     if e.kind == Kind::Read {
         return (None, "a read".into());
     }
+    if !e.acknowledged {
+        return (
+            Some(Durability::Unknown),
+            "the end of the request was not seen".into(),
+        );
+    }
     if e.result < 0 {
-        return (None, "failed: nothing was acknowledged".into());
+        let why = match e.kind {
+            Kind::Sync => "failed: what was written before may be lost",
+            _ => "failed: nothing was acknowledged",
+        };
+        return (None, why.into());
     }
     if e.fsyncs > 0 {
         let (durability, why) = fsynced(e);
@@ -78,21 +99,37 @@ pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, String) {
     if e.result == 0 {
         return (None, "no byte was written".into());
     }
-    let (durability, why) = if e.buffered_bytes > 0 && e.bio_bytes == 0 {
-        (
-            Durability::PageCache,
-            "copied to the page cache; written back later".into(),
-        )
-    } else {
-        direct(e)
-    };
+    let (durability, why) = without_fsync(e);
+    // Durable without an fsync stays so with one; anything less may have become durable in an fsync that was not seen.
+    if durability != Durability::Durable && e.sync != Sync::None && !fsyncs_are_seen(e) {
+        return (
+            Some(Durability::Unknown),
+            "an fsync inside the write could not have been seen here".into(),
+        );
+    }
     (Some(durability), why)
 }
 
-/// A write without any fsync in it, whose data went out as bios.
-fn direct(e: &Evidence) -> (Durability, String) {
+/// Whether an fsync inside a write would have been counted. Every O_DSYNC and O_SYNC write that syncs goes through
+/// `vfs_fsync_range`; of the filesystems' own functions only ext4's is known to be there whenever ext4 is.
+fn fsyncs_are_seen(e: &Evidence) -> bool {
+    e.watched.has(Hook::VfsFsync)
+        || e.watched.has(Hook::FsFsync) && e.place.fs.as_deref() == Some("ext4")
+}
+
+/// A write without any fsync in it.
+fn without_fsync(e: &Evidence) -> (Durability, String) {
     let moved = e.result.unsigned_abs();
-    if e.bio_bytes < moved {
+    if !e.watched.has(Hook::BioSubmit) {
+        return (
+            Durability::Unknown,
+            "where the data went could not be seen here".into(),
+        );
+    }
+    if e.bio_bytes >= moved {
+        return sent(e);
+    }
+    if e.buffered_bytes == 0 {
         return (
             Durability::Unknown,
             format!(
@@ -101,6 +138,19 @@ fn direct(e: &Evidence) -> (Durability, String) {
             ),
         );
     }
+    let why = if e.bio_bytes == 0 {
+        "copied to the page cache; written back later".into()
+    } else {
+        format!(
+            "{} of {moved} bytes were copied to the page cache; written back later",
+            e.buffered_bytes
+        )
+    };
+    (Durability::PageCache, why)
+}
+
+/// A write without any fsync in it, whose data went out as bios.
+fn sent(e: &Evidence) -> (Durability, String) {
     let changed = match e.metadata {
         Metadata::Unchanged => None,
         Metadata::Size => Some("the file's new size is"),
@@ -141,19 +191,17 @@ fn direct(e: &Evidence) -> (Durability, String) {
 
 /// A write with an fsync in it, or an fsync.
 fn fsynced(e: &Evidence) -> (Durability, String) {
+    let unknown = |why: &str| (Durability::Unknown, why.to_owned());
     let cache = e.place.volatile_cache;
     let journalled = match e.place.fs.as_deref() {
         _ if e.place.block_device => false,
         Some("ext4") => true,
         Some("vfat" | "msdos") => false,
         other => {
-            return (
-                Durability::Unknown,
-                format!(
-                    "how {} commits in fsync is not watched",
-                    other.unwrap_or("this filesystem")
-                ),
-            );
+            return unknown(&format!(
+                "how {} commits in fsync is not watched",
+                other.unwrap_or("this filesystem")
+            ));
         }
     };
     if journalled && e.commits > 0 {
@@ -166,183 +214,41 @@ fn fsynced(e: &Evidence) -> (Durability, String) {
                 Durability::Durable,
                 "fsync waited for a commit; the device has no volatile write cache".into(),
             ),
-            (false, _) => (
-                Durability::Unknown,
-                "fsync waited for a commit whose barrier was not seen".into(),
-            ),
+            (false, _) => unknown("fsync waited for a commit whose barrier was not seen"),
         };
     }
-    match (e.flushes > 0, cache) {
-        (true, _) => (
+    if e.flushes > 0 {
+        return (
             Durability::Durable,
             "fsync ended in a flush of the device".into(),
-        ),
-        (false, Some(false)) => (
+        );
+    }
+    // From here on it is what did not happen that counts.
+    if !e.watched.has(Hook::BioSubmit) {
+        return unknown("flushes could not be seen here");
+    }
+    if journalled && !e.watched.has(Hook::CommitWait) {
+        return unknown("whether fsync waited for a commit could not be seen here");
+    }
+    if e.place.read_only {
+        return unknown("the filesystem is mounted read-only, where fsync does nothing");
+    }
+    match cache {
+        Some(false) => (
             Durability::Durable,
             "fsync; the device has no volatile write cache".into(),
         ),
-        (false, Some(true)) => (
+        // ext4's fast commit does so; what was complete when it was sent is not watched.
+        Some(true) if e.preflush > 0 => {
+            unknown("fsync wrote with PREFLUSH, and sent no flush after it")
+        }
+        Some(true) => (
             Durability::DeviceCache,
             "fsync sent no flush and waited for no commit".into(),
         ),
-        (false, None) => (
-            Durability::Unknown,
-            "no flush was seen, and the device's write cache is not known".into(),
-        ),
+        None => unknown("no flush was seen, and the device's write cache is not known"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn overwrite(sync: Sync) -> Evidence {
-        Evidence {
-            kind: Kind::Write,
-            sync,
-            result: 4096,
-            bios: 1,
-            bio_bytes: 4096,
-            fua: 0,
-            flushes: 0,
-            fsyncs: 0,
-            commits: 0,
-            commits_barrier: false,
-            buffered_bytes: 0,
-            metadata: Metadata::Unchanged,
-            place: Place {
-                fs: Some("ext4".into()),
-                block_device: false,
-                volatile_cache: Some(true),
-            },
-        }
-    }
-
-    fn durability(e: &Evidence) -> Option<Durability> {
-        judge(e).0
-    }
-
-    #[test]
-    fn plain_direct_overwrite_is_in_the_device_cache() {
-        assert_eq!(
-            durability(&overwrite(Sync::None)),
-            Some(Durability::DeviceCache)
-        );
-    }
-
-    #[test]
-    fn fua_on_every_bio_is_durable_and_on_some_is_not() {
-        let all = Evidence {
-            bios: 2,
-            bio_bytes: 8192,
-            result: 8192,
-            fua: 2,
-            ..overwrite(Sync::Dsync)
-        };
-        assert_eq!(durability(&all), Some(Durability::Durable));
-        assert_eq!(
-            durability(&Evidence { fua: 1, ..all }),
-            Some(Durability::DeviceCache)
-        );
-    }
-
-    #[test]
-    fn fua_does_not_cover_changed_metadata() {
-        for metadata in [Metadata::Size, Metadata::Extents, Metadata::Cow] {
-            let e = Evidence {
-                fua: 1,
-                metadata,
-                ..overwrite(Sync::Dsync)
-            };
-            assert_eq!(durability(&e), Some(Durability::Uncommitted));
-        }
-        let unseen = Evidence {
-            fua: 1,
-            metadata: Metadata::Unseen,
-            ..overwrite(Sync::Dsync)
-        };
-        assert_eq!(durability(&unseen), Some(Durability::Unknown));
-    }
-
-    #[test]
-    fn fua_on_btrfs_proves_nothing() {
-        let mut e = Evidence {
-            fua: 1,
-            ..overwrite(Sync::Dsync)
-        };
-        e.place.fs = Some("btrfs".into());
-        assert_ne!(durability(&e), Some(Durability::Durable));
-    }
-
-    #[test]
-    fn a_commit_without_a_barrier_proves_nothing_on_a_volatile_cache() {
-        let committed = Evidence {
-            fsyncs: 1,
-            commits: 1,
-            commits_barrier: true,
-            metadata: Metadata::Size,
-            ..overwrite(Sync::Sync)
-        };
-        assert_eq!(durability(&committed), Some(Durability::Durable));
-        assert_eq!(
-            durability(&Evidence {
-                commits_barrier: false,
-                ..committed
-            }),
-            Some(Durability::Unknown)
-        );
-    }
-
-    #[test]
-    fn an_fsync_without_flush_or_commit_leaves_the_data_in_the_cache() {
-        let e = Evidence {
-            fsyncs: 1,
-            ..overwrite(Sync::Sync)
-        };
-        assert_eq!(durability(&e), Some(Durability::DeviceCache));
-        assert_eq!(
-            durability(&Evidence { flushes: 1, ..e }),
-            Some(Durability::Durable)
-        );
-    }
-
-    #[test]
-    fn bytes_that_no_bio_carried_are_not_vouched_for() {
-        let e = Evidence {
-            bio_bytes: 512,
-            fua: 1,
-            ..overwrite(Sync::Dsync)
-        };
-        assert_eq!(durability(&e), Some(Durability::Unknown));
-    }
-
-    #[test]
-    fn buffered_writes_stay_in_the_page_cache() {
-        let e = Evidence {
-            bios: 0,
-            bio_bytes: 0,
-            buffered_bytes: 4096,
-            ..overwrite(Sync::None)
-        };
-        assert_eq!(durability(&e), Some(Durability::PageCache));
-    }
-
-    #[test]
-    fn reads_and_failures_have_no_durability() {
-        assert_eq!(
-            durability(&Evidence {
-                kind: Kind::Read,
-                ..overwrite(Sync::None)
-            }),
-            None
-        );
-        assert_eq!(
-            durability(&Evidence {
-                result: -22,
-                fsyncs: 1,
-                ..overwrite(Sync::Sync)
-            }),
-            None
-        );
-    }
-}
+mod tests;

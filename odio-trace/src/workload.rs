@@ -14,11 +14,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    diagnostics::Diagnostics,
     files::Files,
     kernel::Kernel,
     launch::Waiting,
     op::Op,
-    plan::{Missing, Plan, Probe},
+    plan::{Missing, Plan, Probe, Watched},
     session::{Account, Record, Session},
 };
 
@@ -53,13 +54,14 @@ pub(crate) async fn run(
     let mut session = Session::start(kernel, plan)?;
     let pid = waiting.pid();
     session.follow(pid)?;
-    let mut diagnostics = Diagnostics::start(&mut session);
+    let mut diagnostics = Diagnostics::start(session.ebpf_mut());
     debug!(
         "{} probes in place, starting process {pid}",
         session.attached.len()
     );
     let mut child = waiting.go().await?;
 
+    let watched = Watched::of(&session.attached, &session.missing);
     let mut files = Files::new(kernel);
     let mut ops = 0;
     let mut failed = None;
@@ -70,7 +72,7 @@ pub(crate) async fn run(
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
             let name = files.name(record.dev, record.ino);
             let place = files.place(record.dev, block_device);
-            if let Err(error) = each(Op::new(&record, name, place)) {
+            if let Err(error) = each(Op::new(&record, name, place, watched)) {
                 failed.get_or_insert(error);
             }
         }
@@ -86,6 +88,7 @@ pub(crate) async fn run(
                 session.take(&mut each);
                 diagnostics.flush();
             }
+            () = diagnostics.due() => diagnostics.flush(),
             // The terminal sends Ctrl-C to the workload as well; give it time to end by itself.
             _ = interrupt.recv() => leave_at = Some(Instant::now() + INTERRUPTED),
             _ = terminate.recv() => leave_at = Some(Instant::now()),
@@ -115,28 +118,4 @@ pub(crate) async fn run(
         attached,
         missing,
     })
-}
-
-/// What the eBPF programs say of themselves, shown with `-vv`.
-struct Diagnostics(Option<aya_log::EbpfLogger<&'static dyn log::Log>>);
-
-impl Diagnostics {
-    fn start(session: &mut Session) -> Self {
-        if !tracing::enabled!(tracing::Level::TRACE) {
-            return Self(None);
-        }
-        match aya_log::EbpfLogger::init(session.ebpf_mut()) {
-            Ok(logger) => Self(Some(logger)),
-            Err(error) => {
-                warn!("the eBPF programs' diagnostics cannot be shown: {error}");
-                Self(None)
-            }
-        }
-    }
-
-    fn flush(&mut self) {
-        if let Some(logger) = &mut self.0 {
-            logger.flush();
-        }
-    }
 }

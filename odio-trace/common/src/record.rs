@@ -128,9 +128,11 @@ pub struct OpRecord {
     pub completion_flags: u64,
     /// Bytes of the request that were still to be moved when the copy through the page cache began.
     pub buffered_ask: u64,
+    /// Bytes that the direct I/O code itself says it moved, where its completion is a tracepoint.
+    pub dio_bytes: u64,
     /// Bytes in the data bios.
     pub bio_bytes: u64,
-    /// Data bios, writes and reads, that are not metadata.
+    /// Data bios in the op's own direction that are not metadata.
     pub bios: u32,
     /// Data bios with FUA.
     pub fua: u32,

@@ -1,6 +1,7 @@
 //! bios, and the direct I/O code that makes them.
 
-use odio_trace_common::{Hook, Loss, OpFlags, OpRecord};
+use aya_log_ebpf::debug;
+use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord};
 
 use crate::{
     config::{config, offset},
@@ -44,14 +45,17 @@ pub(crate) fn submit(bio: u64) {
     let Some(state) = op::get(key) else {
         if !journal::bio(tid, fua && preflush) && traced && (what == REQ_OP_WRITE || flush) {
             lose(Loss::BioUnattributed);
+            debug!((), "bio of {} bytes, flags {:x}, of thread {} belongs to no op", size, opf, tid);
         }
         return;
     };
     // SAFETY: a live element; bios of one op are submitted by one task at a time.
     let state = unsafe { &mut *state };
+    // A write may read the rest of a page first, which carries none of its data.
+    let own = if state.op == OpKind::Read as u32 { REQ_OP_READ } else { REQ_OP_WRITE };
     if flush {
         state.flushes += 1;
-    } else if what == REQ_OP_WRITE || what == REQ_OP_READ {
+    } else if what == own {
         if opf & config!(req_meta) != 0 {
             state.meta_bios += 1;
             return;
@@ -105,8 +109,11 @@ pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
     let size = field(kiocb, offset!(kiocb_filp))
         .and_then(|file: u64| field(file, offset!(file_inode)))
         .and_then(|inode: u64| field::<u64>(inode, offset!(inode_size)));
-    if let Some(size) = size
-        && state.flags & OpFlags::BLOCK_DEVICE == 0
+    let Some(size) = size else {
+        lose(Loss::ReadFailed);
+        return;
+    };
+    if state.flags & OpFlags::BLOCK_DEVICE == 0
         && state.offset + state.len > size
     {
         state.flags |= OpFlags::EXTENDED;
@@ -181,6 +188,17 @@ pub(crate) fn deferred_dio(work: u64) {
 /// The op's data is copied through the page cache, by the task that runs the op.
 #[inline(always)]
 pub(crate) fn buffered_copy(iter: u64) {
+    copied(|_| field(iter, offset!(iov_iter_count)));
+}
+
+/// As `buffered_copy`, where the compiler changed the function's arguments: all of the op counts as copied.
+#[inline(always)]
+pub(crate) fn buffered_copy_unsized() {
+    copied(|state| Some(state.len));
+}
+
+#[inline(always)]
+fn copied(ask: impl FnOnce(&OpRecord) -> Option<u64>) {
     task::hit_in_scope(Hook::BufferedCopy);
     let (_, tid) = current();
     let key = task::inside(tid);
@@ -189,7 +207,7 @@ pub(crate) fn buffered_copy(iter: u64) {
     let state = unsafe { &mut *state };
     if state.flags & OpFlags::BUFFERED == 0 {
         state.flags |= OpFlags::BUFFERED;
-        match field(iter, offset!(iov_iter_count)) {
+        match ask(state) {
             Some(left) => state.buffered_ask = left,
             None => lose(Loss::ReadFailed),
         }

@@ -1,6 +1,7 @@
 //! An op from its first sight to its record.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
+use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
@@ -13,6 +14,10 @@ use crate::{
 
 const EAGAIN: i64 = -11;
 const EIOCBQUEUED: i64 = -529;
+
+/// io_uring's buffered read of a page that is still being read (IOCB_WAITQ): it is queued, and when the page is
+/// there the same kiocb enters the filesystem again.
+const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED;
 
 /// The op's state; the pointer lives as long as the program does.
 #[inline(always)]
@@ -55,15 +60,12 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         }
         // SAFETY: a live element; the op is run by one task at a time.
         let (flags, result) = unsafe { ((*state).flags, (*state).result) };
-        // A buffered io_uring read that waits for its page is queued too, and tried again when the page is there.
-        let waited = OpFlags::QUEUED | OpFlags::BUFFERED;
-        let tried_again = flags & (waited | OpFlags::DIO) == waited;
-        if tried_again {
-            // That return did not end the op: only the next one counts.
-            // SAFETY: as above; the op is not acknowledged before it has been tried again.
+        let woken = flags & WAITS_FOR_PAGE == WAITS_FOR_PAGE && kind as u32 == OpKind::Read as u32;
+        if woken {
+            // SAFETY: as above. It is not acknowledged yet; the return that is still to come counts.
             unsafe { (*state).phase = 0 }
         }
-        if tried_again || flags & OpFlags::PUNTED != 0 || result == EAGAIN {
+        if flags & OpFlags::PUNTED != 0 || result == EAGAIN || woken {
             if in_scope(tgid) {
                 hit(hook, tgid);
             }
@@ -74,6 +76,7 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         // SAFETY: as above.
         unsafe { (*state).flags |= OpFlags::END_MISSED }
         lose(Loss::EndMissed);
+        warn!((), "kiocb {:x} of thread {} is used again, the end of its last op was missed", kiocb, tid);
         send(kiocb, state);
     }
     if !in_scope(tgid) {
@@ -228,6 +231,7 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
             && result >= 0;
         if blank {
             // A worker was handed something that is no read, write or sync.
+            debug!((), "request {:x} of a worker was no read, write or sync", key);
             let _ = OPS.remove(&key);
         } else if !waits_for_return || second_phase(state) {
             send(key, state);
@@ -281,6 +285,7 @@ pub(crate) fn send(key: u64, state: *mut OpRecord) {
     let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
         if OPS.remove(&key).is_ok() {
             lose(Loss::RingFull);
+            warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
         }
         return;
     };
@@ -314,8 +319,11 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 #[inline(always)]
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
     let Some(state) = get(kiocb) else { return };
-    // SAFETY: a live element.
+    // SAFETY: a live element; only the completion side writes this member.
     let (asynchronous, uring) = unsafe {
+        if error == 0 && ret > 0 {
+            (*state).dio_bytes += ret as u64;
+        }
         ((*state).flags & OpFlags::ASYNC != 0, (*state).engine == EngineSeen::IoUring as u32)
     };
     // io_uring's own completion entry is still to come.

@@ -1,5 +1,6 @@
 //! fsync: inside an op, or as an op of its own.
 
+use aya_log_ebpf::warn;
 use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind};
 
 use crate::{
@@ -48,6 +49,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
             // SAFETY: a live element.
             unsafe { (*state).flags |= OpFlags::END_MISSED }
             lose(Loss::EndMissed);
+            warn!((), "thread {} syncs again, the end of its last sync was missed", tid);
             op::send(key, state);
             op::open(key, OpKind::Sync, engine, 0)
         }

@@ -1,6 +1,7 @@
 //! Which processes are traced, and what a task is inside of.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{Hook, Loss};
 
 use crate::{
@@ -93,10 +94,13 @@ pub(crate) fn enter(tid: u32, op: u64) {
 #[inline(always)]
 pub(crate) fn fork(parent: u32, child: u32) {
     if parent != child && in_scope(parent) {
-        put(&SCOPE, &child, &1, Loss::ScopeFull);
+        if put(&SCOPE, &child, &1, Loss::ScopeFull) {
+            debug!((), "process {} made process {}, which is followed", parent, child);
+        } else {
+            warn!((), "process {} made process {}, which cannot be followed", parent, child);
+        }
     }
 }
-
 
 /// Notes that a worker completes `op`, until the op is acknowledged in this task.
 #[inline(always)]

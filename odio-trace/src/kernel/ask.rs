@@ -98,6 +98,20 @@ impl Kernel {
         Some(self.mounts.as_ref().ok()?.of_dev(dev).next()?.fs.clone())
     }
 
+    /// Whether a filesystem is mounted read-only wherever it is mounted.
+    pub(crate) fn read_only(&self, dev: Dev) -> bool {
+        let Ok(mounts) = &self.mounts else {
+            return false;
+        };
+        let mut of_dev = mounts.of_dev(dev).peekable();
+        of_dev.peek().is_some() && of_dev.all(|mount| mount.has("ro"))
+    }
+
+    /// The filesystem's number as the kernel has it: what stat(2) says of a file on btrfs is another.
+    pub(crate) fn dev_of(&self, dir: &Path) -> Option<Dev> {
+        Some(self.mounts.as_ref().ok()?.of_path(dir)?.dev)
+    }
+
     /// Whether the device has a volatile write cache, as the kernel believes.
     pub(crate) fn volatile_cache(&self, dev: Dev) -> Option<bool> {
         Some(self.block(dev).ok()?.write_cache? == WriteCache::WriteBack)

@@ -107,23 +107,36 @@ impl Evidence<'_> {
     }
 }
 
+impl Kprobe {
+    /// The one variant that the compiler left with the function's body but not its arguments (`.isra.0`).
+    pub(crate) fn with_other_arguments(&self) -> Option<&str> {
+        let Self::NoSymbol { variants } = self else {
+            return None;
+        };
+        let mut whole = variants.iter().filter(|name| name.contains(".isra."));
+        let only = whole.next()?;
+        (whole.next().is_none() && !only.contains(".cold")).then_some(only)
+    }
+}
+
+/// Yes, or the reason why not.
 impl fmt::Display for Kprobe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Yes => f.write_str("yes"),
             Self::Perhaps(unseen) => write!(f, "perhaps: {unseen}"),
-            Self::NoKprobes(unseen) => write!(f, "no: this kernel has no kprobes ({unseen})"),
-            Self::LockedDown => f.write_str("no: lockdown is at confidentiality"),
+            Self::NoKprobes(unseen) => write!(f, "this kernel has no kprobes ({unseen})"),
+            Self::LockedDown => f.write_str("lockdown is at confidentiality"),
             Self::NoSymbol { variants } if variants.is_empty() => f.write_str(
-                "no: there is no such symbol (inlined, renamed, or its module is not loaded)",
+                "there is no such symbol (inlined, renamed, or its module is not loaded)",
             ),
             Self::NoSymbol { variants } => {
-                write!(f, "no: the compiler left only {}", variants.join(", "))
+                write!(f, "the compiler left only {}", variants.join(", "))
             }
-            Self::NotCode => f.write_str("no: it is not a function"),
-            Self::Ambiguous(count) => write!(f, "no: {count} functions have this name"),
-            Self::Blacklisted => f.write_str("no: it is on the kernel's kprobe blacklist"),
-            Self::NotTraceable => f.write_str("no: it is marked not to be traced"),
+            Self::NotCode => f.write_str("it is not a function"),
+            Self::Ambiguous(count) => write!(f, "{count} functions have this name"),
+            Self::Blacklisted => f.write_str("it is on the kernel's kprobe blacklist"),
+            Self::NotTraceable => f.write_str("it is marked not to be traced"),
         }
     }
 }

@@ -33,6 +33,7 @@ kprobes! {
     deferred_iomap(ctx) => bio::deferred_iomap(arg(&ctx, 0));
     deferred_dio(ctx) => bio::deferred_dio(arg(&ctx, 0));
     buffered_copy(ctx) => bio::buffered_copy(arg(&ctx, 1));
+    buffered_copy_unsized(ctx) => { let _ = &ctx; bio::buffered_copy_unsized() };
     bio_submit(ctx) => bio::submit(arg(&ctx, 0));
     punt(ctx) => uring::punt(arg(&ctx, 0));
     worker_run(ctx) => uring::worker_run(arg(&ctx, 0));
