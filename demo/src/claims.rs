@@ -381,7 +381,10 @@ mod tests {
             result: -22,
             ..Op::default()
         };
-        assert_eq!(misaligned(&[refused.clone()]).outcome, Outcome::Holds);
+        assert_eq!(
+            misaligned(std::slice::from_ref(&refused)).outcome,
+            Outcome::Holds
+        );
         assert_eq!(
             misaligned(&[Op { bios: 1, ..refused }]).outcome,
             Outcome::NoLonger
