@@ -8,9 +8,6 @@
 //! with the path and the reason in plain words, because "there is none" and "I could not look" lead to different verdicts.
 //!
 //! Everything is read through a [`Root`], so all of it is tested on the files of booted kernels (`testdata/kernel`).
-// The rooms that call this one come later.
-#![allow(unused_imports)]
-#![cfg_attr(not(test), allow(dead_code))]
 
 mod ask;
 pub(crate) mod block;
@@ -116,7 +113,7 @@ impl Kernel {
 
 /// The files of a booted kernel.
 #[cfg(test)]
-fn canned(kernel: &str) -> Root {
+pub(crate) fn canned(kernel: &str) -> Root {
     Root::at(format!(
         "{}/testdata/kernel/{kernel}",
         env!("CARGO_MANIFEST_DIR")

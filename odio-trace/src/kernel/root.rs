@@ -135,6 +135,24 @@ impl Unseen {
     }
 }
 
+impl Unseen {
+    /// For a message: what would let it be seen.
+    pub(crate) fn way_out(&self) -> String {
+        match self.why {
+            Why::NotMounted(fs) => {
+                let at = match fs {
+                    "securityfs" => "/sys/kernel/security",
+                    "debugfs" => "/sys/kernel/debug",
+                    _ => "/sys/kernel/tracing",
+                };
+                format!(" (`mount -t {fs} {fs} {at}` as root mounts it)")
+            }
+            Why::Denied => " (root may)".into(),
+            _ => String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Unseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.what.display();
