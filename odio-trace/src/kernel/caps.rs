@@ -86,6 +86,7 @@ impl Privileges {
     }
 
     /// Whether it may load tracing programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which implies both.
+    #[cfg(test)]
     pub(crate) fn may_trace(&self) -> bool {
         self.lack().is_none()
     }

@@ -22,6 +22,7 @@ impl Root {
     }
 
     /// A tree of canned files.
+    #[cfg(test)]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
