@@ -1,6 +1,9 @@
 //! # `odio-trace doctor`: what can be proven on this kernel
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use odio_trace_common::Hook;
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,20 +69,12 @@ fn print(kernel: &Kernel, trial: &Trial) {
         println!("{what:<14} {value}");
     }
     println!();
-    let mut probes = text::table(&["hook", "probe", "at"]);
-    for probe in &trial.attached {
-        probes.add_row([probe.hook.name(), probe.kind.name(), &probe.target]);
-    }
-    println!("{probes}");
-    if !trial.missing.is_empty() {
+    println!("{}", table(&trial.attached).trim_fmt());
+    let missing = text::unseen(trial.missing.iter());
+    if !missing.is_empty() {
         println!("\nNot seen here:");
-        for missing in &trial.missing {
-            println!(
-                "  {}: {}\n    {}",
-                missing.hook.name(),
-                missing.why,
-                missing.costs
-            );
+        for reason in missing {
+            println!("- {reason}");
         }
     }
     let absent = kernel.absent_members();
@@ -90,12 +85,28 @@ fn print(kernel: &Kernel, trial: &Trial) {
         );
     }
     match &trial.untried {
-        Some(why) => println!("\nNothing was attached: {why}"),
+        Some(why) => println!("\nThis is the plan; nothing was attached: {why}"),
         None => println!(
             "\n{} probes were attached and taken away again.",
             trial.attached.len()
         ),
     }
+}
+
+/// One line for every hook and kind of probe.
+fn table(probes: &[Probe]) -> comfy_table::Table {
+    let mut lines: BTreeMap<(Hook, &str), Vec<&str>> = BTreeMap::new();
+    for probe in probes {
+        lines
+            .entry((probe.hook, probe.kind.name()))
+            .or_default()
+            .push(&probe.target);
+    }
+    let mut table = text::table(&["hook", "probe", "at"]);
+    for ((hook, kind), targets) in lines {
+        table.add_row([hook.name(), kind, &targets.join(", ")]);
+    }
+    table
 }
 
 fn report(kernel: &Kernel, trial: &Trial) -> Value {

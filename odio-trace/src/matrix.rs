@@ -131,7 +131,7 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
         json::line(&summary)?;
     } else {
         println!("kernel {}, {} on {}", place.kernel, place.fs, place.device);
-        println!("{}", table(&judged));
+        println!("{}", table(&judged).trim_fmt());
         println!(
             "{}: {} rows; {}",
             verdict.name(),
@@ -449,3 +449,6 @@ fn table(rows: &[(Row, Verdict, String)]) -> comfy_table::Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,19 +234,24 @@ fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
     }
     for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
         if kernel.may_kprobe(function) {
-            // A kretprobe has few slots and loses returns under concurrency without a word; fexit does not.
-            plan.probes.push(Probe {
+            let kretprobe = Probe {
                 hook: Hook::OpReturn,
-                kind: Kind::Fexit,
+                kind: Kind::Kretprobe,
                 target: function.into(),
-                program: format!("ret_{function}"),
-                instead: Some(Box::new(Probe {
-                    hook: Hook::OpReturn,
-                    kind: Kind::Kretprobe,
-                    target: function.into(),
-                    program: "op_return".into(),
-                    instead: None,
-                })),
+                program: "op_return".into(),
+                instead: None,
+            };
+            // A kretprobe has few slots and loses returns under concurrency without a word; fexit does not, but
+            // needs the function's type, which for one in a module is not at hand.
+            plan.probes.push(if kernel.is_iter(function) {
+                Probe {
+                    kind: Kind::Fexit,
+                    program: format!("ret_{function}"),
+                    instead: Some(Box::new(kretprobe.clone())),
+                    ..kretprobe
+                }
+            } else {
+                kretprobe
             });
         }
     }
@@ -372,3 +377,6 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::Fork => "children of the workload are not followed",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,12 +232,7 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
 fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
     let offsets =
         odio_trace_common::Offsets::resolve(|structure, member| kernel.offset(structure, member));
-    let flag = |name| {
-        kernel
-            .enumerator(name)
-            .and_then(|bit| 1u32.checked_shl(u32::try_from(bit).ok()?))
-            .unwrap_or(0)
-    };
+    let flag = |name| kernel.bio_flag(name).unwrap_or(0);
     let address = |name| kernel.address(name).unwrap_or(0);
     anyhow::ensure!(
         flag("__REQ_FUA") != 0 && flag("__REQ_PREFLUSH") != 0,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
-use super::{Dev, Kernel, Kprobe, Root, WriteCache};
+use super::{Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache};
 
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
@@ -17,29 +17,69 @@ impl Kernel {
     pub(crate) fn may_trace(&self) -> Result<()> {
         if let Err(unseen) = &self.btf {
             bail!(
-                "this kernel does not describe its own types ({unseen}); CONFIG_DEBUG_INFO_BTF=y makes it"
+                "this kernel does not describe its own types ({unseen}{}); a kernel built with CONFIG_DEBUG_INFO_BTF=y \
+                 does, for one that of `odio-trace vm -- odio-trace ...`",
+                self.configured_off("DEBUG_INFO_BTF")
             );
         }
-        match &self.privileges {
-            Ok(privileges) if !privileges.may_trace() => bail!(
-                "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON; try `sudo odio-trace ...`, \
-                 or without any privilege `odio-trace vm -- odio-trace ...`"
-            ),
-            _ => Ok(()),
+        if let Ok(privileges) = &self.privileges
+            && let Some(lack) = privileges.lack()
+        {
+            bail!(
+                "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON, and this process {lack}; try \
+                 `sudo odio-trace ...`, or without any privilege `odio-trace vm -- odio-trace ...`"
+            );
         }
+        if self.lockdown == Ok(Lockdown::Confidentiality) {
+            bail!(
+                "lockdown is at confidentiality, which keeps BPF from reading kernel memory; try \
+                 `odio-trace vm -- odio-trace ...`"
+            );
+        }
+        Ok(())
     }
 
     /// Whether kprobes can be had on this kernel, and if not, why.
     pub(crate) fn kprobes(&self) -> Result<(), String> {
         match self.kprobe("submit_bio") {
-            no @ (Kprobe::NoKprobes(_) | Kprobe::LockedDown) => Err(no.to_string()),
+            no @ Kprobe::NoKprobes(_) => {
+                Err(format!("{no}{}", self.configured_off("KPROBE_EVENTS")))
+            }
+            no @ Kprobe::LockedDown => Err(no.to_string()),
             _ => Ok(()),
+        }
+    }
+
+    /// For a message: that the kernel was built without an option, where its configuration can be seen.
+    fn configured_off(&self, option: &str) -> String {
+        match &self.config {
+            Ok(config) if !config.on(option) => {
+                format!(
+                    ", built without CONFIG_{option}, says {}",
+                    config.source.display()
+                )
+            }
+            _ => String::new(),
         }
     }
 
     /// Whether a kprobe at this function may be tried.
     pub(crate) fn may_kprobe(&self, function: &str) -> bool {
         matches!(self.kprobe(function), Kprobe::Yes | Kprobe::Perhaps(_))
+    }
+
+    /// Whether a function of the kernel itself is a `read_iter` or `write_iter`, as its own types say.
+    pub(crate) fn is_iter(&self, function: &str) -> bool {
+        let Some(function) = self
+            .btf
+            .as_ref()
+            .ok()
+            .and_then(|btf| btf.function(function).ok())
+        else {
+            return false;
+        };
+        let types: Vec<&str> = function.params.iter().map(|(_, of)| of.as_str()).collect();
+        function.returns == "ssize_t" && types == ["struct kiocb *", "struct iov_iter *"]
     }
 
     /// Whether the kernel has the tracepoint.
@@ -67,9 +107,15 @@ impl Kernel {
             .collect()
     }
 
-    /// Value of an enumerator, whatever enum it is in.
-    pub(crate) fn enumerator(&self, name: &str) -> Option<i64> {
-        self.btf.as_ref().ok()?.enumerator(name).ok()
+    /// Number of a flag of bios, as the mask that `bi_opf` holds.
+    pub(crate) fn bio_flag(&self, name: &str) -> Option<u32> {
+        let bit = self
+            .btf
+            .as_ref()
+            .ok()?
+            .enum_value("req_flag_bits", name)
+            .ok()?;
+        1u32.checked_shl(u32::try_from(bit).ok()?)
     }
 
     /// Address of a function; `None` where it is missing, hidden, or one of several.
@@ -160,20 +206,21 @@ impl Kernel {
 
     /// What a person wants to know of the kernel first, as name and value.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
-        fn say<T>(seen: &super::Seen<T>, say: impl FnOnce(&T) -> String) -> String {
-            seen.as_ref()
-                .map_or_else(|unseen| format!("not seen: {unseen}"), say)
+        fn say<T>(seen: &Seen<T>, say: impl FnOnce(&T) -> String) -> String {
+            seen.as_ref().map_or_else(
+                |unseen| format!("not seen: {unseen}{}", unseen.way_out()),
+                say,
+            )
         }
         vec![
             ("kernel", self.release_name()),
-            (
-                "lockdown",
-                say(&self.lockdown, |l| format!("{l:?}").to_lowercase()),
-            ),
+            ("lockdown", say(&self.lockdown, ToString::to_string)),
             ("BTF", say(&self.btf, |btf| format!("{} types", btf.len()))),
             (
                 "kprobes",
-                self.kprobes().err().unwrap_or_else(|| "yes".into()),
+                self.kprobes()
+                    .err()
+                    .map_or_else(|| "yes".into(), |why| format!("no: {why}")),
             ),
             (
                 "tracefs",
@@ -195,12 +242,9 @@ impl Kernel {
             ),
             (
                 "privileges",
-                say(&self.privileges, |p| {
-                    if p.may_trace() {
-                        "enough to trace".into()
-                    } else {
-                        format!("uid {}, not enough to trace", p.uid)
-                    }
+                say(&self.privileges, |p| match p.lack() {
+                    None => "enough to trace".into(),
+                    Some(lack) => format!("not enough to trace: uid {}, {lack}", p.uid),
                 }),
             ),
         ]

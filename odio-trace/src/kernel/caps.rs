@@ -1,6 +1,6 @@
 //! # What this process may do
 //!
-//! Its effective capabilities and the settings that go with them. Capabilities count in the user namespace they were
+//! Its effective capabilities. Capabilities count in the user namespace they were
 //! given in: root of a container may hold all of them and still not be let near the kernel, so that is read too.
 
 use std::path::Path;
@@ -8,8 +8,6 @@ use std::path::Path;
 use super::root::{Root, Seen, Unseen};
 
 const STATUS: &str = "/proc/self/status";
-const BPF_DISABLED: &str = "/proc/sys/kernel/unprivileged_bpf_disabled";
-const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const USER_NAMESPACE: &str = "/proc/self/ns/user";
 
 /// The inode number that the kernel fixes for its first user namespace (`PROC_USER_INIT_INO`).
@@ -19,17 +17,8 @@ const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Cap {
-    /// Read files whatever their permissions: tracefs is for root only.
-    DacOverride = 1,
-    DacReadSearch = 2,
-    /// Kernel addresses in `/proc/kallsyms`.
-    SysLog = 34,
-    /// Read another process's memory and file table.
-    SysPtrace = 19,
     /// Before 5.8, all of BPF and perf.
     SysAdmin = 21,
-    /// Before 5.11, the memory limit that BPF maps count against.
-    SysResource = 24,
     /// perf_event_open for the kernel, and BPF programs that trace.
     Perfmon = 38,
     /// Load programs and make maps.
@@ -40,12 +29,7 @@ impl Cap {
     /// As capabilities(7) spells it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::DacOverride => "CAP_DAC_OVERRIDE",
-            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
-            Self::SysLog => "CAP_SYSLOG",
-            Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
-            Self::SysResource => "CAP_SYS_RESOURCE",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",
         }
@@ -60,11 +44,6 @@ pub(crate) struct Privileges {
     effective: u64,
     /// Whether it is in the first user namespace, where capabilities count for the whole kernel.
     pub(crate) first_user_namespace: Seen<bool>,
-    /// 0: anyone may load some programs; 1 and 2: only with CAP_BPF (1 until the next boot).
-    pub(crate) unprivileged_bpf_disabled: Seen<u32>,
-    /// How much of perf_event_open is closed to those without CAP_PERFMON; -1 is all open, 2 closes kernel
-    /// events, and Debian's 3 closes all.
-    pub(crate) perf_event_paranoid: Seen<i32>,
 }
 
 impl Privileges {
@@ -98,8 +77,6 @@ impl Privileges {
             first_user_namespace: root
                 .link(USER_NAMESPACE)
                 .map(|link| link == Path::new(FIRST_USER_NAMESPACE)),
-            unprivileged_bpf_disabled: root.value(BPF_DISABLED),
-            perf_event_paranoid: root.value(PERF_PARANOID),
         })
     }
 
@@ -109,8 +86,25 @@ impl Privileges {
     }
 
     /// Whether it may load tracing programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which implies both.
+    #[cfg(test)]
     pub(crate) fn may_trace(&self) -> bool {
-        self.has(Cap::SysAdmin) || self.has(Cap::Bpf) && self.has(Cap::Perfmon)
+        self.lack().is_none()
+    }
+
+    /// What it lacks to load tracing programs, after "this process".
+    pub(crate) fn lack(&self) -> Option<String> {
+        if self.first_user_namespace == Ok(false) {
+            return Some("is in a user namespace of its own, where its capabilities do not count for the kernel".into());
+        }
+        if self.has(Cap::SysAdmin) {
+            return None;
+        }
+        let lacking: Vec<&str> = [Cap::Bpf, Cap::Perfmon]
+            .into_iter()
+            .filter(|&cap| !self.has(cap))
+            .map(Cap::name)
+            .collect();
+        (!lacking.is_empty()).then(|| format!("lacks {}", lacking.join(" and ")))
     }
 }
 
@@ -122,11 +116,19 @@ mod tests {
     use super::super::canned;
     use super::*;
 
+    /// The first user namespace, and another.
+    const HOST: &str = "user:[4026531837]";
+    const OTHER: &str = "user:[4026532201]";
+
     fn read(status: &str) -> Seen<Privileges> {
+        read_in(HOST, status)
+    }
+
+    fn read_in(namespace: &str, status: &str) -> Seen<Privileges> {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("proc/self/ns")).unwrap();
         fs::write(dir.path().join("proc/self/status"), status).unwrap();
-        symlink("user:[4026532201]", dir.path().join("proc/self/ns/user")).unwrap();
+        symlink(namespace, dir.path().join("proc/self/ns/user")).unwrap();
         Privileges::read(&Root::at(dir.path()))
     }
 
@@ -134,21 +136,14 @@ mod tests {
     fn root_of_the_machine() {
         let root = Privileges::read(&canned("6.1")).unwrap();
         assert_eq!(root.uid, 0);
-        assert!(root.may_trace() && root.has(Cap::SysResource));
+        assert!(root.may_trace() && root.has(Cap::Bpf));
         assert_eq!(root.first_user_namespace, Ok(true));
-        assert_eq!(root.unprivileged_bpf_disabled, Ok(2));
-        assert_eq!(root.perf_event_paranoid, Ok(3));
     }
 
     #[test]
     fn each_capability_has_its_own_bit() {
         let caps = [
-            (Cap::DacOverride, 1 << 1),
-            (Cap::DacReadSearch, 1 << 2),
-            (Cap::SysPtrace, 1 << 19),
-            (Cap::SysAdmin, 1 << 21),
-            (Cap::SysResource, 1 << 24),
-            (Cap::SysLog, 1u64 << 34),
+            (Cap::SysAdmin, 1u64 << 21),
             (Cap::Perfmon, 1 << 38),
             (Cap::Bpf, 1 << 39),
         ];
@@ -162,8 +157,22 @@ mod tests {
         }
         let both = read("Uid:\t1\t1\t1\t1\nCapEff:\t000000c000000000\n").unwrap();
         assert!(both.may_trace());
-        assert_eq!(both.first_user_namespace, Ok(false));
-        assert!(both.perf_event_paranoid.is_err());
+        assert_eq!(both.first_user_namespace, Ok(true));
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let lack = |status| read(status).unwrap().lack();
+        assert_eq!(
+            lack("Uid:\t1\t1\t1\t1\nCapEff:\t0000000000000000\n").unwrap(),
+            "lacks CAP_BPF and CAP_PERFMON"
+        );
+        assert_eq!(
+            lack("Uid:\t1\t1\t1\t1\nCapEff:\t0000008000000000\n").unwrap(),
+            "lacks CAP_PERFMON"
+        );
+        let contained = read_in(OTHER, "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n").unwrap();
+        assert!(contained.lack().unwrap().contains("user namespace"));
     }
 
     #[test]

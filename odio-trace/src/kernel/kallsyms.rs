@@ -106,6 +106,7 @@ impl Symbols {
     }
 
     /// Everything that has this name in the source, whatever the compiler appended; `None` if it was not asked for.
+    #[cfg(test)]
     pub(crate) fn all(&self, name: &str) -> Option<&[Symbol]> {
         self.asked.get(name).map(Vec::as_slice)
     }

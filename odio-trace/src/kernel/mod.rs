@@ -8,9 +8,6 @@
 //! with the path and the reason in plain words, because "there is none" and "I could not look" lead to different verdicts.
 //!
 //! Everything is read through a [`Root`], so all of it is tested on the files of booted kernels (`testdata/kernel`).
-// The rooms that call this one come later.
-#![allow(unused_imports)]
-#![cfg_attr(not(test), allow(dead_code))]
 
 mod ask;
 pub(crate) mod block;
@@ -27,11 +24,9 @@ pub(crate) mod release;
 pub(crate) mod root;
 pub(crate) mod tracefs;
 
-use std::sync::Arc;
-
 pub(crate) use self::block::{Block, WriteCache};
-pub(crate) use self::btf::{Absent, Btf, Field};
-pub(crate) use self::caps::{Cap, Privileges};
+pub(crate) use self::btf::Btf;
+pub(crate) use self::caps::Privileges;
 pub(crate) use self::config::Config;
 pub(crate) use self::dev::Dev;
 pub(crate) use self::filter_functions::{Blacklist, FilterFunctions};
@@ -40,7 +35,7 @@ pub(crate) use self::kprobe::Kprobe;
 pub(crate) use self::lockdown::Lockdown;
 pub(crate) use self::mounts::Mounts;
 pub(crate) use self::release::Release;
-pub(crate) use self::root::{Root, Seen, Unseen, Why};
+pub(crate) use self::root::{Root, Seen};
 pub(crate) use self::tracefs::Tracefs;
 
 /// What was seen of a kernel, at one moment: modules that are loaded and filesystems that are mounted later are not in it.
@@ -51,8 +46,8 @@ pub(crate) struct Kernel {
     pub(crate) config: Seen<Config>,
     pub(crate) lockdown: Seen<Lockdown>,
     pub(crate) privileges: Seen<Privileges>,
-    /// The types of the kernel itself; those of a module are read by [`Kernel::module_btf`].
-    pub(crate) btf: Seen<Arc<Btf>>,
+    /// The types of the kernel itself, without those of its modules.
+    pub(crate) btf: Seen<Btf>,
     pub(crate) symbols: Seen<Symbols>,
     pub(crate) mounts: Seen<Mounts>,
     pub(crate) tracefs: Seen<Tracefs>,
@@ -75,7 +70,7 @@ impl Kernel {
             release,
             lockdown: Lockdown::read(root, &mounts),
             privileges: Privileges::read(root),
-            btf: Btf::load(root).map(Arc::new),
+            btf: Btf::load(root),
             symbols: Symbols::read(root, symbols),
             filter_functions: tracefs.clone().and_then(|tracefs| {
                 let list = tracefs.file("available_filter_functions");
@@ -102,12 +97,6 @@ impl Kernel {
         .weigh(name)
     }
 
-    /// The types of a module that is loaded now, on top of the kernel's own.
-    pub(crate) fn module_btf(&self, module: &str) -> Seen<Btf> {
-        let base = self.btf.clone()?;
-        Btf::load_module(&self.root, base, module)
-    }
-
     /// What a block device says of itself now.
     pub(crate) fn block(&self, dev: Dev) -> Seen<Block> {
         Block::read(&self.root, dev)
@@ -116,7 +105,7 @@ impl Kernel {
 
 /// The files of a booted kernel.
 #[cfg(test)]
-fn canned(kernel: &str) -> Root {
+pub(crate) fn canned(kernel: &str) -> Root {
     Root::at(format!(
         "{}/testdata/kernel/{kernel}",
         env!("CARGO_MANIFEST_DIR")
@@ -186,7 +175,6 @@ mod tests {
             let reason = reason.expect("nothing is there to be seen");
             assert!(reason.to_string().contains("does not exist"), "{reason}");
         }
-        assert!(seen.module_btf("xfs").is_err());
         assert!(matches!(seen.kprobe("submit_bio"), Kprobe::NoKprobes(_)));
     }
 
@@ -196,14 +184,5 @@ mod tests {
         // The test itself has been read from a filesystem that is mounted somewhere.
         assert!(seen.release.is_ok() && seen.mounts.unwrap().iter().count() > 0);
         assert!(seen.privileges.is_ok());
-    }
-
-    #[test]
-    fn a_modules_types_are_on_top_of_the_kernels() {
-        let seen = survey(&canned("6.12"));
-        let btrfs = seen.module_btf("btrfs").unwrap();
-        assert!(btrfs.function("btrfs_sync_file").is_ok());
-        assert!(btrfs.field("bio", "bi_opf").is_ok());
-        assert!(seen.btf.unwrap().function("btrfs_sync_file").is_err());
     }
 }

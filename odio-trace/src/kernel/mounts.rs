@@ -38,13 +38,6 @@ impl Mount {
     pub(crate) fn has(&self, option: &str) -> bool {
         self.options.iter().any(|o| o == option)
     }
-
-    /// What an option is set to: `data` gives `journal`.
-    pub(crate) fn option(&self, name: &str) -> Option<&str> {
-        self.options
-            .iter()
-            .find_map(|o| o.strip_prefix(name)?.strip_prefix('='))
-    }
 }
 
 impl Mounts {
@@ -68,6 +61,7 @@ impl Mounts {
             .map(Self)
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Mount> {
         self.0.iter()
     }
@@ -167,10 +161,8 @@ mod tests {
         assert_eq!(found[0].root, Path::new("/"));
         assert_eq!(found[0].source, Path::new("/dev/nvme0n1"));
         assert_eq!(found[0].fs, "ext4");
-        assert_eq!(found[0].option("data"), Some("journal"));
         assert!(found[0].has("nodelalloc") && found[0].has("relatime"));
         assert!(!found[0].has("data") && !found[0].has("nodelallo"));
-        assert_eq!(found[0].option("dat"), None);
         assert_eq!(mounts.of_dev("259:7".parse().unwrap()).count(), 0);
         assert_eq!(mounts.of_fs("tracefs").count(), 1);
         assert_eq!(mounts.iter().count(), 8);

@@ -22,6 +22,7 @@ impl Root {
     }
 
     /// A tree of canned files.
+    #[cfg(test)]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -132,6 +133,24 @@ impl Unseen {
             _ => Why::Io(error.to_string()),
         };
         Self::new(what, why)
+    }
+}
+
+impl Unseen {
+    /// For a message: what would let it be seen.
+    pub(crate) fn way_out(&self) -> String {
+        match self.why {
+            Why::NotMounted(fs) => {
+                let at = match fs {
+                    "securityfs" => "/sys/kernel/security",
+                    "debugfs" => "/sys/kernel/debug",
+                    _ => "/sys/kernel/tracing",
+                };
+                format!(" (`mount -t {fs} {fs} {at}` as root mounts it)")
+            }
+            Why::Denied => " (root may)".into(),
+            _ => String::new(),
+        }
     }
 }
 

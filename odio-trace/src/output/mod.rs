@@ -5,3 +5,6 @@
 pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod text;
+
+#[cfg(test)]
+mod tests;

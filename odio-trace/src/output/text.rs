@@ -1,15 +1,17 @@
 //! Tables for a person.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+
+use odio_trace_common::Hook;
 
 use super::{json, ledger::Ledger};
-use crate::workload::Outcome;
+use crate::{plan::Missing, workload::Outcome};
 
 /// An empty table in this tool's look.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')))
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table
@@ -55,6 +57,8 @@ pub(crate) fn ledger(ledger: &Ledger) -> Table {
 }
 
 /// What a person must know of the run itself; empty where all was seen.
+///
+/// That the compiler inlined `dio_await_completion` is true nearly everywhere and changes no verdict; `doctor` tells it.
 pub(crate) fn caveats(outcome: &Outcome) -> Vec<String> {
     let mut lines: Vec<String> = outcome
         .account
@@ -68,15 +72,39 @@ pub(crate) fn caveats(outcome: &Outcome) -> Vec<String> {
             outcome.account.open
         ));
     }
-    lines.extend(outcome.missing.iter().map(|m| {
-        format!(
-            "{} is not seen here ({}): {}",
-            m.hook.name(),
-            m.why,
-            m.costs
-        )
-    }));
+    lines.extend(unseen(
+        outcome.missing.iter().filter(|m| m.hook != Hook::DioAwait),
+    ));
     lines
+}
+
+/// What is not seen here: each reason once, and under it each cost with the hooks it comes from.
+pub(crate) fn unseen<'a>(missing: impl Iterator<Item = &'a Missing>) -> Vec<String> {
+    type Costs<'a> = Vec<(&'a str, Vec<&'a str>)>;
+    let mut reasons: Vec<(&str, Costs<'_>)> = Vec::new();
+    for m in missing {
+        let costs = entry(&mut reasons, m.why.as_str());
+        entry(costs, m.costs).push(m.hook.name());
+    }
+    reasons
+        .into_iter()
+        .map(|(why, costs)| {
+            let costs: Vec<String> = costs
+                .into_iter()
+                .map(|(costs, hooks)| format!("\n  {}: {costs}", hooks.join(", ")))
+                .collect();
+            format!("{why}; not seen for that:{}", costs.concat())
+        })
+        .collect()
+}
+
+/// The value of `key`, in the order in which keys first came.
+fn entry<'a, 'b, T: Default>(list: &'a mut Vec<(&'b str, T)>, key: &'b str) -> &'a mut T {
+    let at = list.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
+        list.push((key, T::default()));
+        list.len() - 1
+    });
+    &mut list[at].1
 }
 
 /// The line under the table.
@@ -91,15 +119,17 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     )
 }
 
-/// A file's name with control characters spelled out, so that it cannot speak to the terminal.
+/// A file's name with control characters spelled out, so that it cannot speak to the terminal, and those that turn
+/// the direction of the text around, so that it cannot pass for another.
 pub(crate) fn printable(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| -> Box<dyn Iterator<Item = char>> {
-            if c.is_control() {
-                Box::new(c.escape_default())
-            } else {
-                Box::new(std::iter::once(c))
-            }
-        })
-        .collect()
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }

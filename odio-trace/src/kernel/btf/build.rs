@@ -2,9 +2,7 @@
 //!
 //! Makes small BTF for the tests: what no compiler would write is what a reader must survive.
 
-use std::sync::Arc;
-
-use super::{Btf, BtfError};
+use super::Btf;
 
 pub(super) const INT: u32 = 1;
 pub(super) const PTR: u32 = 2;
@@ -26,12 +24,11 @@ pub(super) const DECL_TAG: u32 = 17;
 pub(super) const TYPE_TAG: u32 = 18;
 pub(super) const ENUM64: u32 = 19;
 
-/// Types in the order they were added; ids count from `first_id`.
+/// Types in the order they were added; ids count from 1.
 pub(super) struct Build {
     types: Vec<u8>,
     strings: Vec<u8>,
     next_id: u32,
-    first_string: u32,
 }
 
 impl Build {
@@ -41,17 +38,6 @@ impl Build {
             types: Vec::new(),
             strings: vec![0],
             next_id: 1,
-            first_string: 0,
-        }
-    }
-
-    /// BTF of a module, on top of what has been built so far.
-    pub(super) fn split(&self) -> Self {
-        Self {
-            types: Vec::new(),
-            strings: Vec::new(),
-            next_id: self.next_id,
-            first_string: self.first_string + self.strings.len() as u32,
         }
     }
 
@@ -59,7 +45,7 @@ impl Build {
         if name.is_empty() {
             return 0;
         }
-        let at = self.first_string + self.strings.len() as u32;
+        let at = self.strings.len() as u32;
         self.strings.extend(name.as_bytes());
         self.strings.push(0);
         at
@@ -164,9 +150,5 @@ impl Build {
 
     pub(super) fn parse(&self) -> Btf {
         Btf::parse(&self.bytes()).unwrap()
-    }
-
-    pub(super) fn parse_on(&self, base: &Self) -> Result<Btf, BtfError> {
-        Btf::parse_split(Arc::new(base.parse()), &self.bytes())
     }
 }

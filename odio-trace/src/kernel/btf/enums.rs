@@ -24,20 +24,6 @@ impl Btf {
         )
     }
 
-    /// The value of an enumerator of any enum, anonymous ones too. Looks through all types, so ask for few.
-    pub(crate) fn enumerator(&self, name: &str) -> Result<i64, Absent> {
-        let last = self.len() as u32;
-        agree(
-            name,
-            Absent::no_such("enumerator", name),
-            (1..=last)
-                .filter_map(|id| self.get(id))
-                .filter(|ty| matches!(ty.kind, Kind::Enum | Kind::Enum64))
-                .filter_map(|ty| self.value_in(ty, name.as_bytes()))
-                .map(Ok),
-        )
-    }
-
     fn value_in(&self, ty: Type<'_>, name: &[u8]) -> Option<i64> {
         if name.is_empty() {
             return None;

@@ -56,17 +56,6 @@ impl Btf {
         )
     }
 
-    /// The size in bytes of a structure, union or a typedef of one.
-    pub(crate) fn size_of(&self, of: &str) -> Result<u32, Absent> {
-        agree(
-            of,
-            Absent::no_such("structure", of),
-            self.structs(of)
-                .into_iter()
-                .map(|(_, ty)| Ok(ty.size_or_type)),
-        )
-    }
-
     fn structs(&self, name: &str) -> Vec<(u32, Type<'_>)> {
         let tagged = self.named(name, &[Kind::Struct, Kind::Union]);
         if !tagged.is_empty() {

@@ -1,6 +1,6 @@
 //! # BTF: the kernel's own description of its types
 //!
-//! A reader of raw BTF, as `/sys/kernel/btf/vmlinux` and `/sys/kernel/btf/MODULE` hold it. It answers where a field
+//! A reader of raw BTF, as `/sys/kernel/btf/vmlinux` holds it. It answers where a field
 //! is, what an enumerator's value is, and what arguments a function or tracepoint has *on this kernel*; nothing else in
 //! odio-trace knows an offset.
 //!
@@ -20,27 +20,22 @@ mod build;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
-
-pub(crate) use functions::Function;
-pub(crate) use layout::{Bits, Field};
 
 use self::raw::{Header, Kind, Type};
 use super::root::{Root, Seen, Unseen};
 
+/// Type 0 is void and has no record.
+const FIRST_ID: u32 = 1;
+
 /// How many typedefs, qualifiers and arrays are followed before a chain is taken for a cycle.
 const MAX_CHAIN: u32 = 64;
 
-/// The types of a kernel, or of a module on top of its kernel's.
+/// The types of a kernel.
 pub(crate) struct Btf {
-    base: Option<Arc<Btf>>,
     bytes: Box<[u8]>,
     strings: std::ops::Range<usize>,
-    /// Where each type's record is in `bytes`; the first has the id `first_id`.
+    /// Where each type's record is in `bytes`; the first has the id [`FIRST_ID`].
     records: Vec<u32>,
-    first_id: u32,
-    /// String offsets below this are the base's.
-    first_string: u32,
     /// Hash of the name and id of each type that is looked up by name, sorted.
     by_name: Vec<(u32, u32)>,
 }
@@ -153,7 +148,6 @@ impl std::error::Error for Absent {}
 impl fmt::Debug for Btf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Btf")
-            .field("first_id", &self.first_id)
             .field("types", &self.records.len())
             .field("bytes", &self.bytes.len())
             .finish_non_exhaustive()
@@ -163,67 +157,28 @@ impl fmt::Debug for Btf {
 impl Btf {
     /// The BTF of a kernel.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
-        Self::index(None, bytes)
-    }
-
-    /// The BTF of a module, which refers to types and strings of its kernel's. Questions to it are answered from both.
-    pub(crate) fn parse_split(base: Arc<Self>, bytes: &[u8]) -> Result<Self, BtfError> {
-        Self::index(Some(base), bytes)
-    }
-
-    /// The running kernel's.
-    pub(crate) fn load(root: &Root) -> Seen<Self> {
-        let path = "/sys/kernel/btf/vmlinux";
-        Self::parse(&root.bytes(path)?).map_err(|error| Unseen::garbled(path, error.to_string()))
-    }
-
-    /// A loaded module's; absent for a filesystem that is built in or not loaded.
-    pub(crate) fn load_module(root: &Root, base: Arc<Self>, module: &str) -> Seen<Self> {
-        let path = format!("/sys/kernel/btf/{module}");
-        Self::parse_split(base, &root.bytes(&path)?)
-            .map_err(|error| Unseen::garbled(path, error.to_string()))
-    }
-
-    /// How many types there are, with the base's.
-    pub(crate) fn len(&self) -> usize {
-        // Type 0 is void and has no record.
-        self.first_id as usize - 1 + self.records.len()
-    }
-
-    fn index(base: Option<Arc<Self>>, bytes: &[u8]) -> Result<Self, BtfError> {
         let header = Header::parse(bytes)?;
         let strings = &bytes[header.strings.clone()];
-        match (&base, strings.first(), strings.last()) {
-            (_, Some(_), Some(&last)) if last != 0 => {
+        match (strings.first(), strings.last()) {
+            (None, _) => return Err(BtfError::Strings("there are none")),
+            (_, Some(&last)) if last != 0 => {
                 return Err(BtfError::Strings("the last one does not end"));
             }
-            (None, None, _) => return Err(BtfError::Strings("there are none")),
-            (None, Some(&first), _) if first != 0 => return Err(BtfError::NeedsBase),
+            // Offsets that go on from another BTF's have no empty string to begin with.
+            (Some(&first), _) if first != 0 => return Err(BtfError::NeedsBase),
             _ => {}
         }
-        let (first_id, first_string) = match &base {
-            Some(base) => (
-                u32::try_from(base.len() + 1).map_err(|_| BtfError::TooManyTypes)?,
-                base.first_string
-                    .checked_add(u32::try_from(base.strings.len()).unwrap_or(u32::MAX))
-                    .ok_or(BtfError::Strings("there are too many"))?,
-            ),
-            None => (1, 0),
-        };
         let mut btf = Self {
-            base,
             bytes: bytes.into(),
             strings: header.strings,
             records: Vec::new(),
-            first_id,
-            first_string,
             by_name: Vec::new(),
         };
         let mut at = header.types.start;
         while at < header.types.end {
             let id = u32::try_from(btf.records.len())
                 .ok()
-                .and_then(|n| first_id.checked_add(n))
+                .and_then(|n| n.checked_add(FIRST_ID))
                 .ok_or(BtfError::TooManyTypes)?;
             let (found, next) = Type::parse(&btf.bytes[..header.types.end], at, id)?;
             let (kind, name_off) = (found.kind, found.name_off);
@@ -241,12 +196,20 @@ impl Btf {
         Ok(btf)
     }
 
+    /// The running kernel's.
+    pub(crate) fn load(root: &Root) -> Seen<Self> {
+        let path = "/sys/kernel/btf/vmlinux";
+        Self::parse(&root.bytes(path)?).map_err(|error| Unseen::garbled(path, error.to_string()))
+    }
+
+    /// How many types there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// A type by its id; `None` for void, and for an id that no type has.
     fn get(&self, id: u32) -> Option<Type<'_>> {
-        let Some(own) = id.checked_sub(self.first_id) else {
-            return self.base.as_ref()?.get(id);
-        };
-        let at = *self.records.get(own as usize)? as usize;
+        let at = *self.records.get(id.checked_sub(FIRST_ID)? as usize)? as usize;
         Type::parse(&self.bytes, at, id)
             .ok()
             .map(|(found, _)| found)
@@ -254,10 +217,7 @@ impl Btf {
 
     /// The bytes of a string, without its end.
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let Some(own) = offset.checked_sub(self.first_string) else {
-            return self.base.as_ref()?.string(offset);
-        };
-        let tail = self.bytes[self.strings.clone()].get(own as usize..)?;
+        let tail = self.bytes[self.strings.clone()].get(offset as usize..)?;
         // The kernel's names have at most 511 bytes. A longer one is found under no name, which keeps hostile strings
         // from being walked over and over.
         let tail = &tail[..tail.len().min(1024)];
@@ -270,12 +230,9 @@ impl Btf {
         String::from_utf8_lossy(self.string(offset).unwrap_or_default()).into_owned()
     }
 
-    /// The types of this name among the given kinds, the base's first.
+    /// The types of this name among the given kinds.
     fn named(&self, name: &str, kinds: &[Kind]) -> Vec<(u32, Type<'_>)> {
-        let mut found = match &self.base {
-            Some(base) => base.named(name, kinds),
-            None => Vec::new(),
-        };
+        let mut found = Vec::new();
         let wanted = hash(name.as_bytes());
         let start = self.by_name.partition_point(|&(hash, _)| hash < wanted);
         let same = self.by_name[start..]

@@ -1,0 +1,268 @@
+//! Plans for the kernels of `testdata/kernel`.
+//!
+//! Their symbols are thinned, so some hooks have fewer functions here than on a whole kernel.
+
+use std::{fs, path::Path};
+
+use super::*;
+use crate::kernel::{Root, canned};
+
+fn kernel(root: &Root) -> Kernel {
+    Kernel::survey(root, &functions().collect::<Vec<_>>())
+}
+
+fn plan_of(name: &str) -> Plan {
+    make(&kernel(&canned(name)))
+}
+
+/// A copy of a canned kernel with something changed.
+fn changed(name: &str, change: impl FnOnce(&Path)) -> Kernel {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(canned(name).path("/").join("proc"))
+        .arg(canned(name).path("/").join("sys"))
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    change(dir.path());
+    kernel(&Root::at(dir.path()))
+}
+
+fn without_kprobes() -> Kernel {
+    changed("6.12", |root| {
+        fs::remove_file(root.join("sys/bus/event_source/devices/kprobe/type")).unwrap();
+    })
+}
+
+/// As though btrfs were loaded.
+fn with_symbol(name: &str, symbol: &str) -> Kernel {
+    let append = |path: &Path, line: &str| {
+        let mut text = fs::read(path).unwrap();
+        text.extend(line.as_bytes());
+        fs::write(path, text).unwrap();
+    };
+    changed(name, |root| {
+        append(
+            &root.join("proc/kallsyms"),
+            &format!("ffffffffc0001000 t {symbol}\t[btrfs]\n"),
+        );
+        append(
+            &root.join("sys/kernel/tracing/available_filter_functions"),
+            &format!("{symbol} [btrfs]\n"),
+        );
+    })
+}
+
+fn targets(plan: &Plan, hook: Hook) -> Vec<(&str, &str)> {
+    plan.probes
+        .iter()
+        .filter(|p| p.hook == hook)
+        .map(|p| (p.program.as_str(), p.target.as_str()))
+        .collect()
+}
+
+fn missing(plan: &Plan, hook: Hook) -> Option<&str> {
+    plan.missing
+        .iter()
+        .find(|m| m.hook == hook)
+        .map(|m| m.why.as_str())
+}
+
+#[test]
+fn every_kernel_shows_what_a_verdict_needs() {
+    for name in ["5.10", "6.1", "6.12", "7.2"] {
+        let plan = plan_of(name);
+        for (hook, wanted) in [
+            (Hook::BioSubmit, "submit_bio"),
+            (Hook::DioBegin, "__iomap_dio_rw"),
+            (Hook::DioComplete, "iomap_dio_complete"),
+            (Hook::BufferedCopy, "generic_perform_write"),
+            (Hook::VfsFsync, "vfs_fsync_range"),
+            (Hook::FsFsync, "ext4_sync_file"),
+            (Hook::CommitWait, "jbd2_log_wait_commit"),
+            (Hook::AioComplete, "aio_complete_rw"),
+            (Hook::SyscallExit, "sys_exit"),
+            (Hook::Fork, "sched_process_fork"),
+        ] {
+            assert!(
+                targets(&plan, hook).iter().any(|(_, at)| *at == wanted),
+                "{name}: {}",
+                hook.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_punt_is_where_each_kernel_has_it() {
+    assert_eq!(
+        targets(&plan_of("5.10"), Hook::Punt),
+        [("punt", "io_queue_async_work")]
+    );
+    for name in ["6.1", "6.12", "7.2"] {
+        assert_eq!(
+            targets(&plan_of(name), Hook::Punt),
+            [("punt", "io_queue_iowq")],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_copy_with_other_arguments_is_seen_without_its_size() {
+    let copy = |symbol| -> Option<(String, String)> {
+        let plan = make(&with_symbol("5.10", symbol));
+        targets(&plan, Hook::BufferedCopy)
+            .iter()
+            .find(|(_, at)| at.starts_with("btrfs"))
+            .map(|(program, at)| ((*program).into(), (*at).into()))
+    };
+    let probe = |program: &str, at: &str| Some((program.to_owned(), at.to_owned()));
+    assert_eq!(
+        copy("btrfs_buffered_write"),
+        probe("buffered_copy", "btrfs_buffered_write")
+    );
+    assert_eq!(
+        copy("btrfs_buffered_write.isra.0"),
+        probe("buffered_copy_unsized", "btrfs_buffered_write.isra.0")
+    );
+    // Only a part of the function, on the way that is seldom taken.
+    assert_eq!(copy("btrfs_buffered_write.isra.0.cold"), None);
+}
+
+#[test]
+fn an_inlined_function_is_missing_with_its_reason() {
+    for name in ["5.10", "6.1", "6.12", "7.2"] {
+        let plan = plan_of(name);
+        assert_eq!(
+            missing(&plan, Hook::DioAwait),
+            Some(
+                "dio_await_completion: there is no such symbol (inlined, renamed, or its module is not loaded)"
+            ),
+            "{name}"
+        );
+        assert!(targets(&plan, Hook::DioAwait).is_empty());
+    }
+}
+
+#[test]
+fn the_end_of_a_uring_request_is_read_as_each_kernel_writes_it() {
+    let program = |name| {
+        let plan = plan_of(name);
+        targets(&plan, Hook::UringComplete)
+            .first()
+            .map(|(program, _)| (*program).to_owned())
+            .ok_or_else(|| missing(&plan, Hook::UringComplete).unwrap().to_owned())
+    };
+    let argument_lists = ["5.10", "6.1", "6.12", "7.2"].map(|name| {
+        kernel(&canned(name))
+            .tracepoint_arguments("io_uring_complete")
+            .map(|a| a.len())
+    });
+    for (name, arguments) in ["5.10", "6.1", "6.12", "7.2"]
+        .into_iter()
+        .zip(argument_lists)
+    {
+        match arguments {
+            None => assert_eq!(
+                program(name).unwrap_err(),
+                "this kernel has no tracepoint io_uring_complete"
+            ),
+            Some(3) => assert_eq!(program(name).unwrap(), "uring_complete_cqe", "{name}"),
+            Some(4) => assert!(program(name).is_err(), "{name}"),
+            Some(_) => assert_eq!(program(name).unwrap(), "uring_complete_res", "{name}"),
+        }
+    }
+}
+
+#[test]
+fn returns_have_a_kretprobe_to_fall_back_on() {
+    for name in ["5.10", "6.1", "6.12", "7.2"] {
+        let plan = plan_of(name);
+        let returns: Vec<_> = plan
+            .probes
+            .iter()
+            .filter(|p| p.hook == Hook::OpReturn)
+            .collect();
+        assert!(
+            returns.iter().any(|p| p.target == "ext4_file_write_iter"),
+            "{name}"
+        );
+        for probe in returns {
+            match (probe.kind, probe.instead.as_deref()) {
+                (Kind::Fexit, Some(instead)) => {
+                    assert_eq!(probe.program, format!("ret_{}", probe.target));
+                    assert_eq!(
+                        (instead.kind, &instead.target),
+                        (Kind::Kretprobe, &probe.target)
+                    );
+                }
+                (Kind::Kretprobe, None) => assert_eq!(probe.program, "op_return"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn without_kprobes_tracepoints_stand_in() {
+    let kernel = without_kprobes();
+    let plan = make(&kernel);
+    assert!(plan.probes.iter().all(|p| p.kind == Kind::RawTracepoint));
+    assert_eq!(
+        targets(&plan, Hook::BioSubmit),
+        [("tp_bio_queue", "block_bio_queue")]
+    );
+    let hidden: Vec<Hook> = plan.missing.iter().map(|m| m.hook).collect();
+    for hook in [
+        Hook::WriteBegin,
+        Hook::BufferedCopy,
+        Hook::CommitWait,
+        Hook::Punt,
+    ] {
+        assert!(hidden.contains(&hook), "{}", hook.name());
+    }
+    let why = missing(&plan, Hook::CommitWait).unwrap();
+    assert!(
+        why.contains("has no kprobes") && why.contains("kprobe/type does not exist"),
+        "{why}"
+    );
+    // One reason for all of them, so that it can be told once.
+    let mut reasons: Vec<&str> = plan
+        .missing
+        .iter()
+        .filter(|m| m.hook != Hook::UringComplete)
+        .map(|m| m.why.as_str())
+        .collect();
+    reasons.dedup();
+    assert_eq!(reasons.len(), 1);
+}
+
+#[test]
+fn every_hook_is_either_probed_or_missing() {
+    let kernel = without_kprobes();
+    let plans = ["5.10", "6.1", "6.12", "7.2"].map(plan_of);
+    for plan in plans.iter().chain([&make(&kernel)]) {
+        for &hook in Hook::ALL {
+            let probed = !targets(plan, hook).is_empty();
+            assert_ne!(probed, missing(plan, hook).is_some(), "{}", hook.name());
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_failed_in_part_is_not_watched() {
+    let plan = plan_of("6.1");
+    let all = Watched::of(&plan.probes, &[]);
+    assert!(all.has(Hook::FsFsync) && all.has(Hook::BioSubmit));
+    let failed = Missing {
+        hook: Hook::FsFsync,
+        why: "kprobe xfs_file_fsync: refused".into(),
+        costs: costs(Hook::FsFsync),
+    };
+    let rest = Watched::of(&plan.probes, &[failed]);
+    assert!(!rest.has(Hook::FsFsync) && rest.has(Hook::BioSubmit));
+    assert!(!Watched::of(&[], &[]).has(Hook::BioSubmit));
+}
