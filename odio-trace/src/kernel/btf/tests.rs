@@ -597,7 +597,7 @@ fn whole_kernel() -> String {
 
 /// Says that a test could not run here. It is written past the test harness's capture, so that a skip is seen.
 fn skipped(what: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED 1: {what}");
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
 /// What bpftool prints of one type, as far as it is compared.
