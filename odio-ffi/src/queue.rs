@@ -370,3 +370,26 @@ pub unsafe extern "C" fn odio_queue_dispatch(
         Ok(called as c_int)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use odio_core::mode::Engine;
+
+    #[test]
+    fn a_second_thread_is_turned_away_and_let_in_later() {
+        let queue = odio_queue {
+            queue: Mutex::new(Queue::new(Engine::Psync, 1).unwrap()),
+        };
+        let inside = queue.lock().unwrap_or_else(|_| panic!("nobody is inside"));
+        let turned_away = std::thread::scope(|scope| {
+            let second = scope.spawn(|| queue.lock().err().map(|f| (f.errno, f.message)));
+            second.join().unwrap()
+        });
+        let (errno, message) = turned_away.expect("two threads were inside");
+        assert_eq!(errno, libc::EBUSY);
+        assert!(message.contains("another thread"), "{message}");
+        drop(inside);
+        assert!(queue.lock().is_ok());
+    }
+}
