@@ -509,6 +509,22 @@ const char *odio_file_reason(const struct odio_file *file);
 int odio_file_descriptor(const struct odio_file *file);
 
 /**
+ * Everything known of an open file as text for a person, one fact a line: path, the mode asked for and the one it got
+ * with the reason, each alignment and device fact with its source (statx, sysfs, ...), the device's volatile write
+ * cache and FUA, where a write is when it is acknowledged, the sync that odio adds of its own, and a failed sync that
+ * nobody acknowledged. For programs there are odio_file_get_info() and odio_file_limits(): the wording may change.
+ *
+ * Stores the text with a NUL into `text`, which has `size` bytes and stays the caller's; `text` may be NULL where
+ * `size` is 0. A text is stored whole or not at all: where it does not fit, an empty one is stored instead.
+ *
+ * Returns the length of the text in bytes without the NUL, as snprintf() does: it was stored if that is less than
+ * `size`. On failure a negative errno. Makes no system call. Any thread.
+ */
+ssize_t odio_file_explain(const struct odio_file *file,
+                          char *text,
+                          size_t size);
+
+/**
  * Allocates blocks for `length` bytes from `offset` and extends the file's size over them (fallocate(2)). New blocks
  * read as zeros, old ones keep their data; blocks that the range covers in part are allocated whole. Durable after a
  * sync and not before, in every odio_sync.

@@ -3,6 +3,7 @@
 //! Opens in a mode, says what it really got and why, and does positional reads and writes and syncs on the
 //! calling thread; `space` allocates and frees. Calls the kernel through `sys::file` alone.
 
+mod explain;
 mod open;
 mod space;
 
@@ -38,6 +39,10 @@ const _: () = {
 struct Inner {
     fd: OwnedFd,
     path: PathBuf,
+    /// The mode asked for.
+    asked: Mode,
+    /// Whether buffered would do where direct was asked for.
+    fall_back: bool,
     mode: Mode,
     reason: String,
     writable: bool,
