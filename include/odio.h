@@ -186,6 +186,12 @@ typedef struct odio_file odio_file;
  * A request counts against the queue's depth until its completion has been collected.
  * Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
  * sync was taken in, and no others.
+ *
+ * Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
+ * the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
+ * ODIO_ENGINE_IO_URING hands it to a kernel worker that waits. One onto allocated space inside the file's size is
+ * queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
+ * extends the size.
  */
 typedef struct odio_queue odio_queue;
 
@@ -474,16 +480,6 @@ int odio_file_datasync(const struct odio_file *file);
 int odio_file_acknowledge_sync_error(const struct odio_file *file);
 
 /**
- * Allocates blocks for `length` bytes from `offset` and extends the file over them (fallocate); new ones read as
- * zeros. Not durable before a sync.
- *
- * Returns 0 or a negative errno; -EOPNOTSUPP where the filesystem cannot. Any thread.
- */
-int odio_file_allocate(const struct odio_file *file,
-                       uint64_t offset,
-                       uint64_t length);
-
-/**
  * The size of the file or of the block device now, in bytes.
  *
  * Returns it, or a negative errno. Any thread.
@@ -511,6 +507,84 @@ const char *odio_file_reason(const struct odio_file *file);
  * Returns it, or -EINVAL for NULL. Any thread.
  */
 int odio_file_descriptor(const struct odio_file *file);
+
+/**
+ * Everything known of an open file as text for a person, one fact a line: path, the mode asked for and the one it got
+ * with the reason, each alignment and device fact with its source (statx, sysfs, ...), the device's volatile write
+ * cache and FUA, where a write is when it is acknowledged, the sync that odio adds of its own, and a failed sync that
+ * nobody acknowledged. For programs there are odio_file_get_info() and odio_file_limits(): the wording may change.
+ *
+ * Stores the text with a NUL into `text`, which has `size` bytes and stays the caller's; `text` may be NULL where
+ * `size` is 0. A text is stored whole or not at all: where it does not fit, an empty one is stored instead.
+ *
+ * Returns the length of the text in bytes without the NUL, as snprintf() does: it was stored if that is less than
+ * `size`. On failure a negative errno. Makes no system call. Any thread.
+ */
+ssize_t odio_file_explain(const struct odio_file *file,
+                          char *text,
+                          size_t size);
+
+/**
+ * Allocates blocks for `length` bytes from `offset` and extends the file's size over them (fallocate(2)). New blocks
+ * read as zeros, old ones keep their data; blocks that the range covers in part are allocated whole. Durable after a
+ * sync and not before, in every odio_sync.
+ *
+ * `offset` and `length` are in bytes, of any alignment, `length` at least 1, their sum at most INT64_MAX. ext4 and
+ * XFS wait for direct requests in flight on the file.
+ *
+ * Returns 0 or a negative errno: -EOPNOTSUPP where the filesystem has no such call, which odio_last_error() names (a
+ * block device has none), -ENOSPC, -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
+ * -EPERM where the file is immutable, append-only or sealed, -EINVAL for a range outside the limits, -EBADF on a file
+ * opened for reading. After -ENOSPC part of the range may be allocated. Any thread.
+ */
+int odio_file_allocate(const struct odio_file *file,
+                       uint64_t offset,
+                       uint64_t length);
+
+/**
+ * As odio_file_allocate(), but the file's size stays (FALLOC_FL_KEEP_SIZE). Blocks past the size cannot be read before
+ * a write or odio_file_truncate() extends the file; cutting the file frees them. Writes onto them extend the file, so
+ * on ext4 they wait as any extending write does: to keep a queue asynchronous, use odio_file_allocate().
+ */
+int odio_file_allocate_keep_size(const struct odio_file *file,
+                                 uint64_t offset,
+                                 uint64_t length);
+
+/**
+ * Frees the blocks of `length` bytes from `offset`, which then read as zeros; the file's size stays
+ * (FALLOC_FL_PUNCH_HOLE). Blocks that the range covers in part stay allocated and their part is zeroed, through the
+ * page cache even where the file is direct: give whole blocks of the filesystem to keep it out. On a block device the
+ * range is in whole logical blocks, see odio_limits.logical_block, and is discarded or zeroed.
+ *
+ * Ranges, errors and threads as for odio_file_allocate(). A later write into the hole allocates again and may meet
+ * -ENOSPC.
+ */
+int odio_file_punch_hole(const struct odio_file *file,
+                         uint64_t offset,
+                         uint64_t length);
+
+/**
+ * Makes `length` bytes from `offset` read as zeros and leaves them allocated, mostly without writing them, and extends
+ * the file's size over them (FALLOC_FL_ZERO_RANGE). Blocks that the range covers in part have their part zeroed,
+ * through the page cache even where the file is direct. On a block device the range is in whole logical blocks.
+ *
+ * Ranges, errors and threads as for odio_file_allocate(). tmpfs is one that has no such call.
+ */
+int odio_file_zero_range(const struct odio_file *file,
+                         uint64_t offset,
+                         uint64_t length);
+
+/**
+ * Cuts the file to `size` bytes, 0 to INT64_MAX, or extends it to there with a hole (ftruncate(2)). The rest of the
+ * last block is zeroed, through the page cache even where the file is direct. Durable after a sync and not before.
+ * Requests in flight on what is cut off may move fewer bytes, or write the file longer again.
+ *
+ * Returns 0 or a negative errno: -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
+ * -EPERM where the file is immutable, append-only or sealed, -EINVAL for a larger size and on a block device, -EBADF
+ * on a file opened for reading. Any thread.
+ */
+int odio_file_truncate(const struct odio_file *file,
+                       uint64_t size);
 
 /**
  * Alignment and device facts of an open file. `limits->size` must be set.

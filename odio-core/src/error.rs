@@ -133,8 +133,16 @@ pub enum Op {
     DataSync,
     /// fsync.
     FullSync,
-    /// fallocate.
+    /// fallocate that extends the size.
     Allocate,
+    /// fallocate that keeps the size.
+    AllocateKeepSize,
+    /// fallocate that frees a range.
+    PunchHole,
+    /// fallocate that zeroes a range.
+    ZeroRange,
+    /// ftruncate.
+    Truncate,
 }
 
 impl fmt::Display for Op {
@@ -145,6 +153,10 @@ impl fmt::Display for Op {
             Op::DataSync => "data sync",
             Op::FullSync => "full sync",
             Op::Allocate => "allocate",
+            Op::AllocateKeepSize => "keep-size allocate",
+            Op::PunchHole => "punch hole",
+            Op::ZeroRange => "zero range",
+            Op::Truncate => "truncate",
         })
     }
 }
@@ -214,7 +226,7 @@ pub enum Error {
         why: String,
     },
 
-    /// A write, sync or allocation on a file that was opened for reading.
+    /// A write, or a change of size or space, on a file that was opened for reading.
     #[error("{op} on a file that was opened for reading only (EBADF)")]
     ReadOnly {
         /// What was tried.
@@ -234,6 +246,32 @@ pub enum Error {
         moved: u64,
         /// What the kernel said.
         errno: Errno,
+    },
+
+    /// Space could not be allocated, freed or zeroed.
+    #[error("{op} of {length} bytes at offset {offset}: {errno}{}", because(why))]
+    Space {
+        /// What was tried.
+        op: Op,
+        /// Where the range begins, in bytes.
+        offset: u64,
+        /// How long the range is, in bytes.
+        length: u64,
+        /// What the kernel said.
+        errno: Errno,
+        /// What the filesystem lacks or the limit that was passed, or empty.
+        why: String,
+    },
+
+    /// The size could not be set.
+    #[error("truncate to {size} bytes: {errno}{}", because(why))]
+    Truncate {
+        /// The size asked for, in bytes.
+        size: u64,
+        /// What the kernel said.
+        errno: Errno,
+        /// More about it, or empty.
+        why: String,
     },
 
     /// The kernel moved fewer bytes than asked for, stopped at a place where direct I/O cannot go on, and it is not
@@ -328,6 +366,8 @@ impl Error {
             Error::Open { errno, .. }
             | Error::NoDirect { errno, .. }
             | Error::Io { errno, .. }
+            | Error::Space { errno, .. }
+            | Error::Truncate { errno, .. }
             | Error::Sync { errno, .. }
             | Error::SyncStuck { errno }
             | Error::Setup { errno, .. }

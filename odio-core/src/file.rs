@@ -1,9 +1,11 @@
 //! # An open file or block device
 //!
-//! Opens in a mode, says what it really got and why, and does positional reads and writes, syncs and allocation on
-//! the calling thread. Calls the kernel through `sys::file` alone.
+//! Opens in a mode, says what it really got and why, and does positional reads and writes and syncs on the
+//! calling thread; `space` allocates and frees. Calls the kernel through `sys::file` alone.
 
+mod explain;
 mod open;
+mod space;
 
 pub use open::OpenOptions;
 
@@ -37,6 +39,10 @@ const _: () = {
 struct Inner {
     fd: OwnedFd,
     path: PathBuf,
+    /// The mode asked for.
+    asked: Mode,
+    /// Whether buffered would do where direct was asked for.
+    fall_back: bool,
     mode: Mode,
     reason: String,
     writable: bool,
@@ -215,20 +221,6 @@ impl File {
             0 => None,
             errno => Some(Errno(errno)),
         }
-    }
-
-    /// Allocates blocks for a range of the file and extends its size to cover it (fallocate). The blocks read as
-    /// zeros. Not durable before a sync.
-    pub fn allocate(&self, offset: u64, length: u64) -> Result<(), Error> {
-        self.check_writable(Op::Allocate)?;
-        check_range(offset, length)?;
-        sys::allocate(self.as_fd(), offset, length).map_err(|errno| Error::Io {
-            op: Op::Allocate,
-            offset,
-            length,
-            moved: 0,
-            errno,
-        })
     }
 
     /// Gives up this clone. Reports a failed sync that nobody acknowledged, and what close(2) says where this was the

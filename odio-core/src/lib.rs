@@ -6,7 +6,7 @@
 //! - [`mode`]: cache, sync and engine, as asked for
 //! - [`limits`]: alignment and device facts of an open file, each with the source it came from
 //! - [`contract`]: what a mode promises on this file
-//! - [`mod@file`]: open, read, write, sync, allocate
+//! - [`mod@file`]: open, read, write, sync, allocate and free
 //! - [`queue`]: requests in flight, one interface over every engine
 //! - [`buffer`]: aligned memory
 //! - [`error`]: errors that name the value, the limit and where the limit came from

@@ -21,6 +21,11 @@ use crate::mode::Engine;
 /// flight together have no order among them: a sync covers writes whose completion was collected before it was queued,
 /// and no others.
 ///
+/// Allocate ahead of writes: that is what keeps libaio asynchronous on ext4. A direct write that extends the file waits
+/// for its data inside submit there (`IOMAP_DIO_FORCE_WAIT` in `ext4_dio_write_iter`); io_uring hands it to a kernel
+/// worker that waits. One onto allocated space inside the file's size is queued. [`File::allocate`] makes that so;
+/// [`File::allocate_keep_size`] does not, because such a write still extends the size.
+///
 /// Dropping a queue hands over what was taken in, and waits for everything in flight.
 pub struct Queue {
     engine: Engine,

@@ -222,28 +222,6 @@ pub unsafe extern "C" fn odio_file_acknowledge_sync_error(file: *const odio_file
     })
 }
 
-/// Allocates blocks for `length` bytes from `offset` and extends the file over them (fallocate); new ones read as
-/// zeros. Not durable before a sync.
-///
-/// Returns 0 or a negative errno; -EOPNOTSUPP where the filesystem cannot. Any thread.
-///
-/// # Safety
-///
-/// `file` is an open handle.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_file_allocate(
-    file: *const odio_file,
-    offset: u64,
-    length: u64,
-) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        unsafe { &(*file).file }.allocate(offset, length)?;
-        Ok(0)
-    })
-}
-
 /// The size of the file or of the block device now, in bytes.
 ///
 /// Returns it, or a negative errno. Any thread.

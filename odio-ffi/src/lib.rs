@@ -1,7 +1,7 @@
 //! # libodio: the C ABI of odio-core
 //!
-//! One file per C object, and no logic: each function checks its pointers, turns C values into odio-core's, calls it,
-//! and turns the result back. Doc comments here are the header's comments; `include/odio.h` is made from these files.
+//! One file per C object, or per subject where an object has several, and no logic: each function checks its pointers,
+//! turns C values into odio-core's, calls it, and turns the result back. Doc comments here are the header's comments; `include/odio.h` is made from these files.
 //!
 //! A handle is a `Box` given to C as a pointer; `*_free` and `*_close` take it back. Enums come in as `uint32_t`, since
 //! C may put any number into one. Every function body runs inside `panic::guard`.
@@ -11,11 +11,13 @@
 
 pub mod buffer;
 pub mod error;
+pub mod explain;
 pub mod file;
 pub mod limits;
 pub mod options;
 mod panic;
 pub mod queue;
+pub mod space;
 pub mod version;
 
 /// A NULL check that names the parameter.

@@ -21,6 +21,12 @@ use crate::required;
 /// A request counts against the queue's depth until its completion has been collected.
 /// Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
 /// sync was taken in, and no others.
+///
+/// Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
+/// the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
+/// ODIO_ENGINE_IO_URING hands it to a kernel worker that waits. One onto allocated space inside the file's size is
+/// queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
+/// extends the size.
 pub struct odio_queue {
     queue: Mutex<Queue>,
 }

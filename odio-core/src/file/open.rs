@@ -202,6 +202,8 @@ impl OpenOptions {
             inner: Arc::new(Inner {
                 fd,
                 path: path.to_owned(),
+                asked: self.mode,
+                fall_back: self.fall_back,
                 mode: Mode::new(outcome.cache, self.mode.sync),
                 reason: outcome.reason,
                 writable: self.write,

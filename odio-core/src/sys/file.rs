@@ -217,10 +217,15 @@ pub(crate) fn fdatasync(fd: RawFd) -> Result<(), Errno> {
     retry(|| unsafe { libc::fdatasync(fd) }.into()).map(drop)
 }
 
-pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Errno> {
+pub(crate) fn fallocate(
+    fd: BorrowedFd<'_>,
+    flags: i32,
+    offset: u64,
+    length: u64,
+) -> Result<(), Errno> {
+    let (fd, offset, length) = (fd.as_raw_fd(), offset as i64, length as i64);
     // SAFETY: takes no memory.
-    retry(|| unsafe { libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, length as i64) }.into())
-        .map(drop)
+    retry(|| unsafe { libc::fallocate64(fd, flags, offset, length) }.into()).map(drop)
 }
 
 pub(crate) fn truncate(fd: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {

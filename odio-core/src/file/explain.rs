@@ -1,0 +1,251 @@
+//! # An open file, for a person to read
+//!
+//! Puts into words what opening found out, on whose word, and what the mode promises. Makes no system call.
+
+use std::fmt::{Display, Write};
+
+use super::File;
+use crate::contract::{Durability, SyncKind};
+use crate::limits::Sourced;
+use crate::mode::{Cache, Engine, Mode};
+
+impl File {
+    /// Everything known of the file: path, the mode asked for and the one it got with the reason, each limit and
+    /// device fact with its source, where a write is when it is acknowledged, and the sync that odio adds of its own.
+    /// One fact a line, for a person; the wording may change between versions.
+    pub fn explain(&self) -> String {
+        let limits = self.limits();
+        let mut text = String::new();
+        let mut line = |name: &str, value: &dyn Display| {
+            // A String takes whatever is written to it.
+            let _ = writeln!(text, "{name}: {value}");
+        };
+        // Quoted, so that a path with a line break in it cannot speak for odio.
+        line("path", &format_args!("{:?}", self.path()));
+        line("mode asked", &self.asked());
+        line("mode got", &self.mode());
+        line("reason", &self.reason());
+        line(
+            "opened for",
+            &if self.inner.writable {
+                "reading and writing"
+            } else {
+                "reading"
+            },
+        );
+        line("filesystem", &limits.filesystem_name());
+        match limits.device {
+            Some(device) => line("device", &device),
+            None => line("device", &"not known: the filesystem does not show it"),
+        }
+
+        if self.mode().cache == Cache::Direct {
+            line("memory alignment", &bytes(Some(limits.memory_align)));
+            line("offset alignment", &bytes(Some(limits.offset_align)));
+            line("length alignment", &bytes(Some(limits.length_align)));
+        } else {
+            line("alignment", &"any: the file is buffered");
+        }
+        line("logical block", &bytes(limits.logical_block));
+        line("physical block", &bytes(limits.physical_block));
+        line("volatile write cache", &yes_or_no(limits.volatile_cache));
+        line("FUA", &yes_or_no(limits.fua));
+
+        line("an acknowledged write", &self.promise());
+        line("finishing sync", &self.finishing_sync());
+        line(
+            "failed sync",
+            &match self.check_sync() {
+                Ok(()) => "none".to_owned(),
+                Err(error) => error.to_string(),
+            },
+        );
+        text
+    }
+
+    fn asked(&self) -> String {
+        let asked = self.inner.asked;
+        if self.inner.fall_back && asked.cache == Cache::Direct {
+            let instead = Mode::new(Cache::Buffered, asked.sync);
+            format!("{asked}, or {instead} where direct cannot be had")
+        } else {
+            asked.to_string()
+        }
+    }
+
+    fn promise(&self) -> String {
+        let states: Vec<_> = self
+            .contract()
+            .allowed()
+            .iter()
+            .map(|&state| format!("{state} ({})", meaning(state)))
+            .collect();
+        match states.as_slice() {
+            [only] => format!("is {only}"),
+            _ => format!(
+                "may be {}; sync the file to make it durable",
+                states.join(", or ")
+            ),
+        }
+    }
+
+    fn finishing_sync(&self) -> String {
+        let added: Vec<_> = Engine::ALL
+            .into_iter()
+            .filter_map(|engine| Some((engine, self.contract().finishing_sync(engine)?)))
+            .collect();
+        let Some(&(_, kind)) = added.first() else {
+            return "none".to_owned();
+        };
+        let engines: Vec<_> = added.iter().map(|(engine, _)| engine.name()).collect();
+        let call = match kind {
+            SyncKind::Data => "fdatasync",
+            SyncKind::Full => "fsync",
+        };
+        format!(
+            "{call} by odio after each write of {} and before its completion, because the kernel acknowledges such a \
+             write too early on {}",
+            engines.join(" and "),
+            self.limits().filesystem_name()
+        )
+    }
+}
+
+fn meaning(state: Durability) -> &'static str {
+    match state {
+        Durability::PageCache => "in memory only, lost at a crash",
+        Durability::DeviceCache => "in the volatile cache of the device, lost at a power cut",
+        Durability::Uncommitted => {
+            "out of the page cache, but the metadata needed to find it is not committed"
+        }
+        Durability::Durable => "found again after a power cut",
+        Durability::Unknown => "not decided by what is known",
+    }
+}
+
+fn bytes(fact: Option<Sourced<u32>>) -> String {
+    fact.map_or_else(not_known, |fact| {
+        format!("{} bytes; source: {}", fact.value, fact.source)
+    })
+}
+
+fn yes_or_no(fact: Option<Sourced<bool>>) -> String {
+    fact.map_or_else(not_known, |fact| {
+        let word = if fact.value { "yes" } else { "no" };
+        format!("{word}; source: {}", fact.source)
+    })
+}
+
+fn not_known() -> String {
+    "not known".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Errno;
+    use crate::limits::Filesystem;
+    use crate::testing::{directory, fresh, mode, options};
+
+    /// What is said after `name`, once.
+    fn said(file: &File, name: &str) -> String {
+        let text = file.explain();
+        let mut found = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let value = found.next().unwrap_or_else(|| panic!("{name} in {text}"));
+        assert_eq!(found.next(), None, "{name} in {text}");
+        value.to_owned()
+    }
+
+    #[test]
+    fn every_fact_is_there_with_its_source() {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct+dsync"));
+        let limits = file.limits();
+        assert!(said(&file, "path").contains("/file\""));
+        assert_eq!(said(&file, "mode asked"), "direct+dsync");
+        assert_eq!(said(&file, "mode got"), "direct+dsync");
+        assert_eq!(said(&file, "reason"), file.reason());
+        assert_eq!(said(&file, "opened for"), "reading and writing");
+        assert_eq!(said(&file, "filesystem"), limits.filesystem_name());
+        for (name, limit) in [
+            ("memory alignment", Some(limits.memory_align)),
+            ("offset alignment", Some(limits.offset_align)),
+            ("length alignment", Some(limits.length_align)),
+            ("logical block", limits.logical_block),
+            ("physical block", limits.physical_block),
+        ] {
+            let expected = match limit {
+                Some(limit) => format!("{} bytes; source: {}", limit.value, limit.source),
+                None => "not known".to_owned(),
+            };
+            assert_eq!(said(&file, name), expected, "{name}");
+        }
+        for (name, fact) in [
+            ("volatile write cache", limits.volatile_cache),
+            ("FUA", limits.fua),
+        ] {
+            let expected = match fact {
+                Some(fact) if fact.value => format!("yes; source: {}", fact.source),
+                Some(fact) => format!("no; source: {}", fact.source),
+                None => "not known".to_owned(),
+            };
+            assert_eq!(said(&file, name), expected, "{name}");
+        }
+        assert_eq!(
+            said(&file, "an acknowledged write"),
+            "is durable (found again after a power cut)"
+        );
+    }
+
+    #[test]
+    fn each_mode_says_every_state_that_its_contract_allows_and_no_other() {
+        let directory = directory();
+        for mode in Mode::ALL {
+            let file = fresh(&directory, mode);
+            let promise = said(&file, "an acknowledged write");
+            for state in Durability::ALL {
+                assert_eq!(
+                    promise.contains(&format!("{state} (")),
+                    file.contract().allowed().contains(&state),
+                    "{mode}: {promise}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_sync_that_odio_adds_is_said_where_it_adds_one() {
+        let directory = directory();
+        let mut file = fresh(&directory, mode("direct+sync"));
+        file.pretend_filesystem(Filesystem::EXT4);
+        assert_eq!(said(&file, "finishing sync"), "none");
+        file.pretend_filesystem(Filesystem::BTRFS);
+        let sync = said(&file, "finishing sync");
+        assert!(
+            sync.starts_with("fsync by odio after each write of libaio and io_uring"),
+            "{sync}"
+        );
+        assert!(sync.ends_with("too early on btrfs"), "{sync}");
+    }
+
+    #[test]
+    fn a_fallback_a_line_break_and_a_failed_sync_are_told() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let file = options(mode("direct+dsync"))
+            .fall_back(true)
+            .open(directory.path().join("a\nmode got: direct"))
+            .unwrap();
+        assert_eq!(
+            said(&file, "mode asked"),
+            "direct+dsync, or buffered+dsync where direct cannot be had"
+        );
+        assert_eq!(said(&file, "mode got"), "buffered+dsync");
+        assert!(said(&file, "reason").contains("tmpfs"));
+        assert!(said(&file, "alignment").starts_with("any"));
+        assert_eq!(said(&file, "failed sync"), "none");
+        file.note_sync(Err(Errno(libc::EIO))).unwrap_err();
+        assert!(said(&file, "failed sync").contains("EIO"));
+    }
+}
