@@ -63,6 +63,12 @@
 #define ODIO_OPEN_TRUNCATE 8
 
 /**
+ * For odio_open_options.flags: sync a file that is made, and its directory, before open returns, with every odio_sync:
+ * after a crash it is there. A file that was there already is left as it is. Wants ODIO_OPEN_CREATE.
+ */
+#define ODIO_OPEN_CREATE_DURABLY 16
+
+/**
  * Whether requests go past the page cache.
  */
 typedef enum odio_direct {
@@ -168,6 +174,36 @@ typedef enum odio_source {
      */
     ODIO_SOURCE_ASSUMED = 7,
 } odio_source;
+
+/**
+ * The step at which a durable rename failed.
+ */
+typedef enum odio_rename_step {
+    /**
+     * None: everything went well.
+     */
+    ODIO_RENAME_STEP_NONE = 0,
+    /**
+     * Finding the file under its old name, and both directories. Nothing was renamed.
+     */
+    ODIO_RENAME_STEP_PREPARE = 1,
+    /**
+     * Syncing the file. Nothing was renamed.
+     */
+    ODIO_RENAME_STEP_SYNC_FILE = 2,
+    /**
+     * The rename itself. Nothing was renamed.
+     */
+    ODIO_RENAME_STEP_RENAME = 3,
+    /**
+     * Syncing the directory of the new name. The file has that name, but a crash may bring back the old one.
+     */
+    ODIO_RENAME_STEP_SYNC_NEW_DIRECTORY = 4,
+    /**
+     * Syncing the directory of the old name. The file has the new name, but after a crash may have both.
+     */
+    ODIO_RENAME_STEP_SYNC_OLD_DIRECTORY = 5,
+} odio_rename_step;
 
 /**
  * An open file or block device.
@@ -585,6 +621,25 @@ int odio_file_zero_range(const struct odio_file *file,
  */
 int odio_file_truncate(const struct odio_file *file,
                        uint64_t size);
+
+/**
+ * Syncs the file as odio_file_sync() does, renames it to `to`, which is replaced if it is there, and syncs both
+ * directories, the new one first. After a crash at any moment `to` is the old file of that name or the whole new one.
+ *
+ * The old name is the path of the open or of the last odio_file_rename(), relative to the working directory of now
+ * where it is relative. The file is looked for there first; nobody else may move it meanwhile. The sync covers writes
+ * that were acknowledged before. Where both names are one file already, rename(2) does nothing and both stay.
+ *
+ * `step` may be NULL; otherwise `*step` is an odio_rename_step: the one that failed, or 0.
+ *
+ * Returns 0 or a negative errno of fsync(2), open(2) or rename(2), among them -EXDEV for a name on another filesystem
+ * or mount; also the errno of a failed sync of this file that nobody has acknowledged, -ESTALE where the old name
+ * leads to another file by now, -ELOOP where it is a symbolic link, and -EINVAL for a block device. A retry of a
+ * failed directory sync can falsely succeed. Any thread.
+ */
+int odio_file_rename(const struct odio_file *file,
+                     const char *to,
+                     uint32_t *step);
 
 /**
  * Alignment and device facts of an open file. `limits->size` must be set.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// In the order in which the header shows them.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src/version.rs",
     "src/error.rs",
     "src/options.rs",
     "src/file.rs",
     "src/explain.rs",
     "src/space.rs",
+    "src/rename.rs",
     "src/limits.rs",
     "src/buffer.rs",
     "src/queue.rs",

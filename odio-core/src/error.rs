@@ -58,6 +58,8 @@ impl Errno {
             libc::ETIMEDOUT => "ETIMEDOUT",
             libc::EDQUOT => "EDQUOT",
             libc::ECANCELED => "ECANCELED",
+            libc::EXDEV => "EXDEV",
+            libc::ESTALE => "ESTALE",
             _ => return None,
         })
     }
@@ -161,6 +163,55 @@ impl fmt::Display for Op {
     }
 }
 
+/// The steps of a durable rename, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenameStep {
+    /// Finding the file under its old name, and both directories.
+    Prepare,
+    /// Syncing the file.
+    SyncFile,
+    /// The rename itself.
+    Rename,
+    /// Syncing the directory of the new name.
+    SyncNewDirectory,
+    /// Syncing the directory of the old name.
+    SyncOldDirectory,
+}
+
+impl RenameStep {
+    /// Whether the file has its new name when this step fails.
+    pub const fn renamed(self) -> bool {
+        matches!(
+            self,
+            RenameStep::SyncNewDirectory | RenameStep::SyncOldDirectory
+        )
+    }
+
+    const fn outcome(self) -> &'static str {
+        match self {
+            RenameStep::SyncNewDirectory => {
+                "the file has its new name, but a crash may bring back the old one"
+            }
+            RenameStep::SyncOldDirectory => {
+                "the file has its new name, but after a crash it may have the old one as well"
+            }
+            _ => "nothing was renamed",
+        }
+    }
+}
+
+impl fmt::Display for RenameStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RenameStep::Prepare => "finding the names",
+            RenameStep::SyncFile => "syncing the file",
+            RenameStep::Rename => "renaming",
+            RenameStep::SyncNewDirectory => "syncing the new directory",
+            RenameStep::SyncOldDirectory => "syncing the old directory",
+        })
+    }
+}
+
 /// Everything that can go wrong here.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -260,6 +311,24 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
         /// What the filesystem lacks or the limit that was passed, or empty.
+        why: String,
+    },
+
+    /// A durable rename failed, at one of its steps.
+    #[error(
+        "durable rename of {} to {}: {step} failed: {errno}{}; {}",
+        from.display(), to.display(), because(why), step.outcome()
+    )]
+    Rename {
+        /// The old path.
+        from: PathBuf,
+        /// The new path.
+        to: PathBuf,
+        /// The step that failed.
+        step: RenameStep,
+        /// What the kernel said.
+        errno: Errno,
+        /// More about it, or empty.
         why: String,
     },
 
@@ -368,6 +437,7 @@ impl Error {
             | Error::Io { errno, .. }
             | Error::Space { errno, .. }
             | Error::Truncate { errno, .. }
+            | Error::Rename { errno, .. }
             | Error::Sync { errno, .. }
             | Error::SyncStuck { errno }
             | Error::Setup { errno, .. }

@@ -4,13 +4,14 @@
 //! calling thread; `space` allocates and frees. Calls the kernel through `sys::file` alone.
 
 mod explain;
+mod name;
 mod open;
 mod space;
 
 pub use open::OpenOptions;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,7 +39,8 @@ const _: () = {
 #[derive(Debug)]
 struct Inner {
     fd: OwnedFd,
-    path: PathBuf,
+    /// Held during a rename.
+    path: Mutex<PathBuf>,
     /// The mode asked for.
     asked: Mode,
     /// Whether buffered would do where direct was asked for.
@@ -75,9 +77,13 @@ impl File {
         Contract::of(self.mode(), self.limits())
     }
 
-    /// The path as it was given to open.
-    pub fn path(&self) -> &Path {
-        &self.inner.path
+    /// The path as it was given to open, or to the last [`File::rename`].
+    pub fn path(&self) -> PathBuf {
+        self.inner
+            .path
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The size now, in bytes; of a block device, the device's.

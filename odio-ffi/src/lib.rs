@@ -17,6 +17,7 @@ pub mod limits;
 pub mod options;
 mod panic;
 pub mod queue;
+pub mod rename;
 pub mod space;
 pub mod version;
 

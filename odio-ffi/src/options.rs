@@ -56,6 +56,9 @@ pub const ODIO_OPEN_CREATE: u32 = 2;
 pub const ODIO_OPEN_EXCLUSIVE: u32 = 4;
 /// For odio_open_options.flags: empty the file, once everything else has gone well. Wants ODIO_OPEN_WRITE.
 pub const ODIO_OPEN_TRUNCATE: u32 = 8;
+/// For odio_open_options.flags: sync a file that is made, and its directory, before open returns, with every odio_sync:
+/// after a crash it is there. A file that was there already is left as it is. Wants ODIO_OPEN_CREATE.
+pub const ODIO_OPEN_CREATE_DURABLY: u32 = 16;
 
 /// How to open a file. All zero but for the size is: an existing file, for reading, direct I/O required.
 #[derive(Clone, Copy)]
@@ -198,7 +201,11 @@ impl odio_open_options {
                 )));
             }
         };
-        let every = ODIO_OPEN_WRITE | ODIO_OPEN_CREATE | ODIO_OPEN_EXCLUSIVE | ODIO_OPEN_TRUNCATE;
+        let every = ODIO_OPEN_WRITE
+            | ODIO_OPEN_CREATE
+            | ODIO_OPEN_EXCLUSIVE
+            | ODIO_OPEN_TRUNCATE
+            | ODIO_OPEN_CREATE_DURABLY;
         if self.flags & !every != 0 {
             let unknown = self.flags & !every;
             return Err(Failure::invalid(format!(
@@ -211,7 +218,8 @@ impl odio_open_options {
             .write(has(ODIO_OPEN_WRITE))
             .create(has(ODIO_OPEN_CREATE))
             .exclusive(has(ODIO_OPEN_EXCLUSIVE))
-            .truncate(has(ODIO_OPEN_TRUNCATE));
+            .truncate(has(ODIO_OPEN_TRUNCATE))
+            .create_durably(has(ODIO_OPEN_CREATE_DURABLY));
         Ok(if self.permissions == 0 {
             options
         } else {

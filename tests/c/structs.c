@@ -38,9 +38,9 @@ static void open_options(const char *path)
     odio_open_options shorter = {.size = offsetof(odio_open_options, flags), .flags = 0xffffffff};
     CHECK(open_with(path, &shorter) == 0);
 
-    odio_open_options bits = {.size = sizeof bits, .flags = 0x10};
+    odio_open_options bits = {.size = sizeof bits, .flags = 0x80000000};
     CHECK(open_with(path, &bits) == -EINVAL);
-    CHECK_SAYS("0x10");
+    CHECK_SAYS("0x80000000");
     odio_open_options direct = {.size = sizeof direct, .direct = 3};
     CHECK(open_with(path, &direct) == -EINVAL);
     CHECK_SAYS("odio_direct");
@@ -52,6 +52,9 @@ static void open_options(const char *path)
     odio_open_options alone = {.size = sizeof alone, .flags = ODIO_OPEN_CREATE};
     CHECK(open_with(path, &alone) == -EINVAL);
     CHECK_SAYS("create wants write");
+    odio_open_options durable = {.size = sizeof durable, .flags = ODIO_OPEN_WRITE | ODIO_OPEN_CREATE_DURABLY};
+    CHECK(open_with(path, &durable) == -EINVAL);
+    CHECK_SAYS("create durably wants create");
 }
 
 static void modes(void)

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
+use super::name::sync_name;
 use super::{File, Inner};
 use crate::buffer::Buffer;
 use crate::error::{Errno, Error};
@@ -26,6 +27,7 @@ pub struct OpenOptions {
     create: bool,
     exclusive: bool,
     truncate: bool,
+    durable: bool,
     permissions: u32,
 }
 
@@ -45,6 +47,7 @@ impl OpenOptions {
             create: false,
             exclusive: false,
             truncate: false,
+            durable: false,
             permissions: 0o666,
         }
     }
@@ -64,9 +67,16 @@ impl OpenOptions {
     /// Makes the file where there is none. Wants [`OpenOptions::write`].
     ///
     /// In a mode with `dsync` or `sync` the directory is synced too before open returns, so that a durable write is in
-    /// a file that can be found. In the other modes that is the caller's.
+    /// a file that can be found. In the other modes that is [`OpenOptions::create_durably`]'s, or the caller's.
     pub fn create(mut self, yes: bool) -> OpenOptions {
         self.create = yes;
+        self
+    }
+
+    /// Syncs a file that is made, and its directory, before open returns, in every mode: after a crash the file is
+    /// there. A file that was there already is left as it is. Wants [`OpenOptions::create`].
+    pub fn create_durably(mut self, yes: bool) -> OpenOptions {
+        self.durable = yes;
         self
     }
 
@@ -111,10 +121,7 @@ impl OpenOptions {
         let opened = check_kind(&stat)
             .map_err(|(errno, why)| failed(errno, why))
             .and_then(|()| self.finish(fd, &stat, path, created));
-        if opened.is_err()
-            && created
-            && sys::stat_path(&name).is_ok_and(|now| same_file(&now, &stat))
-        {
+        if opened.is_err() && created && sys::stat_path(&name).is_ok_and(|now| now.is(&stat)) {
             // The error already there is the one to report.
             let _ = sys::unlink(&name);
         }
@@ -128,6 +135,7 @@ impl OpenOptions {
                 "create wants write: a new file that cannot be written has no use",
             ),
             (self.exclusive && !self.create, "exclusive wants create"),
+            (self.durable && !self.create, "create durably wants create"),
             (self.truncate && !self.write, "truncate wants write"),
             (
                 self.permissions & !0o777 != 0,
@@ -195,13 +203,21 @@ impl OpenOptions {
                 errno,
             })?;
         }
-        if created && self.mode.sync != Sync::None {
-            sync_directory(path)?;
+        if created && self.durable {
+            // The directory alone does not have to bring along what the new name leads to.
+            sys::fsync(fd.as_raw_fd()).map_err(|errno| Error::Open {
+                path: path.to_owned(),
+                errno,
+                why: "the new file could not be synced".to_owned(),
+            })?;
+        }
+        if created && (self.durable || self.mode.sync != Sync::None) {
+            sync_name(path)?;
         }
         Ok(File {
             inner: Arc::new(Inner {
                 fd,
-                path: path.to_owned(),
+                path: Mutex::new(path.to_owned()),
                 asked: self.mode,
                 fall_back: self.fall_back,
                 mode: Mode::new(outcome.cache, self.mode.sync),
@@ -311,10 +327,6 @@ fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {
     }
 }
 
-fn same_file(a: &sys::Stat, b: &sys::Stat) -> bool {
-    (a.device, a.inode) == (b.device, b.inode)
-}
-
 fn why(errno: Errno) -> &'static str {
     match errno.0 {
         libc::EACCES => "this user may not open it so, or may not enter a directory above it",
@@ -322,26 +334,4 @@ fn why(errno: Errno) -> &'static str {
         libc::ETXTBSY => "it is a program that is running, or a swap file",
         _ => "",
     }
-}
-
-/// Makes a new directory entry durable.
-fn sync_directory(path: &Path) -> Result<(), Error> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |errno| Error::Open {
-        path: path.to_owned(),
-        errno,
-        why: "the directory that holds the new file could not be synced".to_owned(),
-    };
-    let name =
-        CString::new(parent.as_os_str().as_bytes()).map_err(|_| failed(Errno(libc::EINVAL)))?;
-    let directory = sys::open(
-        &name,
-        libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
-        0,
-    )
-    .map_err(failed)?;
-    sys::fsync(directory.as_raw_fd()).map_err(failed)
 }

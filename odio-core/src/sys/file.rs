@@ -22,6 +22,19 @@ pub(crate) fn unlink(path: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Renames a name in one directory to a name in another, which is replaced if it is there.
+pub(crate) fn rename(
+    old_directory: BorrowedFd<'_>,
+    old_name: &CStr,
+    new_directory: BorrowedFd<'_>,
+    new_name: &CStr,
+) -> Result<(), Errno> {
+    let (old, new) = (old_directory.as_raw_fd(), new_directory.as_raw_fd());
+    // SAFETY: both names end in NUL.
+    check(unsafe { libc::renameat(old, old_name.as_ptr(), new, new_name.as_ptr()) }.into())?;
+    Ok(())
+}
+
 /// Sets or clears O_DIRECT, leaving the other status flags alone.
 pub(crate) fn set_direct(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
     // SAFETY: F_GETFL takes no argument.
@@ -51,6 +64,11 @@ impl Stat {
     pub(crate) fn kind(&self) -> u32 {
         self.mode & libc::S_IFMT
     }
+
+    /// Whether both are of one file.
+    pub(crate) fn is(&self, other: &Stat) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 fn from_libc(stat: &libc::stat) -> Stat {
@@ -78,6 +96,16 @@ pub(crate) fn stat_path(path: &CStr) -> Result<Stat, Errno> {
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `path` ends in NUL and `stat` is writable.
     check(unsafe { libc::stat(path.as_ptr(), &mut stat) }.into())?;
+    Ok(from_libc(&stat))
+}
+
+/// Of a name in a directory; of a symbolic link, the link itself.
+pub(crate) fn stat_name(directory: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
+    // SAFETY: an all-zero stat is a valid value of a plain C struct.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    let (fd, flags) = (directory.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: `name` ends in NUL and `stat` is writable.
+    check(unsafe { libc::fstatat(fd, name.as_ptr(), &mut stat, flags) }.into())?;
     Ok(from_libc(&stat))
 }
 
