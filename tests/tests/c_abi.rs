@@ -24,8 +24,10 @@ const MODES: [&str; 6] = [
     "buffered+dsync",
     "buffered+sync",
 ];
-const VALGRIND: [&str; 5] = [
+const VALGRIND: [&str; 6] = [
     "valgrind",
+    // Without it a thread that never blocks may keep the others waiting for minutes.
+    "--fair-sched=yes",
     "--quiet",
     "--leak-check=full",
     "--show-leak-kinds=definite,possible",
