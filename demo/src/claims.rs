@@ -311,7 +311,13 @@ fn dd_is_synchronous(programs: &[Run]) -> Claim {
         } else {
             Outcome::NoLonger
         },
-        why: format!("{} writes of dd, all synchronous.", ops.len()),
+        why: format!(
+            "{} of {} writes of dd were synchronous and waited.",
+            ops.iter()
+                .filter(|op| op.engine == "psync" && op.completion.as_deref() == Some("waited"))
+                .count(),
+            ops.len()
+        ),
     }
 }
 
