@@ -69,6 +69,43 @@
 #define ODIO_OPEN_CREATE_DURABLY 16
 
 /**
+ * For one write: the data, and the metadata needed to find it, are durable when it is acknowledged. RWF_DSYNC.
+ */
+#define ODIO_RWF_DSYNC 1
+
+/**
+ * For one write: the data and all metadata are durable when it is acknowledged. RWF_SYNC.
+ */
+#define ODIO_RWF_SYNC 2
+
+/**
+ * For one read or write: fail with -EAGAIN rather than wait for a lock, a transaction or memory. RWF_NOWAIT. What could
+ * be moved without waiting is reported, so fewer bytes than asked for do not mean the end of the file. (O_NONBLOCK does
+ * nothing on regular files and block devices; this is what it is often taken for.)
+ */
+#define ODIO_RWF_NOWAIT 4
+
+/**
+ * For one write: it is there whole or not at all after a power cut. RWF_ATOMIC, within the limits of the file.
+ */
+#define ODIO_RWF_ATOMIC 8
+
+/**
+ * For one read or write of a buffered file: drop the page cache's copy afterwards. RWF_DONTCACHE, Linux 6.14.
+ */
+#define ODIO_RWF_DONTCACHE 16
+
+/**
+ * For one write: all of it, and then an fdatasync, as one request with one result.
+ */
+#define ODIO_RWF_THEN_DATASYNC 32
+
+/**
+ * For one write: all of it, and then an fsync, as one request with one result.
+ */
+#define ODIO_RWF_THEN_SYNC 64
+
+/**
  * Whether requests go past the page cache.
  */
 typedef enum odio_direct {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// In the order in which the header shows them.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "src/version.rs",
     "src/error.rs",
     "src/options.rs",
+    "src/flags.rs",
     "src/file.rs",
     "src/explain.rs",
     "src/space.rs",

@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
 use crate::contract::{Contract, SyncKind};
+use crate::counters::{self, Counters};
 use crate::error::{Aligned, Errno, Error, Op};
+use crate::flags::Flags;
 use crate::limits::Limits;
 use crate::mode::{Cache, Mode, Sync};
 use crate::sys::file as sys;
@@ -54,6 +56,7 @@ struct Inner {
     /// Held during a sync: the kernel reports a lost write to one caller only, and a second sync that ran beside the
     /// failing one would say yes to the same loss.
     syncing: Mutex<()>,
+    counters: counters::Shared,
 }
 
 impl File {
@@ -84,6 +87,11 @@ impl File {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What was done with this file through this handle and its clones.
+    pub fn counters(&self) -> Counters {
+        self.inner.counters.read()
     }
 
     /// The size now, in bytes; of a block device, the device's.
@@ -263,6 +271,19 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    /// Refuses flags that this file or this kernel cannot honour, with the reason.
+    pub(crate) fn check_flags(&self, op: Op, flags: Flags) -> Result<(), Error> {
+        if op == Op::Read && (flags.then().is_some() || flags.has(Flags::ATOMIC)) {
+            return Err(Error::Invalid(format!("{flags} means nothing for a read")));
+        }
+        Ok(())
+    }
+
+    /// Where the counters of this file are added to.
+    pub(crate) fn count(&self) -> &counters::Shared {
+        &self.inner.counters
     }
 
     pub(crate) fn check_writable(&self, op: Op) -> Result<(), Error> {

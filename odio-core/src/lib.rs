@@ -8,7 +8,9 @@
 //! - [`contract`]: what a mode promises on this file
 //! - [`mod@file`]: open, read, write, sync, allocate and free
 //! - [`queue`]: requests in flight, one interface over every engine
+//! - [`flags`]: what one request asks for beyond the mode
 //! - [`buffer`]: aligned memory
+//! - [`counters`]: what a file and a queue have done
 //! - [`error`]: errors that name the value, the limit and where the limit came from
 //!
 //! ```no_run
@@ -30,9 +32,11 @@
 
 pub mod buffer;
 pub mod contract;
+pub mod counters;
 mod engine;
 pub mod error;
 pub mod file;
+pub mod flags;
 pub mod limits;
 pub mod mode;
 pub mod queue;

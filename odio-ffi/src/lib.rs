@@ -13,6 +13,7 @@ pub mod buffer;
 pub mod error;
 pub mod explain;
 pub mod file;
+pub mod flags;
 pub mod limits;
 pub mod options;
 mod panic;

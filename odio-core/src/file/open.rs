@@ -226,6 +226,7 @@ impl OpenOptions {
                 limits,
                 sync_error: AtomicI32::new(0),
                 syncing: Mutex::new(()),
+                counters: Default::default(),
             }),
         })
     }
