@@ -21,7 +21,7 @@ use crate::counters::{self, Counters};
 use crate::error::{Aligned, Errno, Error, Op};
 use crate::flags::Flags;
 use crate::limits::Limits;
-use crate::mode::{Cache, Mode, Sync};
+use crate::mode::{Cache, Engine, Mode, Sync};
 use crate::sys::file as sys;
 
 /// An open file or block device.
@@ -191,7 +191,7 @@ impl File {
             // SAFETY: `from` is at most `length`, so this is the rest of the caller's memory.
             let result = unsafe { sys::pwrite(self.fd(), address.add(from), length - from, at) };
             let moved = result.map_err(|errno| {
-                self.note_write_error(errno);
+                self.note_write_error(errno, Flags::NONE);
                 Error::Io {
                     op: Op::Write,
                     offset,
@@ -320,14 +320,39 @@ impl File {
 
     /// Remembers a write's failure where the write was also a sync: it may have taken the kernel's one report of
     /// another write's loss with it.
-    pub(crate) fn note_write_error(&self, errno: Errno) {
-        if self.inner.mode.sync != Sync::None && errno == Errno(libc::EIO) {
+    pub(crate) fn note_write_error(&self, errno: Errno, flags: Flags) {
+        let synced =
+            self.inner.mode.sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
+        if synced && errno == Errno(libc::EIO) {
             let _ = self.note_sync(Err(errno));
         }
     }
 
+    /// The sync that odio adds to a queued write with these flags: the caller's own, or the one without which the
+    /// kernel's acknowledgement would come too early here.
+    pub(crate) fn closing_sync(&self, engine: Engine, flags: Flags) -> Option<SyncKind> {
+        let sync = if flags.has(Flags::SYNC) || self.inner.mode.sync == Sync::Sync {
+            Sync::Sync
+        } else if flags.has(Flags::DSYNC) {
+            Sync::Dsync
+        } else {
+            self.inner.mode.sync
+        };
+        let mode = Mode::new(self.inner.mode.cache, sync);
+        let finishing = Contract::of(mode, self.limits()).finishing_sync(engine);
+        match (finishing, flags.then()) {
+            (Some(SyncKind::Full), _) | (_, Some(SyncKind::Full)) => Some(SyncKind::Full),
+            (finishing, then) => finishing.or(then),
+        }
+    }
+
+    /// Whether both are clones of one.
+    pub(crate) fn is(&self, other: &File) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Where a request can be taken up again: a multiple of every alignment. All of them are powers of two.
-    fn step(&self) -> usize {
+    pub(crate) fn step(&self) -> usize {
         if self.inner.mode.cache == Cache::Buffered {
             return 1;
         }

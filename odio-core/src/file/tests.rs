@@ -354,7 +354,7 @@ fn a_lost_write_sticks_only_where_the_write_was_also_a_sync() {
         ("direct", libc::EIO, false),
     ] {
         let file = fresh(&directory, mode(name));
-        file.note_write_error(Errno(errno));
+        file.note_write_error(Errno(errno), crate::flags::Flags::NONE);
         assert_eq!(file.sync(SyncKind::Full).is_err(), sticks, "{name} {errno}");
     }
 }

@@ -235,6 +235,38 @@ pub(crate) unsafe fn pwrite(
     retry(|| unsafe { libc::pwrite64(fd, address.cast(), length, offset as i64) } as _)
 }
 
+/// One preadv2.
+///
+/// # Safety
+///
+/// `vectors` leads to `count` pieces of memory, each valid for writes.
+pub(crate) unsafe fn preadv2(
+    fd: RawFd,
+    vectors: *const libc::iovec,
+    count: usize,
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks the rest.
+    retry(|| unsafe { libc::preadv64v2(fd, vectors, count as i32, offset as i64, flags) } as _)
+}
+
+/// One pwritev2.
+///
+/// # Safety
+///
+/// `vectors` leads to `count` pieces of memory, each valid for reads.
+pub(crate) unsafe fn pwritev2(
+    fd: RawFd,
+    vectors: *const libc::iovec,
+    count: usize,
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks the rest.
+    retry(|| unsafe { libc::pwritev64v2(fd, vectors, count as i32, offset as i64, flags) } as _)
+}
+
 pub(crate) fn fsync(fd: RawFd) -> Result<(), Errno> {
     // SAFETY: takes no memory.
     retry(|| unsafe { libc::fsync(fd) }.into()).map(drop)
