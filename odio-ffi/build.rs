@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// In the order in which the header shows them.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 15] = [
     "src/version.rs",
     "src/error.rs",
     "src/options.rs",
@@ -15,7 +15,11 @@ const SOURCES: [&str; 11] = [
     "src/rename.rs",
     "src/limits.rs",
     "src/buffer.rs",
+    "src/queue_options.rs",
     "src/queue.rs",
+    "src/completion.rs",
+    "src/pool.rs",
+    "src/counters.rs",
 ];
 
 fn main() {

@@ -3,6 +3,7 @@
 //! One mapped region cut into buffers of one size, so that the kernel can be told of all of them at once
 //! ([`crate::queue::Queue::add_pool`]). Bounded: what is made at first is all there ever is. Touches memory, no file.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -95,11 +96,11 @@ impl Pool {
     }
 
     /// What pages the buffers lie in, in words.
-    pub fn pages(&self) -> &'static str {
+    pub fn pages(&self) -> &'static CStr {
         match self.inner.region.pages() {
-            Pages::Plain => "plain pages",
-            Pages::Huge => "huge pages (MAP_HUGETLB)",
-            Pages::Advised => "pages that the kernel was asked to make huge (MADV_HUGEPAGE)",
+            Pages::Plain => c"plain pages",
+            Pages::Huge => c"huge pages (MAP_HUGETLB)",
+            Pages::Advised => c"pages that the kernel was asked to make huge (MADV_HUGEPAGE)",
         }
     }
 

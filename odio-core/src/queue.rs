@@ -436,8 +436,9 @@ impl Queue {
     }
 
     /// Lets the engine know a file beforehand, which makes requests on it cheaper with io_uring. The file stays open
-    /// until it is removed or the queue is gone. At most 256.
-    pub fn add_file(&mut self, file: &File) -> Result<(), Error> {
+    /// until it is removed or the queue is gone. At most 256. True where the engine knows it now; [`Queue::registered`]
+    /// says why not.
+    pub fn add_file(&mut self, file: &File) -> Result<bool, Error> {
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
         self.tables.add_file(driver, file)
     }
@@ -450,8 +451,9 @@ impl Queue {
 
     /// Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
     /// io_uring: their pages are locked once and not at each request. It counts against `RLIMIT_MEMLOCK`; where that is
-    /// too small the pool works all the same, and [`Queue::registered`] says so. At most 16.
-    pub fn add_pool(&mut self, pool: &Pool) -> Result<(), Error> {
+    /// too small the pool works all the same. At most 16. True where the engine knows it now; [`Queue::registered`] says
+    /// why not.
+    pub fn add_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
         self.tables.add_pool(driver, pool)
     }

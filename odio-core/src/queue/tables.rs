@@ -77,17 +77,23 @@ impl Tables {
         Some(self.last_pool as u16)
     }
 
-    pub(super) fn add_file(&mut self, driver: &mut Driver, file: &File) -> Result<(), Error> {
-        if self.files.iter().flatten().any(|place| place.what.is(file)) {
-            return Ok(());
+    pub(super) fn add_file(&mut self, driver: &mut Driver, file: &File) -> Result<bool, Error> {
+        if let Some(place) = self
+            .files
+            .iter()
+            .flatten()
+            .find(|place| place.what.is(file))
+        {
+            return Ok(place.absent.is_none());
         }
         let place = free(&mut self.files, FILES as usize, "files")?;
         let absent = driver.register_file(place as u32, Some(file.fd())).err();
+        let known = absent.is_none();
         self.files[place] = Some(Place {
             what: file.clone(),
             absent,
         });
-        Ok(())
+        Ok(known)
     }
 
     pub(super) fn remove_file(&mut self, driver: &mut Driver, file: &File) -> bool {
@@ -106,20 +112,26 @@ impl Tables {
         true
     }
 
-    pub(super) fn add_pool(&mut self, driver: &mut Driver, pool: &Pool) -> Result<(), Error> {
-        if self.pools.iter().flatten().any(|place| place.what.is(pool)) {
-            return Ok(());
+    pub(super) fn add_pool(&mut self, driver: &mut Driver, pool: &Pool) -> Result<bool, Error> {
+        if let Some(place) = self
+            .pools
+            .iter()
+            .flatten()
+            .find(|place| place.what.is(pool))
+        {
+            return Ok(place.absent.is_none());
         }
         let place = free(&mut self.pools, usize::from(POOLS), "pools")?;
         let (address, length) = pool.memory();
         // SAFETY: the place keeps a clone of the pool, and with it the mapping, until it is taken out or the queue,
         // which drops its engine before its tables, is gone.
         let absent = unsafe { driver.register_memory(place as u16, address, length) }.err();
+        let known = absent.is_none();
         self.pools[place] = Some(Place {
             what: pool.clone(),
             absent,
         });
-        Ok(())
+        Ok(known)
     }
 
     pub(super) fn remove_pool(&mut self, driver: &mut Driver, pool: &Pool) -> bool {
