@@ -40,6 +40,7 @@ pub mod flags;
 pub mod limits;
 pub mod mode;
 pub mod queue;
+mod resume;
 mod sys;
 #[cfg(test)]
 mod testing;

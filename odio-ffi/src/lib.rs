@@ -20,6 +20,7 @@ mod panic;
 pub mod queue;
 pub mod rename;
 pub mod space;
+pub mod vectors;
 pub mod version;
 
 /// A NULL check that names the parameter.

@@ -10,11 +10,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
+use super::check::Support;
 use super::name::sync_name;
+use super::transfer::Masks;
 use super::{File, Inner};
 use crate::buffer::Buffer;
 use crate::error::{Errno, Error};
-use crate::limits::{Limits, Source, Sourced};
+use crate::limits::{Limits, Proof, Source, Sourced};
 use crate::mode::{Cache, Mode, Sync};
 use crate::sys::file as sys;
 
@@ -214,6 +216,13 @@ impl OpenOptions {
         if created && (self.durable || self.mode.sync != Sync::None) {
             sync_name(path)?;
         }
+        let mut masks = match outcome.cache {
+            Cache::Direct => Masks::new(limits.read_step(), limits.step()),
+            Cache::Buffered => Masks::new(1, 1),
+        };
+        if !self.write {
+            masks = masks.with_no_plain_write();
+        }
         Ok(File {
             inner: Arc::new(Inner {
                 fd,
@@ -224,6 +233,8 @@ impl OpenOptions {
                 reason: outcome.reason,
                 writable: self.write,
                 limits,
+                masks,
+                support: Support::default(),
                 sync_error: AtomicI32::new(0),
                 syncing: Mutex::new(()),
                 counters: Default::default(),
@@ -290,19 +301,29 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
             limits.memory_align,
             limits.offset_align,
             limits.length_align,
-        ) = (proven, proven, proven);
+            limits.read_offset_align,
+        ) = (proven, proven, proven, proven);
     }
     match result {
-        Ok(0) => Ok("the file is empty, so no read could prove it".to_owned()),
-        Ok(bytes) => Ok(format!("a read of {bytes} bytes went through")),
+        Ok(0) => {
+            limits.proof = Proof::Empty;
+            Ok("the file is empty, so no read could prove it".to_owned())
+        }
+        Ok(bytes) => {
+            limits.proof = Proof::Read(bytes as u32);
+            Ok(format!("a read of {bytes} bytes went through"))
+        }
         Err(errno @ Errno(libc::EINVAL | libc::EOPNOTSUPP)) => Err((
             errno,
             format!("O_DIRECT could be set, but an aligned read of {page} bytes failed"),
         )),
         // Any other failure is about this block or this moment, not about direct I/O.
-        Err(errno) => Ok(format!(
-            "a read of its first block failed for another reason ({errno})"
-        )),
+        Err(errno) => {
+            limits.proof = Proof::ReadFailed;
+            Ok(format!(
+                "a read of its first block failed for another reason ({errno})"
+            ))
+        }
     }
 }
 

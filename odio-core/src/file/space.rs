@@ -5,7 +5,8 @@
 
 use std::os::fd::AsFd;
 
-use super::{File, check_range};
+use super::File;
+use super::check::check_range;
 use crate::error::{Errno, Error, Op};
 use crate::sys::file as sys;
 
