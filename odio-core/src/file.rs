@@ -1,12 +1,15 @@
 //! # An open file or block device
 //!
 //! Opens in a mode, says what it really got and why, and does positional reads and writes (`transfer`, after `check`)
-//! and syncs on the calling thread; `space` allocates and frees. Calls the kernel through `sys::file` alone.
+//! and syncs on the calling thread; `bounce` serves the unaligned ones under a `range_lock`; `space` allocates and
+//! frees. Calls the kernel through `sys::file` alone.
 
+mod bounce;
 mod check;
 mod explain;
 mod name;
 mod open;
+mod range_lock;
 mod space;
 mod transfer;
 
@@ -54,6 +57,8 @@ struct Inner {
     limits: Limits,
     masks: transfer::Masks,
     support: check::Support,
+    /// Where the file serves unaligned requests.
+    bounce: Option<bounce::Bounce>,
     /// The errno of a sync that failed and was not acknowledged, or 0.
     sync_error: AtomicI32,
     /// Held during a sync: the kernel reports a lost write to one caller only, and a second sync that ran beside the

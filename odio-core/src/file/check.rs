@@ -74,7 +74,7 @@ impl File {
         Ok(())
     }
 
-    /// Refuses a vectored request that cannot be carried, before any system call but the one that finds out about a
+    /// Refuses a vectored request that cannot be carried, be it by a copy on a file that bounces, before any system call but the one that finds out about a
     /// flag. Gives its length in bytes.
     pub(crate) fn check_vectors(
         &self,
@@ -84,7 +84,10 @@ impl File {
         flags: Flags,
     ) -> Result<usize, Error> {
         let length = self.check_shape(op, vectors, offset)?;
-        self.check_vector_alignment(op, vectors, offset)?;
+        // A request that must not wait cannot wait for a block, and an atomic one has its own rules for the copy's shape.
+        if !self.is_bounce() || flags.has(Flags::NOWAIT) || flags.has(Flags::ATOMIC) {
+            self.check_vector_alignment(op, vectors, offset)?;
+        }
         self.check_flags(op, flags)?;
         if flags.has(Flags::ATOMIC) {
             self.check_atomic(length, offset, vectors.len())?;

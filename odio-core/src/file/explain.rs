@@ -45,6 +45,12 @@ impl File {
             line("offset alignment", &bytes(Some(limits.offset_align)));
             line("length alignment", &bytes(Some(limits.length_align)));
             line("read alignment", &bytes(Some(limits.read_offset_align)));
+            let bounce = if self.is_bounce() {
+                "served through an aligned copy"
+            } else {
+                "refused"
+            };
+            line("unaligned requests", &bounce);
         } else {
             line("alignment", &"any: the file is buffered");
         }

@@ -4,6 +4,7 @@
 //! kernel through `sys::file` alone.
 
 use super::File;
+use super::check::check_range;
 use crate::contract::SyncKind;
 use crate::counters;
 use crate::error::{Errno, Error, Op};
@@ -163,7 +164,7 @@ impl File {
             self.check_sync()?;
         }
         // SAFETY: the same promise, and the check gave this length.
-        let result = unsafe { self.transfer(op, vectors, length, offset, flags, None) };
+        let result = unsafe { self.serve(op, vectors, length, offset, flags) };
         let result = result.and_then(|moved| {
             if let Some(kind) = flags.then() {
                 self.sync_uncounted(kind)?;
@@ -184,6 +185,11 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<usize, Error> {
+        if self.is_bounce() {
+            check_range(offset, length as u64)?;
+            // SAFETY: the same promise.
+            return unsafe { self.serve_one(Op::Read, address, length, offset) };
+        }
         self.check_read(address as usize, length, offset)?;
         // SAFETY: the same promise.
         unsafe { self.whole(Op::Read, address, length, offset, None) }
@@ -201,9 +207,73 @@ impl File {
         offset: u64,
     ) -> Result<(), Error> {
         self.check_writable(Op::Write)?;
+        if self.is_bounce() {
+            check_range(offset, length as u64)?;
+            // SAFETY: the same promise.
+            return unsafe { self.serve_one(Op::Write, address.cast_mut(), length, offset) }
+                .map(drop);
+        }
         self.check(address as usize, length, offset)?;
         // SAFETY: the same promise.
         unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, None) }.map(drop)
+    }
+
+    /// # Safety
+    ///
+    /// As [`File::go_on`].
+    unsafe fn serve_one(
+        &self,
+        op: Op,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        let vector = vector(address, length);
+        // SAFETY: the same promise.
+        let result = unsafe { self.serve(op, &[vector], length, offset, Flags::NONE) };
+        self.counted(op, result)
+    }
+
+    /// A transfer as it is, or through an aligned copy where this file does that and the request needs it. On such a
+    /// file an aligned write holds its range too: beside one that patches a block it could be undone.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::transfer`].
+    unsafe fn serve(
+        &self,
+        op: Op,
+        vectors: &[libc::iovec],
+        length: usize,
+        offset: u64,
+        flags: Flags,
+    ) -> Result<usize, Error> {
+        let aligned = !self.is_bounce() || self.check_vector_alignment(op, vectors, offset).is_ok();
+        // SAFETY: the same promise, in each of them.
+        match op {
+            Op::Read if !aligned => {
+                return unsafe { self.bounce_read(vectors, length, offset, flags) };
+            }
+            Op::Write if !aligned => {
+                return unsafe { self.bounce_write(vectors, length, offset, flags) };
+            }
+            _ => {}
+        }
+        let _held = if op == Op::Write && self.is_bounce() {
+            if flags.has(Flags::NOWAIT) {
+                let busy = || self.failed(op, offset, length, 0, flags, Errno(libc::EAGAIN));
+                Some(
+                    self.lock_range_try(offset, length as u64)
+                        .ok_or_else(busy)?,
+                )
+            } else {
+                self.lock_range(offset, length as u64)
+            }
+        } else {
+            None
+        };
+        // SAFETY: the same promise.
+        unsafe { self.transfer(op, vectors, length, offset, flags, None) }
     }
 
     /// After a first call that did not move everything.
