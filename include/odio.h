@@ -245,7 +245,41 @@ typedef enum odio_source {
      * Nobody said; 4096 bytes, which every device known to odio accepts.
      */
     ODIO_SOURCE_ASSUMED = 7,
+    /**
+     * statx(2) with STATX_DIO_READ_ALIGN, Linux 6.14.
+     */
+    ODIO_SOURCE_STATX_READ_ALIGN = 8,
+    /**
+     * statx(2) with STATX_WRITE_ATOMIC, Linux 6.11.
+     */
+    ODIO_SOURCE_STATX_WRITE_ATOMIC = 9,
+    /**
+     * The block size from statx(2), which every filesystem gives.
+     */
+    ODIO_SOURCE_STATX_BLKSIZE = 10,
 } odio_source;
+
+/**
+ * How far odio_file_open() got in proving that direct I/O is really there.
+ */
+typedef enum odio_proof {
+    /**
+     * The file is buffered: there is nothing to prove.
+     */
+    ODIO_PROOF_BUFFERED = 0,
+    /**
+     * A direct read went through, of odio_limits.direct_proof_bytes.
+     */
+    ODIO_PROOF_READ = 1,
+    /**
+     * O_DIRECT is set, but the file was empty and no read could prove it.
+     */
+    ODIO_PROOF_EMPTY = 2,
+    /**
+     * O_DIRECT is set, but the read of the first block failed for a reason of its own.
+     */
+    ODIO_PROOF_READ_FAILED = 3,
+} odio_proof;
 
 /**
  * The step at which a durable rename failed.
@@ -442,6 +476,71 @@ typedef struct odio_limits {
      * Name of the filesystem, or "block device"; ends in NUL.
      */
     char filesystem[32];
+    /**
+     * A direct read's offset and length are multiples of this; smaller than offset_align where only writes want more.
+     */
+    uint32_t read_offset_align;
+    /**
+     * Source of read_offset_align.
+     */
+    uint32_t read_offset_align_source;
+    /**
+     * An overwrite in multiples of this makes neither the filesystem nor the device read a block of its own first and
+     * put it together: the larger of the filesystem's block and the device's physical block.
+     */
+    uint32_t overwrite_align;
+    /**
+     * Source of overwrite_align.
+     */
+    uint32_t overwrite_align_source;
+    /**
+     * Requests in multiples of this go well, as the device's queue or else the filesystem says.
+     */
+    uint32_t preferred_size;
+    /**
+     * Source of preferred_size.
+     */
+    uint32_t preferred_size_source;
+    /**
+     * The kernel splits a longer request into several of the device's.
+     */
+    uint32_t max_size;
+    /**
+     * Source of max_size.
+     */
+    uint32_t max_size_source;
+    /**
+     * The shortest write that ODIO_RWF_ATOMIC takes, a power of two; 0 where there is none.
+     */
+    uint32_t atomic_write_min;
+    /**
+     * The longest write that ODIO_RWF_ATOMIC takes, a power of two.
+     */
+    uint32_t atomic_write_max;
+    /**
+     * From how many pieces of memory an atomic write may be gathered.
+     */
+    uint32_t atomic_write_segments;
+    /**
+     * Source of the three.
+     */
+    uint32_t atomic_write_source;
+    /**
+     * 1 where the device has queues that are polled, as ODIO_QUEUE_IOPOLL wants; 0 where it has none.
+     */
+    uint32_t poll_queues;
+    /**
+     * Source of poll_queues.
+     */
+    uint32_t poll_queues_source;
+    /**
+     * An odio_proof.
+     */
+    uint32_t direct_proof;
+    /**
+     * How many bytes the read of ODIO_PROOF_READ moved; otherwise 0.
+     */
+    uint32_t direct_proof_bytes;
 } odio_limits;
 
 /**
@@ -737,6 +836,62 @@ const char *odio_file_reason(const struct odio_file *file);
  * Returns it, or -EINVAL for NULL. Any thread.
  */
 int odio_file_descriptor(const struct odio_file *file);
+
+/**
+ * Reads into `count` pieces of memory, one after the other, until they are full or the file ends (preadv2(2)).
+ *
+ * `count` is 0 to 1024 (IOV_MAX), and the pieces hold at most 2147479552 bytes (the kernel's MAX_RW_COUNT). `flags` are
+ * ODIO_RWF_NOWAIT and ODIO_RWF_DONTCACHE or 0. A direct file wants the address and the length of each piece aligned.
+ * The first time one of these flags is asked for on a file, one block is read with it to find out whether it is there.
+ *
+ * Returns the number of bytes: fewer than asked for mean the end of the file and nothing else, but with
+ * ODIO_RWF_NOWAIT, where it is what one system call got. On failure a negative errno: those of odio_file_read();
+ * -EAGAIN with ODIO_RWF_NOWAIT, where it would have waited; -EOPNOTSUPP where kernel or filesystem has no such flag;
+ * -EINVAL for flags that speak of writes and for lists past the limits. Any thread.
+ */
+ssize_t odio_file_readv(const struct odio_file *file,
+                        const struct iovec *vectors,
+                        int count,
+                        uint64_t offset,
+                        uint32_t flags);
+
+/**
+ * Writes all of `count` pieces of memory, one after the other, or fails (pwritev2(2)).
+ *
+ * `count` and the pieces are as for odio_file_readv(). `flags` are any ODIO_RWF_* or 0:
+ *
+ * - ODIO_RWF_DSYNC, ODIO_RWF_SYNC: as if the file had been opened so, for this write.
+ * - ODIO_RWF_NOWAIT: one system call, whose short count or -EAGAIN is returned as it is.
+ * - ODIO_RWF_ATOMIC: one system call. The length is a power of two from odio_limits.atomic_write_min to
+ *   atomic_write_max, the offset a multiple of the length, `count` at most atomic_write_segments; the file is direct.
+ * - ODIO_RWF_DONTCACHE: as for reads.
+ * - ODIO_RWF_THEN_DATASYNC, ODIO_RWF_THEN_SYNC: all of the write, and then odio_file_datasync() or odio_file_sync(),
+ *   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun.
+ *
+ * Returns the number of bytes, all of them but with ODIO_RWF_NOWAIT. On failure a negative errno: those of
+ * odio_file_write(), odio_file_readv() and, with ODIO_RWF_THEN_*, odio_file_sync(). Any thread.
+ */
+ssize_t odio_file_writev(const struct odio_file *file,
+                         const struct iovec *vectors,
+                         int count,
+                         uint64_t offset,
+                         uint32_t flags);
+
+/**
+ * Pushes what the page cache holds of `length` bytes from `offset` out to the device and waits for it; a `length` of 0
+ * means to the end of the file (sync_file_range(2), waiting before and after).
+ *
+ * Nothing is durable after it. It commits no metadata, so what was written onto new blocks may not be found after a
+ * crash, and it does not flush the volatile cache of the device. It keeps buffered writes from piling up before a
+ * sync; use odio_file_datasync() for what must not be lost.
+ *
+ * Returns 0 or a negative errno. A failure sticks as that of odio_file_sync() does, since it may have taken the
+ * kernel's one report of a lost write with it, and an earlier failure is returned without asking the kernel. Any
+ * thread; waits for other syncs of this handle.
+ */
+int odio_file_sync_range(const struct odio_file *file,
+                         uint64_t offset,
+                         uint64_t length);
 
 /**
  * Everything known of an open file as text for a person, one fact a line: path, the mode asked for and the one it got

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// In the order in which the header shows them.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "src/version.rs",
     "src/error.rs",
     "src/options.rs",
     "src/flags.rs",
     "src/file.rs",
+    "src/vectors.rs",
     "src/explain.rs",
     "src/space.rs",
     "src/rename.rs",

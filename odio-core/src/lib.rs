@@ -42,6 +42,7 @@ pub mod limits;
 pub mod mode;
 pub mod pool;
 pub mod queue;
+mod resume;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -543,7 +543,6 @@ impl Queue {
         slot.vectors = 0;
         slot.offset = offset;
         slot.length = length as u32;
-        slot.from = 0;
         slot.moved = 0;
         slot.begun = begun;
         let request = Request {

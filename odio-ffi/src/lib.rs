@@ -24,6 +24,7 @@ pub mod queue;
 pub mod queue_options;
 pub mod rename;
 pub mod space;
+pub mod vectors;
 pub mod version;
 
 /// A NULL check that names the parameter.

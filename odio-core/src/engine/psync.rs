@@ -85,23 +85,26 @@ fn perform(request: &Request) -> i32 {
         ..
     } = *request;
     let one;
-    let (vectors, count) = match memory {
-        Memory::Vector { vectors, count } => (vectors, count as usize),
+    let vectors = match memory {
+        Memory::Vector { vectors, count } => {
+            // SAFETY: whoever staged the request keeps the list until the arrival, which is pushed after this.
+            unsafe { std::slice::from_raw_parts(vectors, count as usize) }
+        }
         Memory::Plain {
             address, length, ..
         } => {
-            one = libc::iovec {
+            one = [libc::iovec {
                 iov_base: address.cast(),
                 iov_len: length as usize,
-            };
-            (&raw const one, 1)
+            }];
+            &one
         }
     };
     let result = match kind {
-        // SAFETY: whoever staged the request keeps the memory valid until the arrival, which is pushed after this.
-        Kind::Read => unsafe { sys::preadv2(fd, vectors, count, offset, flags) },
-        // SAFETY: as above.
-        Kind::Write => unsafe { sys::pwritev2(fd, vectors, count, offset, flags) },
+        // SAFETY: as for the list.
+        Kind::Read => unsafe { sys::preadv2(fd, vectors, offset, flags) },
+        // SAFETY: as for the list.
+        Kind::Write => unsafe { sys::pwritev2(fd, vectors, offset, flags) },
         Kind::DataSync => sys::fdatasync(fd).map(|()| 0),
         Kind::FullSync => sys::fsync(fd).map(|()| 0),
     };

@@ -4,13 +4,14 @@
 
 use std::ptr;
 
-use super::slot::{self, Next, Stage};
+use super::slot::{self, Stage};
 use super::{Queue, event};
 use crate::contract::SyncKind;
 use crate::counters;
 use crate::engine::{Kind, Memory, Request};
 use crate::error::Errno;
 use crate::flags::Flags;
+use crate::resume::Next;
 
 impl Queue {
     /// Takes one result in. True where the request goes on.
@@ -18,7 +19,7 @@ impl Queue {
     pub(super) fn arrive(&mut self, number: u32, result: i32) -> bool {
         let slot = &self.slots[number as usize];
         let moving = matches!(slot.stage, Stage::Reading | Stage::Writing);
-        if moving && slot.then.is_none() && result as u32 == slot.length && slot.from == 0 {
+        if moving && slot.then.is_none() && result as u32 == slot.length && slot.moved == 0 {
             self.end(number, result);
             return false;
         }
@@ -77,66 +78,56 @@ impl Queue {
         let slot = &mut self.slots[number as usize];
         let file = slot.file.as_ref().expect("a slot in use has a file");
         let reading = slot.stage == Stage::Reading;
-        let (offset, nowait) = (slot.offset, slot.flags.has(Flags::NOWAIT));
-        let next = slot::next(
-            slot.length,
-            slot.from,
-            slot.moved,
-            moved,
-            file.step() as u32,
-            |distance| {
-                // A file whose size cannot be asked for does not end here.
-                nowait
-                    || (reading
-                        && file
-                            .size()
-                            .is_ok_and(|size| offset + u64::from(distance) >= size))
-            },
-        );
-        match next {
-            Next::Whole => match slot.then {
-                Some(kind) => self.close_write(number, kind),
-                None => {
-                    let length = slot.length;
-                    self.end(number, length as i32);
-                    false
-                }
-            },
-            // Of a write only with NOWAIT: the part that is there is what the closing sync is for.
-            Next::Short(all) => {
-                slot.length = if reading { slot.length } else { all };
-                match slot.then {
-                    Some(kind) if all > 0 => self.close_write(number, kind),
-                    _ => {
-                        self.end(number, all as i32);
-                        false
-                    }
-                }
+        let mut resume = slot.resume();
+        let before = resume.from();
+        let next = resume.moved(moved as usize);
+        let done = resume.done() as u32;
+        slot.moved = done;
+        if next == Next::Done {
+            return self.whole(number);
+        }
+        let nowait = slot.flags.has(Flags::NOWAIT);
+        // Asked for at each short read: going on at the end of a file would only bring the same bytes once more. A file
+        // whose size cannot be asked for does not end here.
+        let ends = || {
+            file.size()
+                .is_ok_and(|size| slot.offset + u64::from(done) >= size)
+        };
+        if nowait || (reading && ends()) {
+            // With NOWAIT a write may be in part; that part is what the closing sync is for.
+            if !reading && done > 0 {
+                slot.length = done;
+                return self.whole(number);
             }
-            Next::From(_) if slot.cancelled => {
-                self.end(number, -libc::ECANCELED);
+            self.end(number, done as i32);
+            return false;
+        }
+        if slot.cancelled {
+            self.end(number, -libc::ECANCELED);
+            return false;
+        }
+        // An atomic write is all or nothing, and a second part would be no part of the first.
+        if next == Next::Stuck || slot.flags.has(Flags::ATOMIC) {
+            self.end(number, -libc::EIO);
+            return false;
+        }
+        self.counters.resumed += 1;
+        counters::add(&file.count().resumed, 1);
+        if slot.vectors > 0 {
+            self.skip_pieces(number, resume.from() - before);
+        }
+        self.stage_rest(number);
+        true
+    }
+
+    /// Takes in that all of a transfer is done.
+    fn whole(&mut self, number: u32) -> bool {
+        let slot = &self.slots[number as usize];
+        match slot.then {
+            Some(kind) => self.close_write(number, kind),
+            None => {
+                self.end(number, slot.length as i32);
                 false
-            }
-            // The kernel promised all or nothing, and a second part would be no part of the first.
-            Next::From(_) | Next::Stuck if slot.flags.has(Flags::ATOMIC) => {
-                self.end(number, -libc::EIO);
-                false
-            }
-            Next::Stuck => {
-                self.end(number, -libc::EIO);
-                false
-            }
-            Next::From(from) => {
-                let begun = slot.from;
-                slot.moved = slot.moved.max(begun + moved);
-                slot.from = from;
-                self.counters.resumed += 1;
-                counters::add(&file.count().resumed, 1);
-                if slot.vectors > 0 {
-                    self.skip_pieces(number, (from - begun) as usize);
-                }
-                self.stage_rest(number);
-                true
             }
         }
     }
@@ -157,14 +148,15 @@ impl Queue {
             unreachable!("a sync is not interrupted");
         }
         let file = slot.file.as_ref().expect("a slot in use has a file");
+        let from = slot.resume().from() as u32;
         let memory = if slot.vectors > 0 {
             Memory::Vector {
                 vectors: ptr::null(),
                 count: slot.vectors,
             }
         } else {
-            let address = slot.address.wrapping_add(slot.from as usize);
-            let length = slot.length - slot.from;
+            let address = slot.address.wrapping_add(from as usize);
+            let length = slot.length - from;
             Memory::Plain {
                 address,
                 length,
@@ -180,7 +172,7 @@ impl Queue {
             fd: file.fd(),
             registered: self.tables.file(file),
             memory,
-            offset: slot.offset + u64::from(slot.from),
+            offset: slot.offset + u64::from(from),
             flags: slot.flags.kernel(),
         };
         if let Memory::Vector { vectors, .. } = &mut request.memory {

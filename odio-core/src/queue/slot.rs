@@ -1,6 +1,6 @@
 //! # What a queue remembers of a request
 //!
-//! And the arithmetic of how far it is. Pure values.
+//! Pure values.
 
 use std::ptr;
 
@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::contract::SyncKind;
 use crate::file::File;
 use crate::flags::Flags;
+use crate::resume::Resume;
 
 /// How far a slot's request is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,7 @@ pub(super) struct Slot {
     pub(super) vectors: u32,
     pub(super) offset: u64,
     pub(super) length: u32,
-    /// Where the attempt began that is with the engine, from the beginning of the request.
-    pub(super) from: u32,
-    /// How many bytes are known to have moved.
+    /// How many bytes are known to have moved; [`crate::resume::Resume`] says where the next attempt begins.
     pub(super) moved: u32,
     /// Bytes, or a negative errno.
     pub(super) result: i32,
@@ -65,50 +64,20 @@ impl Slot {
         vectors: 0,
         offset: 0,
         length: 0,
-        from: 0,
         moved: 0,
         result: 0,
         begun: 0,
     };
-}
 
-/// What to do after an attempt that ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// All of it is done.
-    Whole,
-    /// So many bytes moved and no more will.
-    Short(u32),
-    /// Go on from here, an aligned distance from the beginning.
-    From(u32),
-    /// The kernel makes no way and the file does not end here.
-    Stuck,
-}
-
-/// What follows on an attempt from `from` that moved `moved` bytes, of a request of `length` bytes of which `before`
-/// had moved. `step` is what a place to go on must be a multiple of; `ends` says whether the file ends at or before the
-/// given distance, and is asked only where that decides.
-pub(super) fn next(
-    length: u32,
-    from: u32,
-    before: u32,
-    moved: u32,
-    step: u32,
-    ends: impl FnOnce(u32) -> bool,
-) -> Next {
-    let reached = from + moved;
-    if reached >= length {
-        return Next::Whole;
+    /// How far the transfer is.
+    pub(super) fn resume(&self) -> Resume {
+        let step = match (&self.file, self.stage) {
+            (None, _) => 1,
+            (Some(file), Stage::Reading) => file.read_step(),
+            (Some(file), _) => file.step(),
+        };
+        Resume::at(self.length as usize, step, self.moved as usize)
     }
-    // An attempt begun before what had moved already may fall short of it.
-    let known = reached.max(before);
-    if ends(known) {
-        return Next::Short(known);
-    }
-    if reached <= before {
-        return Next::Stuck;
-    }
-    Next::From(reached - reached % step)
 }
 
 /// Drops `skip` bytes from the front of a list of pieces, in place. Returns the pieces that are left and where they begin.
@@ -128,28 +97,6 @@ pub(super) fn skip(vectors: &mut [libc::iovec], mut skip: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_goes_on_where_it_is_aligned() {
-        let never = |_| false;
-        assert_eq!(next(8192, 0, 0, 8192, 512, never), Next::Whole);
-        assert_eq!(next(8192, 0, 0, 4096, 512, never), Next::From(4096));
-        assert_eq!(next(8192, 0, 0, 4100, 512, never), Next::From(4096));
-        assert_eq!(next(8192, 4096, 4100, 100, 512, never), Next::From(4096));
-        assert_eq!(next(8192, 4096, 4100, 4, 512, never), Next::Stuck);
-        assert_eq!(next(8192, 4096, 4100, 0, 512, never), Next::Stuck);
-        assert_eq!(next(8192, 0, 0, 0, 1, never), Next::Stuck);
-        assert_eq!(next(100, 0, 0, 33, 1, never), Next::From(33));
-    }
-
-    #[test]
-    fn the_end_of_the_file_ends_a_read_with_all_that_moved() {
-        let at = |end| move |distance: u32| distance >= end;
-        assert_eq!(next(8192, 0, 0, 4100, 512, at(4100)), Next::Short(4100));
-        assert_eq!(next(8192, 0, 0, 0, 512, at(0)), Next::Short(0));
-        // The second attempt found the file shorter than the first had.
-        assert_eq!(next(8192, 4096, 4100, 0, 512, at(4096)), Next::Short(4100));
-    }
 
     #[test]
     fn pieces_are_dropped_from_the_front() {

@@ -7,6 +7,13 @@ use std::ptr::{self, NonNull};
 
 use crate::error::Errno;
 
+/// The size of a page of memory, in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: takes no memory.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
 /// `length` zeroed bytes at a multiple of `align`, a power of two no smaller than a pointer.
 pub(crate) fn allocate_zeroed(length: usize, align: usize) -> Result<NonNull<u8>, Errno> {
     let mut address = ptr::null_mut();
