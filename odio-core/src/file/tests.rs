@@ -570,7 +570,7 @@ fn a_lost_write_sticks_where_its_flag_made_it_a_sync() {
         (Flags::THEN_SYNC, false),
     ] {
         let file = fresh(&directory, mode("direct"));
-        file.note_flagged_write_error(Errno(libc::EIO), flags);
+        file.note_write_error(Errno(libc::EIO), flags);
         assert_eq!(file.check_sync().is_err(), sticks, "{flags}");
     }
 }
