@@ -59,7 +59,8 @@ const _: () = assert!(size_of::<odio_file_info>() == size_of::<usize>() + 4 * 4)
 /// `options` may be NULL, which is the default of each option. On success `*file` is a handle that odio_file_close()
 /// releases; on failure it is NULL, no new file is left behind and an old one is as it was.
 ///
-/// Returns 0 or a negative errno of open(2); also -EISDIR for any directory, and -EINVAL where direct I/O is required
+/// Returns 0 or a negative errno of open(2), of which -EBUSY is a block device that is mounted or held by another (see
+/// ODIO_OPEN_SHARED_DEVICE); also -EISDIR for any directory, and -EINVAL where direct I/O is required
 /// and cannot be had (as on tmpfs), for anything that is neither a regular file nor a block device, and for options
 /// that are unknown or contradict each other. Any thread.
 ///
@@ -119,8 +120,8 @@ pub unsafe extern "C" fn odio_file_close(file: *mut odio_file) -> c_int {
 /// Reads until `length` bytes are there or the file ends.
 ///
 /// Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
-/// errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment;
-/// odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
+/// errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened
+/// with ODIO_OPEN_BOUNCE; odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
 /// Any thread.
 ///
 /// # Safety
@@ -144,8 +145,8 @@ pub unsafe extern "C" fn odio_file_read(
 /// Writes all of `length` bytes, or fails.
 ///
 /// Returns `length`. On failure a negative errno; some bytes may have been written, and odio_last_error() says how
-/// many. -EINVAL, without a system call, where direct I/O wants another alignment. -EBADF on a file opened for
-/// reading. Any thread.
+/// many. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened with
+/// ODIO_OPEN_BOUNCE. -EBADF on a file opened for reading. Any thread.
 ///
 /// # Safety
 ///
