@@ -249,15 +249,13 @@ impl File {
         flags: Flags,
     ) -> Result<usize, Error> {
         let aligned = !self.is_bounce() || self.check_vector_alignment(op, vectors, offset).is_ok();
-        // SAFETY: the same promise, in each of them.
-        match op {
-            Op::Read if !aligned => {
-                return unsafe { self.bounce_read(vectors, length, offset, flags) };
-            }
-            Op::Write if !aligned => {
-                return unsafe { self.bounce_write(vectors, length, offset, flags) };
-            }
-            _ => {}
+        if !aligned && op == Op::Read {
+            // SAFETY: the same promise.
+            return unsafe { self.bounce_read(vectors, length, offset, flags) };
+        }
+        if !aligned {
+            // SAFETY: the same promise.
+            return unsafe { self.bounce_write(vectors, length, offset, flags) };
         }
         let _held = if op == Op::Write && self.is_bounce() {
             if flags.has(Flags::NOWAIT) {
