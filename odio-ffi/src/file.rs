@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use libc::ssize_t;
 use odio_core::contract::SyncKind;
-use odio_core::file::File;
+use odio_core::file::{File, Left};
 use odio_core::mode::{Cache, Engine};
 
 use crate::error::Failure;
@@ -134,11 +134,42 @@ pub unsafe extern "C" fn odio_file_read(
     length: usize,
     offset: u64,
 ) -> ssize_t {
+    let mut left = Left::Everything;
+    if !file.is_null() && !memory.is_null() {
+        // SAFETY: an open handle and writable memory, as the caller promises.
+        match unsafe { (*file).file.start_read(memory.cast(), length, offset) } {
+            Ok(()) => return length as ssize_t,
+            Err(all) => left = all,
+        }
+    }
+    // SAFETY: the same promise.
+    unsafe { finish_read(file, memory, length, offset, left) }
+}
+
+/// Kept apart, so that what is mostly not needed is not set up.
+///
+/// # Safety
+///
+/// As [`odio_file_read`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_read(
+    file: *const odio_file,
+    memory: *mut c_void,
+    length: usize,
+    offset: u64,
+    left: Left,
+) -> ssize_t {
     guard(|| {
         required!(file);
         required!(memory);
         // SAFETY: an open handle and writable memory, as the caller promises.
-        Ok(unsafe { (*file).file.read_raw(memory.cast(), length, offset) }? as ssize_t)
+        let moved = unsafe {
+            (*file)
+                .file
+                .finish_read(left, memory.cast(), length, offset)
+        }?;
+        Ok(moved as ssize_t)
     })
 }
 
@@ -158,11 +189,41 @@ pub unsafe extern "C" fn odio_file_write(
     length: usize,
     offset: u64,
 ) -> ssize_t {
+    let mut left = Left::Everything;
+    if !file.is_null() && !memory.is_null() {
+        // SAFETY: an open handle and readable memory, as the caller promises.
+        match unsafe { (*file).file.start_write(memory.cast(), length, offset) } {
+            Ok(()) => return length as ssize_t,
+            Err(all) => left = all,
+        }
+    }
+    // SAFETY: the same promise.
+    unsafe { finish_write(file, memory, length, offset, left) }
+}
+
+/// Kept apart, so that what is mostly not needed is not set up.
+///
+/// # Safety
+///
+/// As [`odio_file_write`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_write(
+    file: *const odio_file,
+    memory: *const c_void,
+    length: usize,
+    offset: u64,
+    left: Left,
+) -> ssize_t {
     guard(|| {
         required!(file);
         required!(memory);
         // SAFETY: an open handle and readable memory, as the caller promises.
-        unsafe { (*file).file.write_raw(memory.cast(), length, offset) }?;
+        unsafe {
+            (*file)
+                .file
+                .finish_write(left, memory.cast(), length, offset)
+        }?;
         Ok(length as ssize_t)
     })
 }
