@@ -176,6 +176,30 @@ fn a_block_device_is_written_punched_zeroed_and_held() {
 }
 
 #[test]
+#[ignore = "mounts a filesystem: wants root"]
+fn a_file_on_overlayfs_that_ended_buffered_says_why() {
+    let directory = scratch();
+    let program = compile("tests/c/open_file.c", Link::Shared, &[], directory.path());
+    let script = r#"mkfs.ext4 -qF "$1" && mkdir "$3" && mount -o data=journal "$1" "$3" || exit 1
+        cd "$3" && mkdir lower upper work all && echo x > lower/file
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay all || exit 1
+        "$2" all/file direct preferred; status=$?
+        umount all; cd /; umount "$3"; exit $status"#;
+    let mount = directory.path().join("mount");
+    let output = on_loop_device(script, &[text(&program), text(&mount)]);
+    let said = everything(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("buffered: direct was preferred, but "),
+        "{said}"
+    );
+    assert!(
+        said.contains("overlayfs: the filesystem beneath it cannot"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_open_file_is_explained_whole() {
     let directory = scratch();
     let program = compile("tests/c/explain.c", Link::Shared, &[], directory.path());

@@ -362,7 +362,11 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
     sys::set_direct(fd.as_fd(), true).map_err(|errno| {
         (
             errno,
-            format!("{} does not take O_DIRECT", limits.filesystem_name()),
+            format!(
+                "{} does not take O_DIRECT{}",
+                limits.filesystem_name(),
+                limits.likely_cause()
+            ),
         )
     })?;
     let (memory, offset) = (limits.memory_align.value, limits.offset_align.value);
@@ -390,7 +394,10 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
         }
         Err(errno @ Errno(libc::EINVAL | libc::EOPNOTSUPP)) => Err((
             errno,
-            format!("O_DIRECT could be set, but an aligned read of {page} bytes failed"),
+            format!(
+                "O_DIRECT could be set, but an aligned read of {page} bytes failed{}",
+                limits.likely_cause()
+            ),
         )),
         // Any other failure is about this block or this moment, not about direct I/O.
         Err(errno) => {
