@@ -534,15 +534,32 @@ mod tests {
         assert_eq!(error.unwrap_err().errno(), Errno(libc::EAGAIN));
         thread::scope(|scope| {
             let writer = scope.spawn(|| file.write_at(&buffer, 0).unwrap());
-            // It cannot end before the range is given up; a writer that did not wait would show in the size.
-            for _ in 0..50 {
+            let lock = &file.inner.bounce.as_ref().unwrap().lock;
+            while lock.held_or_waited_for() < 2 {
+                assert!(!writer.is_finished(), "it did not wait");
                 thread::yield_now();
-                assert_eq!(file.size().unwrap(), 0);
             }
+            assert_eq!(file.size().unwrap(), 0);
             drop(held);
             writer.join().unwrap();
         });
         assert_eq!(file.size().unwrap(), 4096);
+    }
+
+    #[test]
+    fn only_the_block_that_the_file_ends_in_goes_through_the_page_cache() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct");
+        file.write_at(&file.buffer(8192).unwrap(), 0).unwrap();
+        let counted = || (file.counters().bounced, file.counters().fallen_back);
+        assert_eq!(counted(), (0, 0));
+        file.write_at(&[1; 100], 5000).unwrap();
+        file.write_at(&[1; 100], 8092).unwrap();
+        assert_eq!(counted(), (2, 0));
+        file.write_at(&[1; 5000], 8000).unwrap();
+        assert_eq!(counted(), (3, 1));
+        file.read_at(&mut [0; 100], 12_950).unwrap();
+        assert_eq!(counted(), (4, 1));
     }
 
     #[test]
