@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aligned_write_waits_for_the_block_that_is_being_patched() {
+    fn whatever_changes_a_block_waits_while_it_is_being_patched() {
         let directory = directory();
         let file = bouncing(&directory, "direct");
         let buffer = file.buffer(4096).unwrap();
@@ -532,18 +532,27 @@ mod tests {
         // SAFETY: the buffer lives on.
         let error = unsafe { file.writev_raw(&[vector(address, 4096)], 0, Flags::NOWAIT) };
         assert_eq!(error.unwrap_err().errno(), Errno(libc::EAGAIN));
-        thread::scope(|scope| {
-            let writer = scope.spawn(|| file.write_at(&buffer, 0).unwrap());
-            let lock = &file.inner.bounce.as_ref().unwrap().lock;
-            while lock.held_or_waited_for() < 2 {
-                assert!(!writer.is_finished(), "it did not wait");
-                thread::yield_now();
-            }
-            assert_eq!(file.size().unwrap(), 0);
-            drop(held);
-            writer.join().unwrap();
-        });
-        assert_eq!(file.size().unwrap(), 4096);
+        drop(held);
+        let changes: [&(dyn Fn() -> Result<(), Error> + std::marker::Sync); 5] = [
+            &|| file.write_at(&buffer, 0),
+            &|| file.punch_hole(0, 4096),
+            &|| file.zero_range(0, 4096),
+            &|| file.allocate(0, 4096),
+            &|| file.truncate(10),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let held = file.lock_range_try(100, 1).unwrap();
+            thread::scope(|scope| {
+                let changer = scope.spawn(|| change().unwrap());
+                let lock = &file.inner.bounce.as_ref().unwrap().lock;
+                while lock.held_or_waited_for() < 2 {
+                    assert!(!changer.is_finished(), "{number} did not wait");
+                    thread::yield_now();
+                }
+                drop(held);
+            });
+        }
+        assert_eq!(file.size().unwrap(), 10);
     }
 
     #[test]
