@@ -5,6 +5,8 @@
 
 pub(crate) mod aio;
 pub(crate) mod file;
+#[cfg_attr(not(test), expect(dead_code, reason = "the queue's to use"))]
+pub(crate) mod fork;
 pub(crate) mod memory;
 pub(crate) mod signal;
 
