@@ -192,10 +192,21 @@ pub(crate) fn summary(comment: &[String]) -> String {
     let mut short = first.trim_end_matches('.');
     // A long sentence is cut at the end of a clause.
     if short.len() > LONGEST_SUMMARY {
-        let cut = short
-            .match_indices([',', ':', ';', '('])
-            .map(|(at, _)| at)
-            .rfind(|&at| at <= LONGEST_SUMMARY && !short[at..].starts_with("()"));
+        let ends = || {
+            short
+                .match_indices([',', ':', ';', '('])
+                .map(|(at, _)| at)
+                .filter(|&at| {
+                    let before = &short[..at];
+                    at <= LONGEST_SUMMARY
+                        && !short[at..].starts_with("()")
+                        && before.matches('(').count() == before.matches(')').count()
+                })
+        };
+        // What follows a colon is a list of parts.
+        let cut = ends()
+            .find(|&at| short[at..].starts_with(": "))
+            .or_else(|| ends().next_back());
         short = cut.map_or(short, |at| &short[..at]);
     }
     let short = short.trim();

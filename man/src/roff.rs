@@ -106,9 +106,7 @@ fn inline(text: &str, here: &str) -> String {
                 out.push_str("()");
             }
             rest = after;
-        } else if section(after).is_some() {
-            out.push_str(&bold(name));
-        } else if dash == 1 || is_constant(name) {
+        } else if is_page(after) || dash == 1 || is_constant(name) {
             out.push_str(&bold(name));
         } else if name.starts_with("odio_") {
             out.push_str(&italic(name));
@@ -136,11 +134,13 @@ fn word(text: &str) -> usize {
     length
 }
 
-/// "(2)" after the name of a manual page.
-fn section(after: &str) -> Option<char> {
-    let mut after = after.strip_prefix('(')?.chars();
-    let digit = after.next()?;
-    (('1'..='8').contains(&digit) && after.next() == Some(')')).then_some(digit)
+/// Whether a name is that of a manual page, for what comes after it: "(2)".
+fn is_page(after: &str) -> bool {
+    let mut after = after.strip_prefix('(').unwrap_or_default().chars();
+    after
+        .next()
+        .is_some_and(|digit| ('1'..='8').contains(&digit))
+        && after.next() == Some(')')
 }
 
 /// Whether `text` begins with a negative errno.
