@@ -6,7 +6,13 @@
  * and the process is never ended.
  *
  * Threads. Each handle's rule stands at its type: an odio_file may be used by any number of threads at once, an
- * odio_queue by one at a time. Neither survives fork() in the child.
+ * odio_queue by one at a time.
+ *
+ * Fork. Every descriptor that odio opens is close-on-exec, so a program that is started gets none of them. After
+ * fork() a child that goes on may read, write, sync and close an inherited odio_file, unless another thread was inside
+ * odio at the fork. It shares the parent's open file description, through which the kernel reports a lost write once:
+ * to the parent or to the child, whoever syncs first. An inherited odio_queue is the parent's alone, and the child may
+ * neither use nor free it; it may make queues of its own. While direct reads are in flight do not fork, see open(2).
  *
  * Compatibility. A struct that begins with a size is filled in with sizeof and the rest zero; zero is the safe
  * default. Such structs grow at the end; what a library does not know is refused unless it is zero.
