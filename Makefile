@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
-	@echo 'make bench     benchmarks'
+	@echo 'make bench     instructions per request beside its peers, and memory; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
 	@echo 'make install   library, header and odio-trace; PREFIX=/usr/local DESTDIR='
 	@echo 'make clean     what was built; downloads in .cache and the kernels stay'
@@ -23,7 +23,7 @@ check:
 	@scripts/check
 
 bench:
-	@scripts/setup build bench
+	@scripts/setup build ebpf vm bench
 	@scripts/bench
 
 header:
