@@ -20,9 +20,9 @@ int subject_open(const struct job *asked)
         odio_queue_add_pool(queue, pool) < 0)
         return fail(job.path);
     for (unsigned n = 0; n < job.depth; n++) {
-        blocks[n] = odio_pool_get(pool);
+        blocks[n] = odio_pool_take(pool);
         if (!blocks[n])
-            return fail("odio_pool_get");
+            return fail("odio_pool_take");
         memset(blocks[n], 'b', BLOCK);
     }
     return 0;
