@@ -251,6 +251,7 @@ impl Queue {
         let number = self.take_slot()?;
         let slot = &mut self.slots[number as usize];
         slot.stage = Stage::Syncing;
+        slot.then = Some(kind);
         slot.file = Some(file.clone());
         slot.user_data = user_data;
         slot.then = Some(kind);
