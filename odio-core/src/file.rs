@@ -264,7 +264,9 @@ impl File {
     /// Makes a file that nobody else holds look as if it were on another filesystem.
     #[cfg(test)]
     pub(crate) fn pretend_filesystem(&mut self, filesystem: crate::limits::Filesystem) {
-        Arc::get_mut(&mut self.inner).unwrap().limits.filesystem = Some(filesystem);
+        let inner = Arc::get_mut(&mut self.inner).unwrap();
+        inner.limits.filesystem = Some(filesystem);
+        inner.masks = inner.masks.with_no_plain_queued_write();
     }
 
     #[inline]

@@ -78,9 +78,6 @@ impl Request {
     }
 }
 
-/// A slot and what came of its request: bytes moved, or a negative errno.
-pub(crate) type Arrival = (u32, i32);
-
 /// What an engine is asked to be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
@@ -132,19 +129,19 @@ impl Driver {
         each!(self, engine => unsafe { engine.stage(slot, request) })
     }
 
-    /// Hands over everything staged, then waits until `min` results have been pushed to `arrivals` or `deadline` has
-    /// passed. Every request handed over has exactly one arrival, even where the kernel refuses it. The queue keeps
-    /// `min` at or below the number of requests here, and `arrivals` has room for all of them.
+    /// Hands over everything staged, then waits until `min` results have been given to `arrive` or `deadline` has passed.
+    /// Every request handed over arrives exactly once, as its slot and bytes moved or a negative errno, even where the
+    /// kernel refuses it. The queue keeps `min` at or below the number of requests here.
     ///
-    /// On an error nothing is lost: results already pushed are good, and what was not handed over stays staged.
+    /// On an error nothing is lost: results already given are good, and what was not handed over stays staged.
     #[inline(always)]
     pub(crate) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrivals: &mut Vec<Arrival>,
+        mut arrive: impl FnMut(u32, i32),
     ) -> Result<(), Error> {
-        each!(self, engine => engine.exchange(min, deadline, arrivals))
+        each!(self, engine => engine.exchange(min, deadline, &mut arrive))
     }
 
     /// How many requests are staged and not yet with the kernel.
@@ -208,6 +205,18 @@ pub(crate) enum Deadline {
 }
 
 impl Deadline {
+    /// That much later; `None` is never. A time too far away to be represented is no limit.
+    #[inline]
+    pub(crate) fn after(timeout: Option<Duration>) -> Deadline {
+        match timeout {
+            None => Deadline::Never,
+            Some(Duration::ZERO) => Deadline::Now,
+            Some(timeout) => Instant::now()
+                .checked_add(timeout)
+                .map_or(Deadline::Never, Deadline::At),
+        }
+    }
+
     /// The time left: `None` is forever, zero is over.
     #[inline]
     pub(crate) fn left(self) -> Option<Duration> {
