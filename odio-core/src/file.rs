@@ -256,6 +256,18 @@ impl File {
         }
     }
 
+    /// What tells this file from every other that is open now; never 0.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
+    }
+
+    /// Whether [`File::address`] was of this file.
+    #[inline(always)]
+    pub(crate) fn is_at(&self, address: usize) -> bool {
+        self.address() == address
+    }
+
     /// Whether both are clones of one.
     pub(crate) fn is(&self, other: &File) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)

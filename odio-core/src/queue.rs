@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
 use crate::counters::Counters;
-use crate::engine::{Deadline, Driver, Kind, Memory, Request};
+use crate::engine::{Deadline, Driver, Kind, Plain, Request, Sink};
 use crate::error::{Errno, Error, Op};
 use crate::file::{File, vector};
 use crate::flags::Flags;
@@ -621,24 +621,26 @@ impl Queue {
         slot.length = length as u32;
         slot.expected = length as i32;
         slot.moved = 0;
-        let request = Request {
-            kind: if is_write { Kind::Write } else { Kind::Read },
+        let (known_file, known_memory) = if self.tables.is_empty() {
+            (None, None)
+        } else {
+            (self.tables.file(file), self.tables.memory(address, length))
+        };
+        let plain = Plain {
+            is_write,
             fd: file.fd(),
-            registered: self.tables.file(file),
-            memory: Memory::Plain {
-                address,
-                length: length as u32,
-                registered: self.tables.memory(address, length),
-            },
+            address,
+            length: length as u32,
             offset,
-            flags: 0,
+            file: known_file,
+            memory: known_memory,
         };
         submit_probe(slot);
         self.in_flight += 1;
         self.with_engine += 1;
         self.counters.submitted += 1;
         // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
-        unsafe { driver.stage(number, request) };
+        unsafe { driver.stage_plain(number, plain) };
         Some(number)
     }
 
@@ -858,27 +860,29 @@ impl Queue {
                 // All that is left waits for another thread.
                 self.wait_for_held(deadline);
             }
-            let before = self.with_engine;
-            let want = missing.min(before);
+            let want = missing.min(self.with_engine);
             let mut driver = self
                 .driver
                 .take()
                 .expect("the engine lives as long as the queue");
-            let result = driver.exchange(want as usize, deadline, |number, result| {
-                if let Some(user_data) = self.arrive(number, result) {
-                    // What was ready before comes first.
-                    if collected < max && self.ready.is_empty() {
-                        self.free.push(number);
-                        collect(user_data, result);
-                        collected += 1;
-                    } else {
-                        self.ready.push_back(number);
-                    }
-                }
-            });
+            let mut collector = Collector {
+                queue: self,
+                collect: &mut collect,
+                collected,
+                max,
+                arrived: 0,
+            };
+            let result = driver.exchange(want as usize, deadline, &mut collector);
+            let arrived;
+            Collector {
+                collected,
+                arrived,
+                ..
+            } = collector;
+            self.with_engine -= arrived;
             self.driver = Some(driver);
             // What has ended may have been what another waited for.
-            let mut goes_on = !self.held.is_empty() && self.with_engine < before;
+            let mut goes_on = !self.held.is_empty() && arrived > 0;
             if !self.arrivals.is_empty() {
                 goes_on |= self.look_at_arrivals();
                 collected += self.collect_ready(max - collected, &mut collect);
@@ -914,6 +918,33 @@ impl Queue {
             collected += 1;
         }
         collected
+    }
+}
+
+/// Where an engine's results go while it is at work.
+struct Collector<'a, F> {
+    queue: &'a mut Queue,
+    collect: &'a mut F,
+    collected: u32,
+    max: u32,
+    arrived: u32,
+}
+
+impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
+    #[inline(always)]
+    fn arrive(&mut self, number: u32, result: i32) {
+        self.arrived += 1;
+        let Some(user_data) = self.queue.arrive(number, result) else {
+            return;
+        };
+        // What was ready before comes first.
+        if self.collected < self.max && self.queue.ready.is_empty() {
+            self.queue.free.push(number);
+            (self.collect)(user_data, result);
+            self.collected += 1;
+        } else {
+            self.queue.ready.push_back(number);
+        }
     }
 }
 

@@ -257,6 +257,23 @@ pub unsafe extern "C" fn odio_queue_read(
     if unsafe { odio_queue::try_plain(queue, false, file, memory, length, offset, user_data) } {
         return 0;
     }
+    // SAFETY: the same promise.
+    unsafe { read_closely(queue, file, memory, length, offset, user_data) }
+}
+
+/// # Safety
+///
+/// As for odio_queue_read().
+#[cold]
+#[inline(never)]
+unsafe fn read_closely(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    memory: *mut c_void,
+    length: usize,
+    offset: u64,
+    user_data: u64,
+) -> c_int {
     guard(|| {
         required!(queue);
         required!(file);
@@ -302,6 +319,23 @@ pub unsafe extern "C" fn odio_queue_write(
     } {
         return 0;
     }
+    // SAFETY: the same promise.
+    unsafe { write_closely(queue, file, memory, length, offset, user_data) }
+}
+
+/// # Safety
+///
+/// As for odio_queue_write().
+#[cold]
+#[inline(never)]
+unsafe fn write_closely(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    memory: *const c_void,
+    length: usize,
+    offset: u64,
+    user_data: u64,
+) -> c_int {
     guard(|| {
         required!(queue);
         required!(file);

@@ -5,7 +5,7 @@
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::{Deadline, Kind, Memory, Request, Setup};
+use super::{Deadline, Kind, Memory, Plain, Request, Setup, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::file::poll_readable;
@@ -67,16 +67,16 @@ impl Ring {
         })
     }
 
-    /// Gives what is there to `arrive`; returns how many it was.
+    /// Gives what is there to `sink`; returns how many it was.
     #[inline(always)]
-    fn reap(&mut self, arrive: &mut impl FnMut(u32, i32)) -> usize {
+    fn reap(&mut self, sink: &mut impl Sink) -> usize {
         let (mut arrived, mut cancellations) = (0, 0);
         self.ring.reap(|done| {
             if done.user_data == CANCELLATION {
                 cancellations += 1;
             } else {
                 arrived += 1;
-                arrive(done.user_data as u32, done.result);
+                sink.arrive(done.user_data as u32, done.result);
             }
         });
         self.cancellations -= cancellations;
@@ -122,6 +122,41 @@ impl Ring {
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let (fd, flags) = match plain.file {
+            Some(place) => (place as i32, uring::FIXED_FILE),
+            None => (plain.fd, 0),
+        };
+        let (fixed, buffer) = match plain.memory {
+            Some(place) => (true, place),
+            None => (false, 0),
+        };
+        let opcode = match (plain.is_write, fixed) {
+            (false, false) => uring::READ,
+            (false, true) => uring::READ_FIXED,
+            (true, false) => uring::WRITE,
+            (true, true) => uring::WRITE_FIXED,
+        };
+        let entry = Entry {
+            opcode,
+            flags,
+            fd,
+            offset: plain.offset,
+            address: plain.address as u64,
+            length: plain.length,
+            user_data: u64::from(slot),
+            buffer,
+            ..Entry::EMPTY
+        };
+        // SAFETY: as in `stage`.
+        unsafe { self.ring.push(entry) };
+        self.staged += 1;
+        self.inside += 1;
+    }
+
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
     pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
         // SAFETY: the ring has at least one entry for each slot, cancellations go out at once, and what the entry names
         // stays valid until the arrival, as promised.
@@ -135,13 +170,14 @@ impl Ring {
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrive: &mut impl FnMut(u32, i32),
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
         let mut arrived = 0;
+        let mut last = false;
         loop {
-            arrived += self.reap(arrive);
+            arrived += self.reap(sink);
             let missing = min.saturating_sub(arrived) as u32;
-            if self.staged == 0 && missing == 0 {
+            if last || (self.staged == 0 && missing == 0) {
                 return Ok(());
             }
             // What a cancellation leaves in the ring is no arrival.
@@ -156,10 +192,7 @@ impl Ring {
             }
             // Before Linux 5.18 a request that is refused ends the call, and those after it want another.
             let more = self.staged > 0 && self.staged < before;
-            if deadline.over() && !more {
-                self.reap(arrive);
-                return Ok(());
-            }
+            last = !more && deadline.over();
         }
     }
 
@@ -286,7 +319,6 @@ impl Ring {
 }
 
 /// The submission entry of a request.
-#[inline(always)]
 fn entry(slot: u32, request: &Request) -> Entry {
     let (address, length, vector, registered) = match request.memory {
         Memory::Plain {
@@ -393,8 +425,7 @@ mod tests {
             }
             let mut arrivals = Vec::new();
             let mut wait = |ring: &mut Ring, min, deadline| {
-                let mut arrive = |slot, result| arrivals.push((slot, result));
-                ring.exchange(min, deadline, &mut arrive).unwrap();
+                ring.exchange(min, deadline, &mut arrivals).unwrap();
                 arrivals.len()
             };
             let end = Instant::now() + Duration::from_millis(30);

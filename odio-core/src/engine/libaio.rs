@@ -4,7 +4,7 @@
 
 use std::os::fd::RawFd;
 
-use super::{Deadline, Kind, Memory, Request};
+use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::aio::{self, Context, Event, Iocb};
@@ -55,7 +55,7 @@ impl Libaio {
     }
 
     /// Offers everything staged until the kernel has it, refuses it, or has no room. Returns how many it refused.
-    fn submit(&mut self, arrive: &mut impl FnMut(u32, i32)) -> (usize, Result<(), Error>) {
+    fn submit(&mut self, sink: &mut impl Sink) -> (usize, Result<(), Error>) {
         let mut arrived = 0;
         self.pointers.clear();
         let blocks = self.blocks.as_mut_ptr();
@@ -95,7 +95,7 @@ impl Libaio {
                 }
                 // About the first request offered: that one is answered, the others go on.
                 Err(Errno(errno)) => {
-                    arrive(self.staged[taken], -errno);
+                    sink.arrive(self.staged[taken], -errno);
                     arrived += 1;
                     taken += 1;
                     if let Some(event) = self.event {
@@ -114,6 +114,32 @@ impl Libaio {
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let (flags, event_fd) = match self.event {
+            Some(event) => (aio::SIGNAL, event as u32),
+            None => (0, 0),
+        };
+        if let Some(block) = self.blocks.get_mut(slot as usize) {
+            *block = Iocb::EMPTY;
+            block.data = u64::from(slot);
+            block.opcode = if plain.is_write {
+                aio::PWRITE
+            } else {
+                aio::PREAD
+            };
+            block.fd = plain.fd as u32;
+            block.address = plain.address as u64;
+            block.length = u64::from(plain.length);
+            block.offset = plain.offset as i64;
+            block.flags = flags;
+            block.event_fd = event_fd;
+        }
+        self.staged.push(slot);
+    }
+
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
     pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
         // The kernel refuses a sync that names memory or a range; the queue gives it none.
         let (address, length, vector) = match request.memory {
@@ -152,16 +178,16 @@ impl Libaio {
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrive: &mut impl FnMut(u32, i32),
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
         let mut arrived = 0;
         loop {
             if !self.staged.is_empty() {
-                let (refused, outcome) = self.submit(arrive);
+                let (refused, outcome) = self.submit(sink);
                 arrived += refused;
                 outcome?;
             }
-            arrived += self.reap(arrive);
+            arrived += self.reap(sink);
             if self.in_kernel == 0 || (arrived >= min && self.staged.is_empty()) {
                 return Ok(());
             }
@@ -179,7 +205,7 @@ impl Libaio {
                     arrived += count;
                     for event in &self.events[..count] {
                         // A result is at most MAX_RW_COUNT or at least -4095.
-                        arrive(event.data as u32, event.result as i32);
+                        sink.arrive(event.data as u32, event.result as i32);
                     }
                 }
                 Err(Errno(libc::EINTR)) => {}
@@ -196,12 +222,12 @@ impl Libaio {
         }
     }
 
-    /// Gives the events that are there to `arrive`, without a system call where the ring can be read from here; returns
+    /// Gives the events that are there to `sink`, without a system call where the ring can be read from here; returns
     /// how many it was.
     #[inline(always)]
-    fn reap(&mut self, arrive: &mut impl FnMut(u32, i32)) -> usize {
+    fn reap(&mut self, sink: &mut impl Sink) -> usize {
         let count = self.context.reap(|event| {
-            arrive(event.data as u32, event.result as i32);
+            sink.arrive(event.data as u32, event.result as i32);
         });
         self.in_kernel -= count;
         count

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Deadline, Kind, Memory, Request};
+use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::{event, file as sys, signal};
@@ -157,11 +157,35 @@ impl Psync {
         self.staged.push((slot, request));
     }
 
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    #[inline(never)]
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let request = Request {
+            kind: if plain.is_write {
+                Kind::Write
+            } else {
+                Kind::Read
+            },
+            fd: plain.fd,
+            registered: None,
+            memory: Memory::Plain {
+                address: plain.address,
+                length: plain.length,
+                registered: None,
+            },
+            offset: plain.offset,
+            flags: 0,
+        };
+        self.staged.push((slot, request));
+    }
+
     pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrive: &mut impl FnMut(u32, i32),
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
         let mut state = self.shared.lock();
         if !self.staged.is_empty() {
@@ -188,7 +212,7 @@ impl Psync {
             };
         }
         for (slot, result) in state.done.drain(..) {
-            arrive(slot, result);
+            sink.arrive(slot, result);
         }
         Ok(())
     }
@@ -238,8 +262,8 @@ mod tests {
         let mut psync = Psync::new(1).unwrap();
         let end = Instant::now() + Duration::from_millis(30);
         // A worker that was given nothing reports nothing.
-        let mut arrive = |_, _| panic!("nothing was asked for");
-        psync.exchange(1, Deadline::At(end), &mut arrive).unwrap();
-        assert!(Instant::now() >= end);
+        let mut arrivals = Vec::new();
+        psync.exchange(1, Deadline::At(end), &mut arrivals).unwrap();
+        assert!(arrivals.is_empty() && Instant::now() >= end);
     }
 }

@@ -53,11 +53,7 @@ fn a_request_that_the_kernel_refuses_does_not_take_its_neighbours_along() {
             unsafe { driver.stage(slot, request) };
         }
         let mut arrivals = Vec::with_capacity(5);
-        driver
-            .exchange(5, Deadline::Never, |slot, result| {
-                arrivals.push((slot, result));
-            })
-            .unwrap();
+        driver.exchange(5, Deadline::Never, &mut arrivals).unwrap();
         arrivals.sort_unstable();
         let bad = -libc::EBADF;
         assert_eq!(

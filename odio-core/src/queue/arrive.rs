@@ -19,7 +19,6 @@ impl Queue {
     /// completion the caller has to hand on; any other is looked at when the engine is back.
     #[inline(always)]
     pub(super) fn arrive(&mut self, number: u32, result: i32) -> Option<u64> {
-        self.with_engine -= 1;
         let slot = self.slots.get_mut(number as usize)?;
         if result != slot.expected {
             self.arrivals.push((number, result));
