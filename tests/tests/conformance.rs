@@ -6,19 +6,28 @@
 use std::path::{Path, PathBuf};
 
 use odio_tests::place::Place;
-use odio_tests::{Link, command, compile, everything, root, scratch, succeed};
+use odio_tests::{Link, command, compile_parts, everything, scratch, succeed};
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 3] = ["direct", "preferred", "buffered"];
 const SYNCS: [&str; 3] = ["none", "dsync", "sync"];
 /// The other files of the program.
-const CASES: [&str; 3] = ["transfer", "queue", "rules"];
+const PARTS: [&str; 4] = [
+    "tests/c/conformance_transfer.c",
+    "tests/c/conformance_queue.c",
+    "tests/c/conformance_rules.c",
+    "tests/c/subject.c",
+];
 
 /// Builds the program. Returns it and the names of its cases.
 fn program(directory: &Path) -> (PathBuf, Vec<String>) {
-    let cases = CASES.map(|name| root().join(format!("tests/c/conformance_{name}.c")));
-    let cases = cases.each_ref().map(|path| path.to_str().expect("UTF-8"));
-    let program = compile("tests/c/conformance.c", Link::Shared, &cases, directory);
+    let program = compile_parts(
+        "tests/c/conformance.c",
+        &PARTS,
+        Link::Shared,
+        &[],
+        directory,
+    );
     let names = succeed(&mut command(&[], &program, &["--list"]));
     let names: Vec<String> = names.lines().map(str::to_owned).collect();
     assert!(names.len() > 15, "{names:?}");
