@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /** The version of this header as one number, to compare with odio_version(). */
 #define ODIO_VERSION ((ODIO_VERSION_MAJOR << 16) | (ODIO_VERSION_MINOR << 8) | ODIO_VERSION_PATCH)
@@ -106,6 +107,35 @@
 #define ODIO_RWF_THEN_SYNC 64
 
 /**
+ * For odio_queue_options.flags: the kernel polls the device for completions instead of waiting for its interrupt
+ * (IORING_SETUP_IOPOLL). For io_uring, direct files, and devices with poll queues; it carries transfers, no sync.
+ */
+#define ODIO_QUEUE_IOPOLL 1
+
+/**
+ * For odio_queue_options.flags: a kernel thread takes requests without a system call (IORING_SETUP_SQPOLL). For
+ * io_uring. The thread uses a CPU until it has had nothing to do for 50 ms.
+ */
+#define ODIO_QUEUE_SQPOLL 2
+
+/**
+ * For odio_queue_options.flags: measure how long each request takes, for odio_queue_counters(). It reads the clock
+ * twice for each.
+ */
+#define ODIO_QUEUE_LATENCY 4
+
+/**
+ * For odio_pool_options.flags: put the buffers into huge pages where the system has them set aside (MAP_HUGETLB), and
+ * ask for them where it has not (MADV_HUGEPAGE); odio_pool_pages() says what came of it.
+ */
+#define ODIO_POOL_HUGE_PAGES 1
+
+/**
+ * How many buckets odio_counters.latency has.
+ */
+#define ODIO_LATENCY_BUCKETS 40
+
+/**
  * Whether requests go past the page cache.
  */
 typedef enum odio_direct {
@@ -147,17 +177,22 @@ typedef enum odio_sync {
  */
 typedef enum odio_engine {
     /**
-     * pread, pwrite and fsync on worker threads, 64 at most. Works everywhere. The default.
+     * io_uring where it can be had, else libaio, else psync; the environment variable ODIO_ENGINE (psync, libaio or
+     * io_uring) forces one. odio_queue_reason() says why it was that one. The default.
      */
-    ODIO_ENGINE_PSYNC = 0,
+    ODIO_ENGINE_AUTO = 0,
+    /**
+     * preadv2, pwritev2 and fsync on worker threads, 64 at most. Works everywhere.
+     */
+    ODIO_ENGINE_PSYNC = 1,
     /**
      * io_submit and io_getevents.
      */
-    ODIO_ENGINE_LIBAIO = 1,
+    ODIO_ENGINE_LIBAIO = 2,
     /**
      * io_uring. Often forbidden in containers; odio_queue_new() then says by what.
      */
-    ODIO_ENGINE_IO_URING = 2,
+    ODIO_ENGINE_IO_URING = 3,
 } odio_engine;
 
 /**
@@ -210,7 +245,41 @@ typedef enum odio_source {
      * Nobody said; 4096 bytes, which every device known to odio accepts.
      */
     ODIO_SOURCE_ASSUMED = 7,
+    /**
+     * statx(2) with STATX_DIO_READ_ALIGN, Linux 6.14.
+     */
+    ODIO_SOURCE_STATX_READ_ALIGN = 8,
+    /**
+     * statx(2) with STATX_WRITE_ATOMIC, Linux 6.11.
+     */
+    ODIO_SOURCE_STATX_WRITE_ATOMIC = 9,
+    /**
+     * The block size from statx(2), which every filesystem gives.
+     */
+    ODIO_SOURCE_STATX_BLKSIZE = 10,
 } odio_source;
+
+/**
+ * How far odio_file_open() got in proving that direct I/O is really there.
+ */
+typedef enum odio_proof {
+    /**
+     * The file is buffered: there is nothing to prove.
+     */
+    ODIO_PROOF_BUFFERED = 0,
+    /**
+     * A direct read went through, of odio_limits.direct_proof_bytes.
+     */
+    ODIO_PROOF_READ = 1,
+    /**
+     * O_DIRECT is set, but the file was empty and no read could prove it.
+     */
+    ODIO_PROOF_EMPTY = 2,
+    /**
+     * O_DIRECT is set, but the read of the first block failed for a reason of its own.
+     */
+    ODIO_PROOF_READ_FAILED = 3,
+} odio_proof;
 
 /**
  * The step at which a durable rename failed.
@@ -249,6 +318,14 @@ typedef enum odio_rename_step {
  * a queue has requests for it in flight: the descriptor stays open until they are done.
  */
 typedef struct odio_file odio_file;
+
+/**
+ * Buffers of one size, made once and handed out without a lock or an allocation.
+ *
+ * Any number of threads may use it at once; odio_pool_free() is the last call, by one of them. Its memory stays until
+ * the last queue that knows it is gone.
+ */
+typedef struct odio_pool odio_pool;
 
 /**
  * Requests in flight.
@@ -293,24 +370,6 @@ typedef struct odio_open_options {
      */
     uint32_t permissions;
 } odio_open_options;
-
-/**
- * How to set up a queue. All zero but for the size is: the psync engine, 32 requests.
- */
-typedef struct odio_queue_options {
-    /**
-     * sizeof(odio_queue_options).
-     */
-    size_t size;
-    /**
-     * An odio_engine.
-     */
-    uint32_t engine;
-    /**
-     * How many requests the queue holds at most, 1 to 32768; 0 means 32.
-     */
-    uint32_t depth;
-} odio_queue_options;
 
 /**
  * What an open file really is.
@@ -417,7 +476,98 @@ typedef struct odio_limits {
      * Name of the filesystem, or "block device"; ends in NUL.
      */
     char filesystem[32];
+    /**
+     * A direct read's offset and length are multiples of this; smaller than offset_align where only writes want more.
+     */
+    uint32_t read_offset_align;
+    /**
+     * Source of read_offset_align.
+     */
+    uint32_t read_offset_align_source;
+    /**
+     * An overwrite in multiples of this makes neither the filesystem nor the device read a block of its own first and
+     * put it together: the larger of the filesystem's block and the device's physical block.
+     */
+    uint32_t overwrite_align;
+    /**
+     * Source of overwrite_align.
+     */
+    uint32_t overwrite_align_source;
+    /**
+     * Requests in multiples of this go well, as the device's queue or else the filesystem says.
+     */
+    uint32_t preferred_size;
+    /**
+     * Source of preferred_size.
+     */
+    uint32_t preferred_size_source;
+    /**
+     * The kernel splits a longer request into several of the device's.
+     */
+    uint32_t max_size;
+    /**
+     * Source of max_size.
+     */
+    uint32_t max_size_source;
+    /**
+     * The shortest write that ODIO_RWF_ATOMIC takes, a power of two; 0 where there is none.
+     */
+    uint32_t atomic_write_min;
+    /**
+     * The longest write that ODIO_RWF_ATOMIC takes, a power of two.
+     */
+    uint32_t atomic_write_max;
+    /**
+     * From how many pieces of memory an atomic write may be gathered.
+     */
+    uint32_t atomic_write_segments;
+    /**
+     * Source of the three.
+     */
+    uint32_t atomic_write_source;
+    /**
+     * 1 where the device has queues that are polled, as ODIO_QUEUE_IOPOLL wants; 0 where it has none.
+     */
+    uint32_t poll_queues;
+    /**
+     * Source of poll_queues.
+     */
+    uint32_t poll_queues_source;
+    /**
+     * An odio_proof.
+     */
+    uint32_t direct_proof;
+    /**
+     * How many bytes the read of ODIO_PROOF_READ moved; otherwise 0.
+     */
+    uint32_t direct_proof_bytes;
 } odio_limits;
+
+/**
+ * How to set up a queue. All zero but for the size is: the best engine that can be had, 32 requests.
+ */
+typedef struct odio_queue_options {
+    /**
+     * sizeof(odio_queue_options).
+     */
+    size_t size;
+    /**
+     * An odio_engine.
+     */
+    uint32_t engine;
+    /**
+     * How many requests the queue holds at most, 1 to 32768; 0 means 32.
+     */
+    uint32_t depth;
+    /**
+     * ODIO_QUEUE_* bits. -EINVAL for a bit that this library does not know.
+     */
+    uint32_t flags;
+    /**
+     * The most pieces that one vectored request has, 1 to 1024; 0 means 16.
+     */
+    uint32_t max_vectors;
+} odio_queue_options;
 
 /**
  * What became of a request. This struct never grows.
@@ -428,9 +578,10 @@ typedef struct odio_completion {
      */
     uint64_t user_data;
     /**
-     * Bytes moved, 0 for a sync, or a negative errno. The count is the kernel's, of one attempt: a read that moved
-     * fewer bytes than asked for may go on at a multiple of the alignment, and one that moved none was at the end of
-     * the file. A write that moved fewer has not written the rest.
+     * Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
+     * end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
+     * waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
+     * odio_queue_cancel().
      */
     int64_t result;
 } odio_completion;
@@ -440,6 +591,118 @@ typedef struct odio_completion {
  * further requests; it must return, and not by an exception or longjmp.
  */
 typedef void (*odio_callback)(const struct odio_completion *completion, void *context);
+
+/**
+ * How to make a pool.
+ */
+typedef struct odio_pool_options {
+    /**
+     * sizeof(odio_pool_options).
+     */
+    size_t size;
+    /**
+     * How long each buffer is, in bytes, 1 to 0x7ffff000. Each begins at a multiple of 4096.
+     */
+    uint64_t length;
+    /**
+     * How many buffers there are, 1 to 1048576.
+     */
+    uint32_t count;
+    /**
+     * ODIO_POOL_* bits. -EINVAL for a bit that this library does not know.
+     */
+    uint32_t flags;
+} odio_pool_options;
+
+/**
+ * What became of requests since the file was opened or the queue was made. Requests that the kernel handed to a worker
+ * are not among them: only the kernel knows, and odio-trace shows it.
+ */
+typedef struct odio_counters {
+    /**
+     * sizeof(odio_counters).
+     */
+    size_t size;
+    /**
+     * Reads, writes and syncs taken in.
+     */
+    uint64_t submitted;
+    /**
+     * Of these, those that have ended, well or not.
+     */
+    uint64_t completed;
+    /**
+     * Of these, those that ended with an error.
+     */
+    uint64_t failed;
+    /**
+     * Bytes read.
+     */
+    uint64_t bytes_read;
+    /**
+     * Bytes written.
+     */
+    uint64_t bytes_written;
+    /**
+     * Transfers that the kernel stopped short, or put off, and odio took up again.
+     */
+    uint64_t resumed;
+    /**
+     * Unaligned requests served through an aligned copy.
+     */
+    uint64_t bounced;
+    /**
+     * Direct requests of which a part went through the page cache, because it could not go directly.
+     */
+    uint64_t fallen_back;
+    /**
+     * Syncs added by odio to a write, because the kernel acknowledges such a write too early on this filesystem.
+     */
+    uint64_t finishing_syncs;
+    /**
+     * With ODIO_QUEUE_LATENCY, the longest that a request took, in nanoseconds; otherwise 0, as is the rest.
+     */
+    uint64_t latency_max;
+    /**
+     * At index n the requests that took less than 2^n nanoseconds and not less than half of that; the last one holds
+     * all that took longer. From the call that took a request in to the call that saw it complete.
+     */
+    uint64_t latency[ODIO_LATENCY_BUCKETS];
+} odio_counters;
+
+/**
+ * What a queue is, and how full.
+ */
+typedef struct odio_queue_info {
+    /**
+     * sizeof(odio_queue_info).
+     */
+    size_t size;
+    /**
+     * An odio_engine, never ODIO_ENGINE_AUTO.
+     */
+    uint32_t engine;
+    /**
+     * How many requests the queue holds at most.
+     */
+    uint32_t depth;
+    /**
+     * How many have been taken in and have not completed.
+     */
+    uint32_t in_flight;
+    /**
+     * How many completions wait to be collected.
+     */
+    uint32_t ready;
+    /**
+     * How many files the engine knows beforehand.
+     */
+    uint32_t registered_files;
+    /**
+     * How many pools the engine knows beforehand.
+     */
+    uint32_t registered_pools;
+} odio_queue_info;
 
 #ifdef __cplusplus
 extern "C" {
@@ -475,13 +738,6 @@ const char *odio_last_error(void);
  * Returns 0, or -EINVAL for any other text. Any thread.
  */
 int odio_open_options_set_mode(struct odio_open_options *options, const char *mode);
-
-/**
- * Sets the engine from its name: "psync", "libaio" or "io_uring".
- *
- * Returns 0, or -EINVAL for any other text. Any thread.
- */
-int odio_queue_options_set_engine(struct odio_queue_options *options, const char *engine);
 
 /**
  * Opens a regular file or a block device and finds out what it can do, which may include one read of its first block.
@@ -580,6 +836,62 @@ const char *odio_file_reason(const struct odio_file *file);
  * Returns it, or -EINVAL for NULL. Any thread.
  */
 int odio_file_descriptor(const struct odio_file *file);
+
+/**
+ * Reads into `count` pieces of memory, one after the other, until they are full or the file ends (preadv2(2)).
+ *
+ * `count` is 0 to 1024 (IOV_MAX), and the pieces hold at most 2147479552 bytes (the kernel's MAX_RW_COUNT). `flags` are
+ * ODIO_RWF_NOWAIT and ODIO_RWF_DONTCACHE or 0. A direct file wants the address and the length of each piece aligned.
+ * The first time one of these flags is asked for on a file, one block is read with it to find out whether it is there.
+ *
+ * Returns the number of bytes: fewer than asked for mean the end of the file and nothing else, but with
+ * ODIO_RWF_NOWAIT, where it is what one system call got. On failure a negative errno: those of odio_file_read();
+ * -EAGAIN with ODIO_RWF_NOWAIT, where it would have waited; -EOPNOTSUPP where kernel or filesystem has no such flag;
+ * -EINVAL for flags that speak of writes and for lists past the limits. Any thread.
+ */
+ssize_t odio_file_readv(const struct odio_file *file,
+                        const struct iovec *vectors,
+                        int count,
+                        uint64_t offset,
+                        uint32_t flags);
+
+/**
+ * Writes all of `count` pieces of memory, one after the other, or fails (pwritev2(2)).
+ *
+ * `count` and the pieces are as for odio_file_readv(). `flags` are any ODIO_RWF_* or 0:
+ *
+ * - ODIO_RWF_DSYNC, ODIO_RWF_SYNC: as if the file had been opened so, for this write.
+ * - ODIO_RWF_NOWAIT: one system call, whose short count or -EAGAIN is returned as it is.
+ * - ODIO_RWF_ATOMIC: one system call. The length is a power of two from odio_limits.atomic_write_min to
+ *   atomic_write_max, the offset a multiple of the length, `count` at most atomic_write_segments; the file is direct.
+ * - ODIO_RWF_DONTCACHE: as for reads.
+ * - ODIO_RWF_THEN_DATASYNC, ODIO_RWF_THEN_SYNC: all of the write, and then odio_file_datasync() or odio_file_sync(),
+ *   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun.
+ *
+ * Returns the number of bytes, all of them but with ODIO_RWF_NOWAIT. On failure a negative errno: those of
+ * odio_file_write(), odio_file_readv() and, with ODIO_RWF_THEN_*, odio_file_sync(). Any thread.
+ */
+ssize_t odio_file_writev(const struct odio_file *file,
+                         const struct iovec *vectors,
+                         int count,
+                         uint64_t offset,
+                         uint32_t flags);
+
+/**
+ * Pushes what the page cache holds of `length` bytes from `offset` out to the device and waits for it; a `length` of 0
+ * means to the end of the file (sync_file_range(2), waiting before and after).
+ *
+ * Nothing is durable after it. It commits no metadata, so what was written onto new blocks may not be found after a
+ * crash, and it does not flush the volatile cache of the device. It keeps buffered writes from piling up before a
+ * sync; use odio_file_datasync() for what must not be lost.
+ *
+ * Returns 0 or a negative errno. A failure sticks as that of odio_file_sync() does, since it may have taken the
+ * kernel's one report of a lost write with it, and an earlier failure is returned without asking the kernel. Any
+ * thread; waits for other syncs of this handle.
+ */
+int odio_file_sync_range(const struct odio_file *file,
+                         uint64_t offset,
+                         uint64_t length);
 
 /**
  * Everything known of an open file as text for a person, one fact a line: path, the mode asked for and the one it got
@@ -714,6 +1026,13 @@ int odio_buffer_new(const struct odio_file *file,
 void odio_buffer_free(void *memory);
 
 /**
+ * Sets the engine from its name: "psync", "libaio" or "io_uring".
+ *
+ * Returns 0, or -EINVAL for any other text. Any thread.
+ */
+int odio_queue_options_set_engine(struct odio_queue_options *options, const char *engine);
+
+/**
  * Sets up a queue. `options` may be NULL, which is the default of each option.
  *
  * On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
@@ -721,7 +1040,8 @@ void odio_buffer_free(void *memory);
  * Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
  * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
  * fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
- * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, or an unknown engine. Any thread.
+ * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
+ * an option that the engine cannot honour. Any thread.
  */
 int odio_queue_new(const struct odio_queue_options *options,
                    struct odio_queue **queue);
@@ -742,7 +1062,8 @@ int odio_queue_free(struct odio_queue *queue);
  * The memory is the queue's until the completion has been collected. `user_data` comes back with it.
  *
  * Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EINVAL where direct
- * I/O wants another alignment, -EBUSY where another thread is inside the queue. No system call is made.
+ * I/O wants another alignment, -EBUSY where another thread is inside the queue. No system call is made. Its completion
+ * means what the result of odio_file_read() means: fewer bytes than asked for were stopped by the end of the file.
  */
 int odio_queue_read(struct odio_queue *queue,
                     const struct odio_file *file,
@@ -778,6 +1099,46 @@ int odio_queue_sync(struct odio_queue *queue,
  * Takes in an fdatasync. Otherwise as odio_queue_sync().
  */
 int odio_queue_datasync(struct odio_queue *queue, const struct odio_file *file, uint64_t user_data);
+
+/**
+ * Takes in a read into `count` pieces of memory, in their order, with `flags`, which are ODIO_RWF_* bits. The list may
+ * change as soon as this returns; the memory is the queue's until the completion. `count` is at most the queue's
+ * max_vectors; with 1 this is odio_queue_read() with flags.
+ *
+ * Returns as odio_queue_read() does; also -EINVAL or -EOPNOTSUPP, with the reason in odio_last_error(), where a flag
+ * cannot be honoured on this file.
+ */
+int odio_queue_readv(struct odio_queue *queue,
+                     const struct odio_file *file,
+                     const struct iovec *vectors,
+                     int count,
+                     uint64_t offset,
+                     uint32_t flags,
+                     uint64_t user_data);
+
+/**
+ * Takes in a write from `count` pieces of memory, in their order. Otherwise as odio_queue_readv(); also -EBADF on a
+ * file opened for reading.
+ *
+ * ODIO_RWF_THEN_DATASYNC and ODIO_RWF_THEN_SYNC make it one request with one completion: all of the write, and then the
+ * sync, which also covers what other requests wrote and completed before.
+ */
+int odio_queue_writev(struct odio_queue *queue,
+                      const struct odio_file *file,
+                      const struct iovec *vectors,
+                      int count,
+                      uint64_t offset,
+                      uint32_t flags,
+                      uint64_t user_data);
+
+/**
+ * Why the queue has the engine that it has, and why a file or pool that was added is not registered with it, as a
+ * sentence for a person.
+ *
+ * Never NULL. Valid until the next odio_queue_add_file() or odio_queue_add_pool() of this queue, or its end; not to be
+ * released.
+ */
+const char *odio_queue_reason(const struct odio_queue *queue);
 
 /**
  * Hands everything taken in to the kernel, without waiting for completions.
@@ -817,6 +1178,130 @@ int odio_queue_dispatch(struct odio_queue *queue,
                         int64_t timeout_ns,
                         odio_callback callback,
                         void *context);
+
+/**
+ * Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
+ *
+ * Returns 0 or a negative errno.
+ */
+int odio_queue_drain(struct odio_queue *queue);
+
+/**
+ * Asks for every request in flight that carries `user_data` to end early. Each still has its completion, with
+ * -ECANCELED or with what came of it before it could be stopped; a write that was stopped half way has -ECANCELED, and
+ * syncs are never stopped. A transfer that a device has is not stopped by any engine, and ODIO_ENGINE_LIBAIO stops
+ * nothing but what is still to be resumed.
+ *
+ * Returns how many such requests there were, or a negative errno.
+ */
+int odio_queue_cancel(struct odio_queue *queue,
+                      uint64_t user_data);
+
+/**
+ * An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
+ * odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
+ * resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
+ *
+ * Returns the descriptor, the same at each call, or a negative errno.
+ */
+int odio_queue_eventfd(struct odio_queue *queue);
+
+/**
+ * Makes a pool of zeroed buffers. No NUMA policy is set: a page comes from the node of the thread that first touches it.
+ *
+ * On success `*pool` is a handle that odio_pool_free() releases; on failure it is NULL.
+ *
+ * Returns 0, -EINVAL for a size outside its range or an unknown flag, or -ENOMEM. Any thread.
+ */
+int odio_pool_new(const struct odio_pool_options *options,
+                  struct odio_pool **pool);
+
+/**
+ * Releases a pool. NULL is allowed and does nothing. No buffer of it may be in use by the program or by a request in
+ * flight.
+ *
+ * Never fails. No other thread may be using the handle.
+ */
+void odio_pool_free(struct odio_pool *pool);
+
+/**
+ * Takes a buffer, with whatever its last user left in it.
+ *
+ * Returns it, or NULL where all are taken. Any thread.
+ */
+void *odio_pool_take(const struct odio_pool *pool);
+
+/**
+ * Gives a buffer back. No request in flight may use it, and it is given back once.
+ *
+ * Returns 0, or -EINVAL for memory that is not the beginning of one of this pool's buffers. Any thread.
+ */
+int odio_pool_put(const struct odio_pool *pool, void *memory);
+
+/**
+ * What pages the buffers lie in, as words for a person.
+ *
+ * Never NULL. Not to be released. Any thread.
+ */
+const char *odio_pool_pages(const struct odio_pool *pool);
+
+/**
+ * Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
+ * ODIO_ENGINE_IO_URING: their pages are locked once and not at each request. It counts against RLIMIT_MEMLOCK; where
+ * that is too small, and with other engines, the pool works all the same. At most 16.
+ *
+ * Returns 1 where the engine knows it now, 0 where it does not, with why in odio_queue_reason(), or a negative errno.
+ */
+int odio_queue_add_pool(struct odio_queue *queue,
+                        const struct odio_pool *pool);
+
+/**
+ * Takes back odio_queue_add_pool(). Requests in flight are not affected.
+ *
+ * Returns 0, -ENOENT where the pool was not added, or another negative errno.
+ */
+int odio_queue_remove_pool(struct odio_queue *queue, const struct odio_pool *pool);
+
+/**
+ * Lets the engine know a file beforehand, which makes requests on it cheaper with ODIO_ENGINE_IO_URING. The file stays
+ * open, also after odio_file_close(), until it is removed or the queue is gone. At most 256.
+ *
+ * Returns 1 where the engine knows it now, 0 where it does not, with why in odio_queue_reason(), or a negative errno.
+ */
+int odio_queue_add_file(struct odio_queue *queue,
+                        const struct odio_file *file);
+
+/**
+ * Takes back odio_queue_add_file(). Requests in flight are not affected.
+ *
+ * Returns 0, -ENOENT where the file was not added, or another negative errno.
+ */
+int odio_queue_remove_file(struct odio_queue *queue, const struct odio_file *file);
+
+/**
+ * What was done with this file, by itself and by queues. `counters->size` must be set.
+ *
+ * Returns 0; -EINVAL for a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any thread.
+ */
+int odio_file_counters(const struct odio_file *file, struct odio_counters *counters);
+
+/**
+ * What this queue has done. `counters->size` must be set.
+ *
+ * Returns 0; -EINVAL for a wrong size, -E2BIG for a larger struct whose unknown part is not zero, -EBUSY where another
+ * thread is inside the queue.
+ */
+int odio_queue_counters(struct odio_queue *queue,
+                        struct odio_counters *counters);
+
+/**
+ * What the queue is, and how full. `info->size` must be set.
+ *
+ * Returns 0; -EINVAL for a wrong size, -E2BIG for a larger struct whose unknown part is not zero, -EBUSY where another
+ * thread is inside the queue.
+ */
+int odio_queue_get_info(struct odio_queue *queue,
+                        struct odio_queue_info *info);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -4,18 +4,23 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// In the order in which the header shows them.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 16] = [
     "src/version.rs",
     "src/error.rs",
     "src/options.rs",
     "src/flags.rs",
     "src/file.rs",
+    "src/vectors.rs",
     "src/explain.rs",
     "src/space.rs",
     "src/rename.rs",
     "src/limits.rs",
     "src/buffer.rs",
+    "src/queue_options.rs",
     "src/queue.rs",
+    "src/completion.rs",
+    "src/pool.rs",
+    "src/counters.rs",
 ];
 
 fn main() {

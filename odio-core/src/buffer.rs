@@ -2,20 +2,24 @@
 //!
 //! Owned, zeroed memory at an address that direct I/O accepts. Touches the allocator, no file.
 
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
 use crate::error::Error;
+use crate::pool::Pool;
 use crate::sys;
 
 /// Owned memory at an aligned address.
 ///
-/// It begins zeroed, so what a caller does not fill never carries old heap contents to a disk.
+/// One of the allocator begins zeroed, so what a caller does not fill never carries old heap contents to a disk.
 #[derive(Debug)]
 pub struct Buffer {
     address: NonNull<u8>,
     length: usize,
+    /// Where the memory came from and goes back to; `None` is the allocator.
+    pool: Option<Pool>,
 }
 
 // SAFETY: the memory is owned by this value alone, like a Vec<u8>'s.
@@ -53,7 +57,20 @@ impl Buffer {
                 call: "posix_memalign",
                 errno,
             })?;
-        Ok(Buffer { address, length })
+        Ok(Buffer {
+            address,
+            length,
+            pool: None,
+        })
+    }
+
+    /// Memory of a pool that nobody else has now.
+    pub(crate) fn of_pool(address: NonNull<u8>, length: usize, pool: Pool) -> Buffer {
+        Buffer {
+            address,
+            length,
+            pool: Some(pool),
+        }
     }
 
     /// The address, for a request that the kernel holds on to.
@@ -61,18 +78,25 @@ impl Buffer {
         self.address.as_ptr()
     }
 
-    /// Gives the memory away. `free(3)` releases it.
-    pub fn into_raw(self) -> NonNull<u8> {
-        let address = self.address;
-        std::mem::forget(self);
-        address
+    /// Gives the memory away: `free(3)` releases it. A buffer of a pool comes back as it is, because only its pool can
+    /// take it.
+    pub fn into_raw(self) -> Result<NonNull<u8>, Buffer> {
+        if self.pool.is_some() {
+            return Err(self);
+        }
+        Ok(ManuallyDrop::new(self).address)
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: `address` came from posix_memalign in `new`, is owned by this value and not used after.
-        unsafe { sys::memory::release(self.address.as_ptr()) }
+        let address = self.address.as_ptr();
+        match &self.pool {
+            // SAFETY: taken from this pool, given back by its one owner.
+            Some(pool) => drop(unsafe { pool.put_raw(address) }),
+            // SAFETY: `address` came from posix_memalign in `new`, is owned by this value and not used after.
+            None => unsafe { sys::memory::release(address) },
+        }
     }
 }
 

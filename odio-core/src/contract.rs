@@ -169,26 +169,10 @@ impl Contract {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{Filesystem, Source};
-
-    fn limits(filesystem: Filesystem) -> Limits {
-        let align = Sourced::new(512, Source::StatxDioalign);
-        Limits {
-            memory_align: align,
-            offset_align: align,
-            length_align: align,
-            filesystem: Some(filesystem),
-            logical_block: None,
-            physical_block: None,
-            volatile_cache: None,
-            fua: None,
-            device: None,
-            refused_by_statx: false,
-        }
-    }
+    use crate::limits::Filesystem;
 
     fn contract(mode: &str, filesystem: Filesystem) -> Contract {
-        Contract::of(mode.parse().unwrap(), &limits(filesystem))
+        Contract::of(mode.parse().unwrap(), &Limits::example(filesystem))
     }
 
     #[test]
@@ -225,7 +209,7 @@ mod tests {
     #[test]
     fn unknown_is_never_a_pass() {
         for mode in Mode::ALL {
-            let contract = Contract::of(mode, &limits(Filesystem::EXT4));
+            let contract = Contract::of(mode, &Limits::example(Filesystem::EXT4));
             assert_eq!(
                 contract.permits(Situation::Append, Durability::Unknown),
                 None

@@ -30,6 +30,8 @@ pub struct Counters {
 /// [`Counters`] that any number of threads may add to.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Requests on the calling thread: taken in and ended, counted once when they end.
+    pub(crate) at_once: AtomicU64,
     pub(crate) submitted: AtomicU64,
     pub(crate) completed: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -50,9 +52,10 @@ impl Shared {
     /// Each counter as it is at some moment during the call.
     pub(crate) fn read(&self) -> Counters {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let at_once = of(&self.at_once);
         Counters {
-            submitted: of(&self.submitted),
-            completed: of(&self.completed),
+            submitted: of(&self.submitted) + at_once,
+            completed: of(&self.completed) + at_once,
             failed: of(&self.failed),
             bytes_read: of(&self.bytes_read),
             bytes_written: of(&self.bytes_written),

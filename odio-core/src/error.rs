@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::flags::Flags;
 use crate::limits::Source;
 use crate::mode::Engine;
 
@@ -135,6 +136,8 @@ pub enum Op {
     DataSync,
     /// fsync.
     FullSync,
+    /// sync_file_range.
+    SyncRange,
     /// fallocate that extends the size.
     Allocate,
     /// fallocate that keeps the size.
@@ -154,6 +157,7 @@ impl fmt::Display for Op {
             Op::Write => "write",
             Op::DataSync => "data sync",
             Op::FullSync => "full sync",
+            Op::SyncRange => "sync range",
             Op::Allocate => "allocate",
             Op::AllocateKeepSize => "keep-size allocate",
             Op::PunchHole => "punch hole",
@@ -299,6 +303,44 @@ pub enum Error {
         errno: Errno,
     },
 
+    /// A flag of one request that this kernel or this file has not.
+    #[error("{flag} is not to be had here: {why} (EOPNOTSUPP)")]
+    NoFlag {
+        /// The flag.
+        flag: Flags,
+        /// Who has none, and how that was found out.
+        why: String,
+    },
+
+    /// A request that cannot be one atomic write.
+    #[error("an atomic write: {what} {value}; {rule} {limit}; source: {source_of_limit}")]
+    NotAtomic {
+        /// What is wrong.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it has to be, in words that go on with the limit.
+        rule: &'static str,
+        /// The limit.
+        limit: u64,
+        /// Where the limit comes from.
+        source_of_limit: Source,
+    },
+
+    /// A part of a file could not be pushed out to its device. The file remembers it.
+    #[error(
+        "sync range of {length} bytes at offset {offset}: {errno}; what was written since the last good sync may be \
+         lost, write it again"
+    )]
+    SyncRange {
+        /// Where the range begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        length: u64,
+        /// What the kernel said.
+        errno: Errno,
+    },
+
     /// Space could not be allocated, freed or zeroed.
     #[error("{op} of {length} bytes at offset {offset}: {errno}{}", because(why))]
     Space {
@@ -428,13 +470,16 @@ impl Error {
             Error::Spelling { .. }
             | Error::Misaligned { .. }
             | Error::TooLarge { .. }
+            | Error::NotAtomic { .. }
             | Error::Invalid(_) => Errno(libc::EINVAL),
             Error::ReadOnly { .. } => Errno(libc::EBADF),
+            Error::NoFlag { .. } => Errno(libc::EOPNOTSUPP),
             Error::Stopped { .. } => Errno(libc::EIO),
             Error::QueueFull { .. } => Errno(libc::EAGAIN),
             Error::Open { errno, .. }
             | Error::NoDirect { errno, .. }
             | Error::Io { errno, .. }
+            | Error::SyncRange { errno, .. }
             | Error::Space { errno, .. }
             | Error::Truncate { errno, .. }
             | Error::Rename { errno, .. }

@@ -1,27 +1,32 @@
 //! # An open file or block device
 //!
-//! Opens in a mode, says what it really got and why, and does positional reads and writes and syncs on the
-//! calling thread; `space` allocates and frees. Calls the kernel through `sys::file` alone.
+//! Opens in a mode, says what it really got and why, and does positional reads and writes (`transfer`, after `check`)
+//! and syncs on the calling thread; `bounce` serves the unaligned ones under a `range_lock`; `space` allocates and
+//! frees. Calls the kernel through `sys::file` alone.
 
+mod bounce;
+mod check;
 mod explain;
 mod name;
 mod open;
+mod range_lock;
 mod space;
+mod transfer;
 
 pub use open::OpenOptions;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::buffer::Buffer;
 use crate::contract::{Contract, SyncKind};
 use crate::counters::{self, Counters};
-use crate::error::{Aligned, Errno, Error, Op};
+use crate::error::{Errno, Error, Op};
 use crate::flags::Flags;
 use crate::limits::Limits;
-use crate::mode::{Cache, Mode, Sync};
+use crate::mode::{Engine, Mode, Sync};
 use crate::sys::file as sys;
 
 /// An open file or block device.
@@ -51,6 +56,10 @@ struct Inner {
     reason: String,
     writable: bool,
     limits: Limits,
+    masks: transfer::Masks,
+    support: check::Support,
+    /// Where the file serves unaligned requests.
+    bounce: Option<bounce::Bounce>,
     /// The errno of a sync that failed and was not acknowledged, or 0.
     sync_error: AtomicI32,
     /// Held during a sync: the kernel reports a lost write to one caller only, and a second sync that ran beside the
@@ -114,118 +123,53 @@ impl File {
         )
     }
 
-    /// Reads until `buffer` is full or the file ends. Fewer bytes than asked for mean the end of the file and nothing
-    /// else; where the kernel stops short of that for another reason, this goes on or fails.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
-        // SAFETY: the slice is valid for writes of its length.
-        unsafe { self.read_raw(buffer.as_mut_ptr(), buffer.len(), offset) }
-    }
-
-    /// As [`File::read_at`], into memory that need not be initialised.
-    ///
-    /// # Safety
-    ///
-    /// `address` is valid for writes of `length` bytes.
-    pub unsafe fn read_raw(
-        &self,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<usize, Error> {
-        self.check(address as usize, length, offset)?;
-        let step = self.step();
-        let mut done = 0;
-        loop {
-            // A direct read stopped by the end of the file may stop anywhere. Going on from there would be misaligned,
-            // so the last partial step is read again.
-            let from = done - done % step;
-            let at = offset + from as u64;
-            // SAFETY: `from` is at most `length`, so this is the rest of the caller's memory.
-            let result = unsafe { sys::pread(self.fd(), address.add(from), length - from, at) };
-            let moved = result.map_err(|errno| Error::Io {
-                op: Op::Read,
-                offset,
-                length: length as u64,
-                moved: done as u64,
-                errno,
-            })?;
-            let reached = from + moved;
-            if reached >= length {
-                return Ok(length);
-            }
-            if reached <= done {
-                if moved == 0 || offset + done as u64 >= self.size()? {
-                    return Ok(done);
-                }
-                return Err(self.stopped(Op::Read, offset, length, done));
-            }
-            done = reached;
-        }
-    }
-
-    /// Writes all of `buffer`, or fails. The error says how many bytes were written before it.
-    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<(), Error> {
-        // SAFETY: the slice is valid for reads of its length.
-        unsafe { self.write_raw(buffer.as_ptr(), buffer.len(), offset) }
-    }
-
-    /// As [`File::write_at`], from a plain address.
-    ///
-    /// # Safety
-    ///
-    /// `address` is valid for reads of `length` bytes.
-    pub unsafe fn write_raw(
-        &self,
-        address: *const u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<(), Error> {
-        self.check_writable(Op::Write)?;
-        self.check(address as usize, length, offset)?;
-        let step = self.step();
-        let mut done = 0;
-        loop {
-            // As for reads; the bytes of the last partial step are written once more with the same content.
-            let from = done - done % step;
-            let at = offset + from as u64;
-            // SAFETY: `from` is at most `length`, so this is the rest of the caller's memory.
-            let result = unsafe { sys::pwrite(self.fd(), address.add(from), length - from, at) };
-            let moved = result.map_err(|errno| {
-                self.note_write_error(errno);
-                Error::Io {
-                    op: Op::Write,
-                    offset,
-                    length: length as u64,
-                    moved: done as u64,
-                    errno,
-                }
-            })?;
-            let reached = from + moved;
-            if reached >= length {
-                return Ok(());
-            }
-            if reached <= done {
-                return Err(self.stopped(Op::Write, offset, length, done));
-            }
-            done = reached;
-        }
-    }
-
     /// Makes what was written durable. A failure sticks to the file: every later sync reports it, without asking the
     /// kernel again, until [`File::acknowledge_sync_error`].
     pub fn sync(&self, kind: SyncKind) -> Result<(), Error> {
-        let _one_at_a_time = self
-            .inner
+        let result = self.sync_uncounted(kind).map(|()| 0);
+        let op = match kind {
+            SyncKind::Data => Op::DataSync,
+            SyncKind::Full => Op::FullSync,
+        };
+        self.counted(op, result).map(drop)
+    }
+
+    /// Pushes what the page cache holds of a range out to the device and waits for it (sync_file_range(2) with all
+    /// three of its flags). A `length` of 0 means to the end of the file.
+    ///
+    /// **Nothing is durable after it**: it commits no metadata, so blocks that were new may not be found after a crash,
+    /// and it does not flush the cache of the device. It is for pacing buffered writes. A failure sticks as that of a
+    /// sync does, because it may have taken the kernel's one report of a lost write with it.
+    pub fn sync_range(&self, offset: u64, length: u64) -> Result<(), Error> {
+        check::check_range(offset, length)?;
+        let _one_at_a_time = self.one_sync_at_a_time();
+        self.check_sync()?;
+        let result = self.push_out(self.fd(), offset, length).map(|()| 0);
+        self.counted(Op::SyncRange, result).map(drop)
+    }
+
+    /// Writes a range out through `fd`, this file's or another of the same file, and waits for it.
+    fn push_out(&self, fd: RawFd, offset: u64, length: u64) -> Result<(), Error> {
+        let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let failed = |errno| Error::SyncRange {
+            offset,
+            length,
+            errno,
+        };
+        match sys::sync_file_range(fd, offset, length, flags) {
+            // It did not begin, so there was nothing to report.
+            Err(errno @ Errno(libc::EINVAL | libc::ESPIPE | libc::ENOSYS)) => Err(failed(errno)),
+            result => self.note_sync(result).map_err(failed),
+        }
+    }
+
+    fn one_sync_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.inner
             .syncing
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.check_sync()?;
-        let (op, result) = match kind {
-            SyncKind::Data => (Op::DataSync, sys::fdatasync(self.fd())),
-            SyncKind::Full => (Op::FullSync, sys::fsync(self.fd())),
-        };
-        self.note_sync(result)
-            .map_err(|errno| Error::Sync { op, errno })
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a failed sync and returns its errno. What was written since the last good sync may be lost, whatever a
@@ -250,48 +194,10 @@ impl File {
         unacknowledged
     }
 
-    /// Refuses what direct I/O cannot carry, before any system call.
-    pub(crate) fn check(&self, address: usize, length: usize, offset: u64) -> Result<(), Error> {
-        check_range(offset, length as u64)?;
-        if self.inner.mode.cache == Cache::Buffered {
-            return Ok(());
-        }
-        let limits = &self.inner.limits;
-        for (part, limit) in [
-            (Aligned::Address(address), limits.memory_align),
-            (Aligned::Offset(offset), limits.offset_align),
-            (Aligned::Length(length), limits.length_align),
-        ] {
-            if !part.value().is_multiple_of(u64::from(limit.value)) {
-                return Err(Error::Misaligned {
-                    part,
-                    needed: limit.value,
-                    source_of_limit: limit.source,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses flags that this file or this kernel cannot honour, with the reason.
-    pub(crate) fn check_flags(&self, op: Op, flags: Flags) -> Result<(), Error> {
-        if op == Op::Read && (flags.then().is_some() || flags.has(Flags::ATOMIC)) {
-            return Err(Error::Invalid(format!("{flags} means nothing for a read")));
-        }
-        Ok(())
-    }
-
     /// Where the counters of this file are added to.
+    #[inline]
     pub(crate) fn count(&self) -> &counters::Shared {
         &self.inner.counters
-    }
-
-    pub(crate) fn check_writable(&self, op: Op) -> Result<(), Error> {
-        if self.inner.writable {
-            Ok(())
-        } else {
-            Err(Error::ReadOnly { op })
-        }
     }
 
     /// Fails where an earlier sync failed and nobody has acknowledged it.
@@ -318,40 +224,27 @@ impl File {
         }
     }
 
-    /// Remembers a write's failure where the write was also a sync: it may have taken the kernel's one report of
-    /// another write's loss with it.
-    pub(crate) fn note_write_error(&self, errno: Errno) {
-        if self.inner.mode.sync != Sync::None && errno == Errno(libc::EIO) {
-            let _ = self.note_sync(Err(errno));
+    /// The sync that odio adds to a queued write with these flags: the caller's own, or the one without which the
+    /// kernel's acknowledgement would come too early here.
+    pub(crate) fn closing_sync(&self, engine: Engine, flags: Flags) -> Option<SyncKind> {
+        let sync = if flags.has(Flags::SYNC) || self.inner.mode.sync == Sync::Sync {
+            Sync::Sync
+        } else if flags.has(Flags::DSYNC) {
+            Sync::Dsync
+        } else {
+            self.inner.mode.sync
+        };
+        let mode = Mode::new(self.inner.mode.cache, sync);
+        let finishing = Contract::of(mode, self.limits()).finishing_sync(engine);
+        match (finishing, flags.then()) {
+            (Some(SyncKind::Full), _) | (_, Some(SyncKind::Full)) => Some(SyncKind::Full),
+            (finishing, then) => finishing.or(then),
         }
     }
 
-    /// Where a request can be taken up again: a multiple of every alignment. All of them are powers of two.
-    fn step(&self) -> usize {
-        if self.inner.mode.cache == Cache::Buffered {
-            return 1;
-        }
-        let limits = &self.inner.limits;
-        [
-            limits.memory_align,
-            limits.offset_align,
-            limits.length_align,
-        ]
-        .into_iter()
-        .map(|limit| limit.value)
-        .fold(1, u32::max) as usize
-    }
-
-    fn stopped(&self, op: Op, offset: u64, length: usize, moved: usize) -> Error {
-        let limit = self.inner.limits.offset_align;
-        Error::Stopped {
-            op,
-            offset,
-            length: length as u64,
-            moved: moved as u64,
-            needed: limit.value,
-            source_of_limit: limit.source,
-        }
+    /// Whether both are clones of one.
+    pub(crate) fn is(&self, other: &File) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Makes a file that nobody else holds look as if it were on another filesystem.
@@ -360,6 +253,7 @@ impl File {
         Arc::get_mut(&mut self.inner).unwrap().limits.filesystem = Some(filesystem);
     }
 
+    #[inline]
     pub(crate) fn fd(&self) -> RawFd {
         self.inner.fd.as_raw_fd()
     }
@@ -368,20 +262,6 @@ impl File {
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.fd.as_fd()
-    }
-}
-
-/// The kernel addresses a file with a signed 64-bit offset.
-fn check_range(offset: u64, length: u64) -> Result<(), Error> {
-    let limit = i64::MAX as u64;
-    match offset.checked_add(length) {
-        Some(end) if end <= limit => Ok(()),
-        end => Err(Error::TooLarge {
-            what: "end of the request",
-            value: end.unwrap_or(u64::MAX),
-            limit,
-            source_of_limit: "kernel loff_t",
-        }),
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`queue`]: requests in flight, one interface over every engine
 //! - [`flags`]: what one request asks for beyond the mode
 //! - [`buffer`]: aligned memory
+//! - [`pool`]: many buffers of one size that the kernel knows as one piece
 //! - [`counters`]: what a file and a queue have done
 //! - [`error`]: errors that name the value, the limit and where the limit came from
 //!
@@ -39,7 +40,9 @@ pub mod file;
 pub mod flags;
 pub mod limits;
 pub mod mode;
+pub mod pool;
 pub mod queue;
+mod resume;
 mod sys;
 #[cfg(test)]
 mod testing;

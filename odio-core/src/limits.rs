@@ -28,11 +28,17 @@ pub enum Source {
     ProbeRead,
     /// Nobody said; a value that every device known to odio accepts.
     Assumed,
+    /// statx(2) with `STATX_DIO_READ_ALIGN`, Linux 6.14.
+    StatxReadAlign,
+    /// statx(2) with `STATX_WRITE_ATOMIC`, Linux 6.11.
+    StatxWriteAtomic,
+    /// The block size from statx(2), which every filesystem gives.
+    StatxBlksize,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Source; 7] = [
+    pub const ALL: [Source; 10] = [
         Source::StatxDioalign,
         Source::XfsDioinfo,
         Source::Blksszget,
@@ -40,6 +46,9 @@ impl Source {
         Source::Statfs,
         Source::ProbeRead,
         Source::Assumed,
+        Source::StatxReadAlign,
+        Source::StatxWriteAtomic,
+        Source::StatxBlksize,
     ];
 
     /// The spelling in messages, for example `statx DIOALIGN`.
@@ -52,6 +61,9 @@ impl Source {
             Source::Statfs => "statfs block size",
             Source::ProbeRead => "live probe read",
             Source::Assumed => "assumed, no source",
+            Source::StatxReadAlign => "statx DIO_READ_ALIGN",
+            Source::StatxWriteAtomic => "statx WRITE_ATOMIC",
+            Source::StatxBlksize => "statx block size",
         }
     }
 }
@@ -160,6 +172,30 @@ impl fmt::Display for Device {
     }
 }
 
+/// What the kernel takes as one atomic write (`RWF_ATOMIC`). Atomicity is all or nothing after a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtomicWrite {
+    /// The shortest one, in bytes; a power of two.
+    pub min: u32,
+    /// The longest one, in bytes; a power of two.
+    pub max: u32,
+    /// How many pieces of memory it may be gathered from.
+    pub segments: u32,
+}
+
+/// How far opening got in proving that direct I/O is really there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The file is buffered: there is nothing to prove.
+    Buffered,
+    /// A direct read of so many bytes went through.
+    Read(u32),
+    /// `O_DIRECT` is set, but the file was empty and no read could prove it.
+    Empty,
+    /// `O_DIRECT` is set, but the read of the first block failed for a reason of its own.
+    ReadFailed,
+}
+
 /// What an open file and the device under it can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -169,6 +205,22 @@ pub struct Limits {
     pub offset_align: Sourced<u32>,
     /// A direct request's length is a multiple of this, in bytes.
     pub length_align: Sourced<u32>,
+    /// The position and the length of a direct read are multiples of this, in bytes. Smaller than `offset_align` where
+    /// only writes want more.
+    pub read_offset_align: Sourced<u32>,
+    /// An overwrite in multiples of this, in bytes, makes neither the filesystem nor the device read and put together a
+    /// block of its own first: the larger of the filesystem's block and the device's physical block.
+    pub overwrite_align: Option<Sourced<u32>>,
+    /// Requests in multiples of this, in bytes, go well, as the device's queue or else the filesystem says.
+    pub preferred_size: Option<Sourced<u32>>,
+    /// The kernel splits a request that is longer than this, in bytes, into several of the device's.
+    pub max_size: Option<Sourced<u32>>,
+    /// What can be written atomically; `None` where kernel, filesystem or device cannot.
+    pub atomic_write: Option<Sourced<AtomicWrite>>,
+    /// Whether the device has queues that are polled, as io_uring's `IOPOLL` wants.
+    pub poll_queues: Option<Sourced<bool>>,
+    /// How far opening got in proving that direct I/O is really there.
+    pub proof: Proof,
     /// The filesystem that the file is on; of a block device, `None`.
     pub filesystem: Option<Filesystem>,
     /// The smallest unit that the device addresses, in bytes.
@@ -232,7 +284,9 @@ impl Limits {
         };
         let fua = number("fua").map(|value| Sourced::new(value != 0, Source::SysfsQueue));
 
-        let dio_align = sys::dio_align(fd);
+        // statx is there since Linux 4.11; without it every question is answered by the next source.
+        let statx = sys::statx(fd).ok();
+        let dio_align = statx.as_ref().and_then(sys::Statx::dio_align);
         let (memory_align, offset_align) = alignment(Evidence {
             statx: dio_align.filter(|&(memory, offset)| memory != 0 && offset != 0),
             xfs: (filesystem == Some(Filesystem::XFS))
@@ -245,10 +299,36 @@ impl Limits {
             filesystem,
             filesystem_block: u32::try_from(block).ok(),
         });
+        let read_align = statx.as_ref().and_then(sys::Statx::read_offset_align);
+        let filesystem_block = u32::try_from(block)
+            .ok()
+            .filter(|_| !is_device)
+            .map(|block| Sourced::new(block, Source::Statfs));
+        let blksize = statx.as_ref().map(|statx| statx.blksize);
+        let atomic = statx.as_ref().and_then(sys::Statx::atomic_write);
         Ok(Limits {
             memory_align,
             offset_align,
             length_align: offset_align,
+            read_offset_align: read_offset_align(read_align, offset_align),
+            overwrite_align: overwrite_align(filesystem_block, physical_block),
+            preferred_size: number("optimal_io_size")
+                .filter(|&size| size != 0)
+                .map(from_queue)
+                .or_else(|| {
+                    let size = blksize.filter(|&size| size != 0)?;
+                    Some(Sourced::new(size, Source::StatxBlksize))
+                }),
+            max_size: number("max_sectors_kb")
+                .and_then(|kib| kib.checked_mul(1024))
+                .map(from_queue),
+            atomic_write: atomic.map(|(min, max, segments)| {
+                let unit = AtomicWrite { min, max, segments };
+                Sourced::new(unit, Source::StatxWriteAtomic)
+            }),
+            poll_queues: number("io_poll")
+                .map(|value| Sourced::new(value != 0, Source::SysfsQueue)),
+            proof: Proof::Buffered,
             filesystem,
             logical_block,
             physical_block,
@@ -265,6 +345,17 @@ impl Limits {
             || "block device".to_owned(),
             |filesystem| filesystem.to_string(),
         )
+    }
+
+    /// Where a direct write can be taken up again, in bytes: a multiple of every alignment. All are powers of two.
+    pub(crate) fn step(&self) -> usize {
+        let (memory, length) = (self.memory_align.value, self.length_align.value);
+        memory.max(length).max(self.offset_align.value) as usize
+    }
+
+    /// As [`Limits::step`], of a direct read.
+    pub(crate) fn read_step(&self) -> usize {
+        self.memory_align.value.max(self.read_offset_align.value) as usize
     }
 
     /// Why this file could not do direct I/O at all, if that can be known without trying.
@@ -359,9 +450,77 @@ fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
     (assumed, assumed)
 }
 
+/// What reads want, where that is said and is not more than what writes want.
+fn read_offset_align(told: Option<u32>, offset_align: Sourced<u32>) -> Sourced<u32> {
+    match told {
+        Some(value) if value.is_power_of_two() && value <= offset_align.value => {
+            Sourced::new(value, Source::StatxReadAlign)
+        }
+        _ => offset_align,
+    }
+}
+
+/// The larger of two blocks, each of which would be read first if it were written in part.
+fn overwrite_align(
+    filesystem: Option<Sourced<u32>>,
+    device: Option<Sourced<u32>>,
+) -> Option<Sourced<u32>> {
+    match (filesystem, device) {
+        (Some(filesystem), Some(device)) if device.value > filesystem.value => Some(device),
+        (filesystem, device) => filesystem.or(device),
+    }
+}
+
+#[cfg(test)]
+impl Limits {
+    /// Of a file on `filesystem` about which no more is known than that it wants 512 bytes.
+    pub(crate) fn example(filesystem: Filesystem) -> Limits {
+        let align = Sourced::new(512, Source::StatxDioalign);
+        Limits {
+            memory_align: align,
+            offset_align: align,
+            length_align: align,
+            read_offset_align: align,
+            overwrite_align: None,
+            preferred_size: None,
+            max_size: None,
+            atomic_write: None,
+            poll_queues: None,
+            proof: Proof::Empty,
+            filesystem: Some(filesystem),
+            logical_block: None,
+            physical_block: None,
+            volatile_cache: None,
+            fua: None,
+            device: None,
+            refused_by_statx: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_may_want_less_than_a_write_but_never_more() {
+        let write = Sourced::new(4096, Source::StatxDioalign);
+        let read = Sourced::new(512, Source::StatxReadAlign);
+        assert_eq!(read_offset_align(Some(512), write), read);
+        for told in [None, Some(0), Some(8192), Some(513)] {
+            assert_eq!(read_offset_align(told, write), write);
+        }
+    }
+
+    #[test]
+    fn an_overwrite_covers_the_larger_of_both_blocks() {
+        let filesystem = Some(Sourced::new(4096, Source::Statfs));
+        let of = |value| Some(Sourced::new(value, Source::SysfsQueue));
+        assert_eq!(overwrite_align(filesystem, of(512)), filesystem);
+        assert_eq!(overwrite_align(filesystem, of(16384)), of(16384));
+        assert_eq!(overwrite_align(None, of(512)), of(512));
+        assert_eq!(overwrite_align(filesystem, None), filesystem);
+    }
 
     fn evidence() -> Evidence {
         Evidence {

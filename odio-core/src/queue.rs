@@ -3,16 +3,34 @@
 //! One interface over every engine. A queue accepts up to its depth of requests, hands them over in batches, and
 //! reports each exactly once. It owns the memory of its requests until then, also when it is dropped.
 
+mod arrive;
+mod latency;
+mod options;
+mod slot;
+mod tables;
+
+pub use latency::Latency;
+pub use options::QueueOptions;
+
 use std::collections::VecDeque;
 use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::engine::{self, Arrival, Deadline, Driver, Kind, Request};
+use crate::counters::{self, Counters};
+use crate::engine::{Arrival, Deadline, Driver, Kind, Memory, Request};
 use crate::error::{Errno, Error, Op};
 use crate::file::File;
-use crate::mode::Engine;
+use crate::flags::Flags;
+use crate::mode::{Cache, Engine, Sync};
+use crate::pool::Pool;
+use crate::sys::event;
+use crate::sys::memory::Region;
+
+use slot::{Slot, Stage};
+use tables::Tables;
 
 /// A queue of requests. One thread at a time; it may move between threads.
 ///
@@ -20,6 +38,9 @@ use crate::mode::Engine;
 /// [`Queue::wait`] hand everything taken in to the kernel as one batch. Nothing is allocated per request. Requests in
 /// flight together have no order among them: a sync covers writes whose completion was collected before it was queued,
 /// and no others.
+///
+/// A transfer that the kernel stops short is taken up again inside, where it is aligned, until all of it is done, the
+/// file ends, or it fails. With [`Flags::NOWAIT`] what the kernel says is reported as it is.
 ///
 /// Allocate ahead of writes: that is what keeps libaio asynchronous on ext4. A direct write that extends the file waits
 /// for its data inside submit there (`IOMAP_DIO_FORCE_WAIT` in `ext4_dio_write_iter`); io_uring hands it to a kernel
@@ -29,11 +50,22 @@ use crate::mode::Engine;
 /// Dropping a queue hands over what was taken in, and waits for everything in flight.
 pub struct Queue {
     engine: Engine,
+    reason: String,
+    iopoll: bool,
     slots: Box<[Slot]>,
     free: Vec<u32>,
-    driver: Option<Box<dyn Driver>>,
+    in_flight: u32,
+    /// Slots whose completion waits to be collected, in the order of completion.
+    ready: VecDeque<u32>,
+    driver: Option<Driver>,
     arrivals: Vec<Arrival>,
-    ready: VecDeque<Completion>,
+    /// `max_vectors` pieces for each slot.
+    vectors: Region,
+    max_vectors: u32,
+    tables: Tables,
+    event: Option<OwnedFd>,
+    counters: Counters,
+    latency: Option<Box<Latency>>,
 }
 
 const _: () = {
@@ -46,8 +78,8 @@ const _: () = {
 pub struct Completion {
     /// What the caller gave with the request.
     pub user_data: u64,
-    /// Bytes moved, 0 for a sync. A read that moved fewer bytes than asked for may go on at a multiple of the
-    /// alignment; one that moved none was at the end of the file. Taken from the kernel as it is, never rounded up.
+    /// Bytes moved, 0 for a sync. A read that moved fewer bytes than asked for was stopped by the end of the file; a
+    /// write moved all. Only with [`Flags::NOWAIT`] may fewer bytes mean that the rest would have waited.
     pub result: Result<u32, Errno>,
     /// The buffer that was handed in; `None` for a sync and for a raw request.
     pub buffer: Option<Buffer>,
@@ -68,57 +100,55 @@ impl From<Refused> for Error {
     }
 }
 
-/// What the queue remembers of a request while an engine has it.
-#[derive(Default)]
-struct Slot {
-    user_data: u64,
-    file: Option<File>,
-    buffer: Option<Buffer>,
-    stage: Stage,
-}
-
-/// How far a slot's request is.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Idle,
-    Moving {
-        is_write: bool,
-    },
-    Syncing,
-    /// The write of this many bytes was acknowledged by the kernel and is being synced before it is reported.
-    Finishing {
-        moved: u32,
-    },
-}
-
 impl Queue {
     /// The deepest queue, the limit of io_uring.
     pub const MAX_DEPTH: u32 = 32768;
 
-    /// Sets up a queue for `depth` requests in flight, between 1 and [`Queue::MAX_DEPTH`].
+    /// Sets up a queue on `engine` for `depth` requests in flight, between 1 and [`Queue::MAX_DEPTH`].
+    /// [`QueueOptions`] has the rest.
     pub fn new(engine: Engine, depth: u32) -> Result<Queue, Error> {
-        if !(1..=Queue::MAX_DEPTH).contains(&depth) {
-            return Err(Error::Invalid(format!(
-                "queue depth {depth}: from 1 to {}",
-                Queue::MAX_DEPTH
-            )));
-        }
-        let driver = engine::start(engine, depth)?;
-        let capacity = depth as usize;
+        QueueOptions::new(depth).engine(engine).build()
+    }
+
+    fn assemble(
+        options: &QueueOptions,
+        engine: Engine,
+        driver: Driver,
+        reason: String,
+    ) -> Result<Queue, Error> {
+        let depth = options.depth as usize;
+        let bytes = depth * options.max_vectors as usize * size_of::<libc::iovec>();
+        let vectors = Region::new(bytes, false).map_err(|errno| Error::System {
+            call: "mmap",
+            errno,
+        })?;
         Ok(Queue {
             engine,
-            slots: (0..depth).map(|_| Slot::default()).collect(),
-            free: (0..depth).rev().collect(),
+            reason,
+            iopoll: options.iopoll,
+            slots: (0..depth).map(|_| Slot::EMPTY).collect(),
+            free: (0..options.depth).rev().collect(),
+            in_flight: 0,
+            ready: VecDeque::with_capacity(depth),
             driver: Some(driver),
-            arrivals: Vec::with_capacity(capacity),
-            ready: VecDeque::with_capacity(capacity),
+            arrivals: Vec::with_capacity(depth),
+            vectors,
+            max_vectors: options.max_vectors,
+            tables: Tables::new(),
+            event: None,
+            counters: Counters::default(),
+            latency: options.latency.then(|| Box::new(Latency::NONE)),
         })
     }
 
     /// The engine.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// Why it is that engine, as a sentence.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// How many requests the queue holds at most: in flight and completed, until [`Queue::pop`] takes them.
@@ -128,12 +158,23 @@ impl Queue {
 
     /// How many requests have been accepted and not completed.
     pub fn in_flight(&self) -> u32 {
-        (self.slots.len() - self.free.len()) as u32
+        self.in_flight
     }
 
     /// How many completions wait for [`Queue::pop`].
     pub fn ready(&self) -> u32 {
         self.ready.len() as u32
+    }
+
+    /// What this queue has done. Requests that the kernel handed to a worker are not among them: only the kernel knows,
+    /// and odio-trace shows it.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How long requests took, where [`QueueOptions::latency`] was asked for.
+    pub fn latency(&self) -> Option<&Latency> {
+        self.latency.as_deref()
     }
 
     /// Takes in a read of the whole buffer from `offset`. The buffer comes back with the completion.
@@ -144,7 +185,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Kind::Read, file, buffer, offset, user_data)
+        self.transfer(Stage::Reading, file, buffer, offset, Flags::NONE, user_data)
     }
 
     /// Takes in a write of the whole buffer to `offset`. The buffer comes back with the completion.
@@ -155,21 +196,48 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Kind::Write, file, buffer, offset, user_data)
+        self.transfer(Stage::Writing, file, buffer, offset, Flags::NONE, user_data)
+    }
+
+    /// As [`Queue::read`], with flags.
+    pub fn read_with(
+        &mut self,
+        file: &File,
+        buffer: Buffer,
+        offset: u64,
+        flags: Flags,
+        user_data: u64,
+    ) -> Result<(), Refused> {
+        self.transfer(Stage::Reading, file, buffer, offset, flags, user_data)
+    }
+
+    /// As [`Queue::write`], with flags.
+    pub fn write_with(
+        &mut self,
+        file: &File,
+        buffer: Buffer,
+        offset: u64,
+        flags: Flags,
+        user_data: u64,
+    ) -> Result<(), Refused> {
+        self.transfer(Stage::Writing, file, buffer, offset, flags, user_data)
     }
 
     /// Takes in a sync of what was written and completed before. One sync of a file at a time is enough, and safer: the
     /// kernel reports a lost write to one caller only, and of two syncs in flight the other may have said yes by then.
     pub fn sync(&mut self, file: &File, kind: SyncKind, user_data: u64) -> Result<(), Error> {
+        if self.iopoll {
+            return Err(no_sync_with_iopoll());
+        }
         file.check_sync()?;
-        let slot = self.take_slot()?;
-        self.slots[slot as usize] = Slot {
-            user_data,
-            file: Some(file.clone()),
-            buffer: None,
-            stage: Stage::Syncing,
-        };
-        self.stage_sync(slot, kind);
+        let number = self.take_slot()?;
+        let slot = &mut self.slots[number as usize];
+        slot.stage = Stage::Syncing;
+        slot.file = Some(file.clone());
+        slot.user_data = user_data;
+        slot.begun = self.latency.as_ref().map_or(0, |_| event::now());
+        self.taken_in(number);
+        self.stage_sync(number, kind);
         Ok(())
     }
 
@@ -179,6 +247,7 @@ impl Queue {
     ///
     /// `address` is valid for writes of `length` bytes, and is not touched otherwise, until the completion of this
     /// request or the drop of the queue.
+    #[inline]
     pub unsafe fn read_raw(
         &mut self,
         file: &File,
@@ -187,11 +256,20 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Error> {
+        let flags = Flags::NONE;
         // SAFETY: the caller's promise is the one asked for.
         unsafe {
-            self.transfer_raw(Kind::Read, file, address, length, offset, user_data)
-                .map(drop)
+            self.transfer_raw(
+                Stage::Reading,
+                file,
+                address,
+                length,
+                offset,
+                flags,
+                user_data,
+            )
         }
+        .map(drop)
     }
 
     /// As [`Queue::write`], from memory of the caller's.
@@ -200,6 +278,7 @@ impl Queue {
     ///
     /// `address` is valid for reads of `length` bytes, and is not changed, until the completion of this request or the
     /// drop of the queue.
+    #[inline]
     pub unsafe fn write_raw(
         &mut self,
         file: &File,
@@ -208,27 +287,65 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Error> {
+        let (address, flags) = (address.cast_mut(), Flags::NONE);
         // SAFETY: the caller's promise is the one asked for; a write never stores through the address.
         unsafe {
             self.transfer_raw(
-                Kind::Write,
+                Stage::Writing,
                 file,
-                address.cast_mut(),
+                address,
                 length,
                 offset,
+                flags,
                 user_data,
             )
-            .map(drop)
         }
+        .map(drop)
+    }
+
+    /// Takes in a read into several pieces of memory, in order, with flags. The list itself is copied.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::read_raw`], of each piece.
+    pub unsafe fn readv_raw(
+        &mut self,
+        file: &File,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+        user_data: u64,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.vectored(Stage::Reading, file, vectors, offset, flags, user_data) }
+    }
+
+    /// Takes in a write from several pieces of memory, in order, with flags. The list itself is copied.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::write_raw`], of each piece.
+    pub unsafe fn writev_raw(
+        &mut self,
+        file: &File,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+        user_data: u64,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise is the one asked for; a write never stores through the addresses.
+        unsafe { self.vectored(Stage::Writing, file, vectors, offset, flags, user_data) }
     }
 
     /// Hands everything taken in to the kernel, without waiting for completions.
+    #[inline]
     pub fn submit(&mut self) -> Result<(), Error> {
         self.advance(0, Deadline::Now)
     }
 
     /// Hands everything taken in to the kernel, and collects what has completed. Returns how many completions are
     /// ready for [`Queue::pop`].
+    #[inline]
     pub fn poll(&mut self) -> Result<u32, Error> {
         self.advance(0, Deadline::Now)?;
         Ok(self.ready())
@@ -236,16 +353,31 @@ impl Queue {
 
     /// As [`Queue::poll`], and waits until at least `min` completions are ready or `timeout` has passed. No more than
     /// what is in flight is waited for. Fewer than `min` ready means that the time was up, or that there was no more.
+    #[inline]
     pub fn wait(&mut self, min: u32, timeout: Option<Duration>) -> Result<u32, Error> {
         // A time too far away to be represented is no limit.
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let end = match timeout {
+            None => None,
+            Some(Duration::ZERO) => return self.poll(),
+            Some(timeout) => Instant::now().checked_add(timeout),
+        };
         self.advance(min, end.map_or(Deadline::Never, Deadline::At))?;
         Ok(self.ready())
     }
 
     /// Takes the next completion, in the order of completion.
+    #[inline]
     pub fn pop(&mut self) -> Option<Completion> {
-        self.ready.pop_front()
+        let number = self.ready.pop_front()?;
+        self.free.push(number);
+        let slot = &mut self.slots[number as usize];
+        slot.stage = Stage::Idle;
+        let result = slot.result;
+        Some(Completion {
+            user_data: slot.user_data,
+            result: u32::try_from(result).map_err(|_| Errno(-result)),
+            buffer: slot.buffer.take(),
+        })
     }
 
     /// Waits for one completion and takes it. For programs that do one request at a time.
@@ -255,41 +387,117 @@ impl Queue {
             .ok_or_else(|| Error::Invalid("nothing is in flight".to_owned()))
     }
 
-    /// Drops the queue, and says where that could not be done in order: requests that were not handed over are lost, and
-    /// what is in flight may still use its memory. Only an engine that was broken from outside does that, for example
-    /// by closing a descriptor that is not one's own.
-    pub fn close(mut self) -> Result<(), Error> {
-        self.finish()
-    }
-
-    /// Hands over what was taken in and waits for everything in flight.
-    fn finish(&mut self) -> Result<(), Error> {
-        while self.in_flight() > 0 {
-            // Completions are dropped here, so that there is always room for those to come.
-            self.ready.clear();
-            self.advance(self.in_flight(), Deadline::Never)?;
+    /// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
+    pub fn drain(&mut self) -> Result<(), Error> {
+        while self.in_flight > 0 {
+            self.advance(self.ready() + self.in_flight, Deadline::Never)?;
         }
         Ok(())
     }
 
-    fn driver(&mut self) -> &mut dyn Driver {
+    /// Asks for every request in flight that carries `user_data` to end early. Each still has its completion, with
+    /// `ECANCELED` or with what came of it before it could be stopped; a write that was stopped half way has
+    /// `ECANCELED`. Returns how many there were. A transfer that a device has is not stopped by any engine, and libaio
+    /// stops nothing but what is still to be resumed.
+    pub fn cancel(&mut self, user_data: u64) -> u32 {
+        let mut found = 0;
+        for number in 0..self.slots.len() {
+            let slot = &mut self.slots[number];
+            let in_flight = !matches!(slot.stage, Stage::Idle | Stage::Ready);
+            if in_flight && slot.user_data == user_data {
+                // A sync that has been asked for decides what was lost; its answer is waited for.
+                if !matches!(slot.stage, Stage::Finishing | Stage::Syncing) {
+                    slot.cancelled = true;
+                    self.driver().cancel(number as u32);
+                }
+                found += 1;
+            }
+        }
+        found
+    }
+
+    /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
+    /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
+    /// resumed inside. It is the queue's, closed on exec, and stays the same.
+    pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
+        if self.event.is_none() {
+            let system = |call| move |errno| Error::System { call, errno };
+            let event = event::create().map_err(system("eventfd"))?;
+            self.driver()
+                .signal(event.as_raw_fd())
+                .map_err(system("io_uring_register"))?;
+            if self.in_flight > 0 || self.ready() > 0 {
+                // What completed before it was there is not missed.
+                event::signal(event.as_raw_fd());
+            }
+            self.event = Some(event);
+        }
+        Ok(self.event.as_ref().expect("made above").as_fd())
+    }
+
+    /// Lets the engine know a file beforehand, which makes requests on it cheaper with io_uring. The file stays open
+    /// until it is removed or the queue is gone. At most 256. True where the engine knows it now; [`Queue::registered`]
+    /// says why not.
+    pub fn add_file(&mut self, file: &File) -> Result<bool, Error> {
+        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        self.tables.add_file(driver, file)
+    }
+
+    /// Takes back [`Queue::add_file`]; false where the file was not added. Requests in flight are not affected.
+    pub fn remove_file(&mut self, file: &File) -> bool {
+        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        self.tables.remove_file(driver, file)
+    }
+
+    /// Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
+    /// io_uring: their pages are locked once and not at each request. It counts against `RLIMIT_MEMLOCK`; where that is
+    /// too small the pool works all the same. At most 16. True where the engine knows it now; [`Queue::registered`] says
+    /// why not.
+    pub fn add_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
+        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        self.tables.add_pool(driver, pool)
+    }
+
+    /// Takes back [`Queue::add_pool`]; false where the pool was not added. Requests in flight are not affected.
+    pub fn remove_pool(&mut self, pool: &Pool) -> bool {
+        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        self.tables.remove_pool(driver, pool)
+    }
+
+    /// How many files and pools the engine really knows beforehand, and why it does not know another that was added.
+    pub fn registered(&self) -> (u32, u32, Option<&str>) {
+        self.tables.registered()
+    }
+
+    /// Drops the queue, and says where that could not be done in order: requests that were not handed over are lost, and
+    /// what is in flight may still use its memory. Only an engine that was broken from outside does that, for example
+    /// by closing a descriptor that is not one's own.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.drain()
+    }
+
+    #[inline(always)]
+    fn driver(&mut self) -> &mut Driver {
         // Taken out in `drop` alone.
         self.driver
-            .as_deref_mut()
+            .as_mut()
             .expect("the engine lives as long as the queue")
     }
 
     fn transfer(
         &mut self,
-        kind: Kind,
+        stage: Stage,
         file: &File,
         mut buffer: Buffer,
         offset: u64,
+        flags: Flags,
         user_data: u64,
     ) -> Result<(), Refused> {
         let (address, length) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: the slot keeps the buffer until the completion, and a buffer's memory does not move with it.
-        match unsafe { self.transfer_raw(kind, file, address, length, offset, user_data) } {
+        let taken =
+            unsafe { self.transfer_raw(stage, file, address, length, offset, flags, user_data) };
+        match taken {
             Ok(slot) => {
                 self.slots[slot as usize].buffer = Some(buffer);
                 Ok(())
@@ -301,146 +509,278 @@ impl Queue {
     /// # Safety
     ///
     /// The memory stays valid until the completion of this request or the drop of the queue.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
     unsafe fn transfer_raw(
         &mut self,
-        kind: Kind,
+        stage: Stage,
         file: &File,
         address: *mut u8,
         length: usize,
         offset: u64,
+        flags: Flags,
         user_data: u64,
     ) -> Result<u32, Error> {
-        let is_write = kind == Kind::Write;
-        if is_write {
+        if stage == Stage::Writing {
             file.check_writable(Op::Write)?;
         }
         file.check(address as usize, length, offset)?;
         // The kernel would move less than asked for, without an error.
         if length > Buffer::MAX {
-            return Err(Error::TooLarge {
-                what: "length",
-                value: length as u64,
-                limit: Buffer::MAX as u64,
-                source_of_limit: "kernel MAX_RW_COUNT",
-            });
+            return Err(too_long(length));
         }
-        let slot = self.take_slot()?;
-        self.slots[slot as usize] = Slot {
-            user_data,
-            file: Some(file.clone()),
-            buffer: None,
-            stage: Stage::Moving { is_write },
-        };
+        let then = self.check_rare(stage, file, flags)?;
+        let number = self.take_slot()?;
+        let begun = self.latency.as_ref().map_or(0, |_| event::now());
+        let slot = &mut self.slots[number as usize];
+        slot.stage = stage;
+        slot.flags = flags;
+        slot.cancelled = false;
+        slot.then = then;
+        slot.user_data = user_data;
+        slot.file = Some(file.clone());
+        slot.address = address;
+        slot.vectors = 0;
+        slot.offset = offset;
+        slot.length = length as u32;
+        slot.moved = 0;
+        slot.begun = begun;
         let request = Request {
-            kind,
+            kind: if stage == Stage::Writing {
+                Kind::Write
+            } else {
+                Kind::Read
+            },
             fd: file.fd(),
-            address,
-            length: length as u32,
+            registered: self.tables.file(file),
+            memory: Memory::Plain {
+                address,
+                length: length as u32,
+                registered: self.tables.memory(address, length),
+            },
             offset,
+            flags: flags.kernel(),
         };
+        self.taken_in(number);
         // SAFETY: the slot keeps the file open, and the caller or the slot keeps the memory, until the arrival.
-        unsafe { self.driver().stage(slot, request) };
-        Ok(slot)
+        unsafe { self.driver().stage(number, request) };
+        Ok(number)
     }
 
+    /// # Safety
+    ///
+    /// The pieces stay valid until the completion of this request or the drop of the queue.
+    unsafe fn vectored(
+        &mut self,
+        stage: Stage,
+        file: &File,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+        user_data: u64,
+    ) -> Result<(), Error> {
+        if let [one] = vectors {
+            let (address, length) = (one.iov_base.cast(), one.iov_len);
+            // SAFETY: the same promise.
+            return unsafe {
+                self.transfer_raw(stage, file, address, length, offset, flags, user_data)
+            }
+            .map(drop);
+        }
+        if vectors.is_empty() || vectors.len() > self.max_vectors as usize {
+            return Err(Error::Invalid(format!(
+                "{} pieces: this queue takes 1 to {} (max_vectors)",
+                vectors.len(),
+                self.max_vectors
+            )));
+        }
+        if stage == Stage::Writing {
+            file.check_writable(Op::Write)?;
+        }
+        let mut length = 0usize;
+        for vector in vectors {
+            let at = offset.saturating_add(length as u64);
+            file.check(vector.iov_base as usize, vector.iov_len, at)?;
+            length = length.saturating_add(vector.iov_len);
+        }
+        if length > Buffer::MAX {
+            return Err(too_long(length));
+        }
+        let then = self.check_rare(stage, file, flags)?;
+        let number = self.take_slot()?;
+        let begun = self.latency.as_ref().map_or(0, |_| event::now());
+        self.pieces(number)[..vectors.len()].copy_from_slice(vectors);
+        self.slots[number as usize] = Slot {
+            stage,
+            flags,
+            then,
+            user_data,
+            file: Some(file.clone()),
+            vectors: vectors.len() as u32,
+            offset,
+            length: length as u32,
+            begun,
+            ..Slot::EMPTY
+        };
+        self.taken_in(number);
+        self.stage_rest(number);
+        Ok(())
+    }
+
+    /// The checks that most requests need not pass, and the sync that is to follow a write.
+    #[inline(always)]
+    fn check_rare(
+        &self,
+        stage: Stage,
+        file: &File,
+        flags: Flags,
+    ) -> Result<Option<SyncKind>, Error> {
+        let mode = file.mode();
+        let writes_synced = stage == Stage::Writing && mode.sync != Sync::None;
+        if flags.is_empty() && !writes_synced && !self.iopoll {
+            return Ok(None);
+        }
+        self.check_each(stage, file, flags)
+    }
+
+    #[inline(never)]
+    fn check_each(
+        &self,
+        stage: Stage,
+        file: &File,
+        flags: Flags,
+    ) -> Result<Option<SyncKind>, Error> {
+        let op = if stage == Stage::Writing {
+            Op::Write
+        } else {
+            Op::Read
+        };
+        file.check_flags(op, flags)?;
+        if flags.then().is_some() {
+            file.check_sync()?;
+        }
+        let then = match op {
+            Op::Write => file.closing_sync(self.engine, flags),
+            _ => None,
+        };
+        if self.iopoll {
+            if file.mode().cache == Cache::Buffered {
+                return Err(Error::Invalid(
+                    "IOPOLL polls devices, and this file is buffered".to_owned(),
+                ));
+            }
+            if then.is_some() {
+                return Err(no_sync_with_iopoll());
+            }
+        }
+        Ok(then)
+    }
+
+    #[inline(always)]
     fn take_slot(&mut self) -> Result<u32, Error> {
         let depth = self.depth();
-        if self.in_flight() + self.ready() >= depth {
-            return Err(Error::QueueFull { depth });
-        }
         self.free.pop().ok_or(Error::QueueFull { depth })
     }
 
-    fn stage_sync(&mut self, slot: u32, kind: SyncKind) {
+    /// The pieces of a slot.
+    fn pieces(&mut self, number: u32) -> &mut [libc::iovec] {
+        let count = self.max_vectors as usize;
+        let first = self.vectors.address().cast::<libc::iovec>();
+        // SAFETY: the region has `max_vectors` zeroed pieces for each slot, is aligned to a page, and only this queue
+        // changes it; the kernel and the workers read a slot's pieces while its request is with them, and then nobody
+        // is here for that slot.
+        unsafe {
+            std::slice::from_raw_parts_mut(first.add(number as usize * count).as_ptr(), count)
+        }
+    }
+
+    fn stage_sync(&mut self, number: u32, kind: SyncKind) {
         let kind = match kind {
             SyncKind::Data => Kind::DataSync,
             SyncKind::Full => Kind::FullSync,
         };
-        let file = self.slots[slot as usize]
+        let file = self.slots[number as usize]
             .file
             .as_ref()
             .expect("a slot in use has a file");
-        let request = Request {
-            kind,
-            fd: file.fd(),
-            address: std::ptr::null_mut(),
-            length: 0,
-            offset: 0,
-        };
+        let request = Request::sync(kind, file.fd(), self.tables.file(file));
         // SAFETY: the slot keeps the file open until the arrival, and a sync has no memory.
-        unsafe { self.driver().stage(slot, request) };
+        unsafe { self.driver().stage(number, request) };
+    }
+
+    /// Counts a request that has just been taken in, and lets the outside see it.
+    #[inline(always)]
+    fn taken_in(&mut self, number: u32) {
+        self.in_flight += 1;
+        self.counters.submitted += 1;
+        let slot = &self.slots[number as usize];
+        if let Some(file) = &slot.file {
+            counters::add(&file.count().submitted, 1);
+            probe::probe!(
+                odio,
+                submit,
+                slot.user_data,
+                file.fd(),
+                slot.stage as u8,
+                slot.offset,
+                slot.length
+            );
+        }
     }
 
     /// Exchanges with the engine until `min` completions are ready, nothing more is in flight, or the time is up.
+    #[inline]
     fn advance(&mut self, min: u32, deadline: Deadline) -> Result<(), Error> {
         loop {
-            let missing = min.saturating_sub(self.ready()).min(self.in_flight());
+            let missing = min.saturating_sub(self.ready()).min(self.in_flight);
             let mut arrivals = mem::take(&mut self.arrivals);
             let result = self
                 .driver()
                 .exchange(missing as usize, deadline, &mut arrivals);
-            let mut finishing = false;
-            for (slot, result) in arrivals.drain(..) {
-                finishing |= self.arrive(slot, result);
+            let mut goes_on = false;
+            for &(slot, result) in &arrivals {
+                goes_on |= self.arrive(slot, result);
             }
+            arrivals.clear();
             self.arrivals = arrivals;
             result?;
-            // Syncs that finish a write have just been staged: they are handed over now, not at the next call.
-            let missing = min.saturating_sub(self.ready()).min(self.in_flight());
-            if !finishing && (missing == 0 || deadline.over()) {
+            // What goes on has just been staged again: it is handed over now, not at the next call.
+            let missing = min.saturating_sub(self.ready()).min(self.in_flight);
+            if !goes_on && (missing == 0 || deadline.over()) {
                 return Ok(());
             }
         }
     }
+}
 
-    /// Takes one result in. True where the request goes on with a sync.
-    fn arrive(&mut self, number: u32, result: i32) -> bool {
-        let engine = self.engine;
-        let slot = &mut self.slots[number as usize];
-        let file = slot.file.as_ref().expect("a slot in use has a file");
-        let moved = u32::try_from(result).map_err(|_| Errno(-result));
-        let synced = moved.map(drop);
-        let outcome = match slot.stage {
-            Stage::Idle => unreachable!("an engine reports a request once"),
-            Stage::Syncing => file.note_sync(synced).map(|()| 0),
-            Stage::Finishing { moved } => file.note_sync(synced).map(|()| moved),
-            Stage::Moving { is_write: true } => {
-                match (moved, file.contract().finishing_sync(engine)) {
-                    (Ok(moved @ 1..), Some(kind)) => {
-                        slot.stage = Stage::Finishing { moved };
-                        self.stage_sync(number, kind);
-                        return true;
-                    }
-                    (Err(errno), _) => {
-                        file.note_write_error(errno);
-                        Err(errno)
-                    }
-                    (done, _) => done,
-                }
-            }
-            Stage::Moving { is_write: false } => moved,
-        };
-        let slot = mem::take(slot);
-        self.ready.push_back(Completion {
-            user_data: slot.user_data,
-            result: outcome,
-            buffer: slot.buffer,
-        });
-        self.free.push(number);
-        false
+#[cold]
+fn too_long(length: usize) -> Error {
+    Error::TooLarge {
+        what: "length",
+        value: length as u64,
+        limit: Buffer::MAX as u64,
+        source_of_limit: "kernel MAX_RW_COUNT",
     }
+}
+
+#[cold]
+fn no_sync_with_iopoll() -> Error {
+    Error::Invalid(
+        "a queue with IOPOLL carries transfers only (io_uring knows no polled fsync); sync the file itself".to_owned(),
+    )
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
         // A failure is dealt with below; `close` is for those who want to know of it.
-        let _ = self.finish();
-        let in_flight = self.in_flight() as usize;
+        let _ = self.drain();
+        let in_flight = self.in_flight as usize;
         let staged = self.driver().staged();
         if in_flight > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.
             mem::forget(mem::take(&mut self.slots));
+            mem::forget(mem::replace(&mut self.tables, Tables::new()));
             mem::forget(self.driver.take());
         }
     }

@@ -35,8 +35,11 @@ pub unsafe extern "C" fn odio_buffer_new(
             // SAFETY: an open handle, as the caller promises.
             unsafe { &(*file).file }.buffer(length)
         }?;
+        let Ok(address) = buffer.into_raw() else {
+            unreachable!("a buffer just made is of no pool")
+        };
         // SAFETY: as above.
-        unsafe { memory.write(buffer.into_raw().as_ptr().cast()) };
+        unsafe { memory.write(address.as_ptr().cast()) };
         Ok(0)
     })
 }

@@ -10,6 +10,8 @@
 #![allow(non_camel_case_types)]
 
 pub mod buffer;
+pub mod completion;
+pub mod counters;
 pub mod error;
 pub mod explain;
 pub mod file;
@@ -17,9 +19,12 @@ pub mod flags;
 pub mod limits;
 pub mod options;
 mod panic;
+pub mod pool;
 pub mod queue;
+pub mod queue_options;
 pub mod rename;
 pub mod space;
+pub mod vectors;
 pub mod version;
 
 /// A NULL check that names the parameter.

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use odio_core::limits::{Source, Sourced};
+use odio_core::limits::{Proof, Source, Sourced};
 
 use crate::file::odio_file;
 use crate::options::{self, Sized_};
@@ -28,6 +28,25 @@ pub enum odio_source {
     ODIO_SOURCE_PROBE_READ = 6,
     /// Nobody said; 4096 bytes, which every device known to odio accepts.
     ODIO_SOURCE_ASSUMED = 7,
+    /// statx(2) with STATX_DIO_READ_ALIGN, Linux 6.14.
+    ODIO_SOURCE_STATX_READ_ALIGN = 8,
+    /// statx(2) with STATX_WRITE_ATOMIC, Linux 6.11.
+    ODIO_SOURCE_STATX_WRITE_ATOMIC = 9,
+    /// The block size from statx(2), which every filesystem gives.
+    ODIO_SOURCE_STATX_BLKSIZE = 10,
+}
+
+/// How far odio_file_open() got in proving that direct I/O is really there.
+#[repr(C)]
+pub enum odio_proof {
+    /// The file is buffered: there is nothing to prove.
+    ODIO_PROOF_BUFFERED = 0,
+    /// A direct read went through, of odio_limits.direct_proof_bytes.
+    ODIO_PROOF_READ = 1,
+    /// O_DIRECT is set, but the file was empty and no read could prove it.
+    ODIO_PROOF_EMPTY = 2,
+    /// O_DIRECT is set, but the read of the first block failed for a reason of its own.
+    ODIO_PROOF_READ_FAILED = 3,
 }
 
 /// What an open file and the device under it can do. Sizes and alignments are in bytes; each source is an odio_source.
@@ -71,11 +90,44 @@ pub struct odio_limits {
     pub device_minor: u32,
     /// Name of the filesystem, or "block device"; ends in NUL.
     pub filesystem: [c_char; 32],
+    /// A direct read's offset and length are multiples of this; smaller than offset_align where only writes want more.
+    pub read_offset_align: u32,
+    /// Source of read_offset_align.
+    pub read_offset_align_source: u32,
+    /// An overwrite in multiples of this makes neither the filesystem nor the device read a block of its own first and
+    /// put it together: the larger of the filesystem's block and the device's physical block.
+    pub overwrite_align: u32,
+    /// Source of overwrite_align.
+    pub overwrite_align_source: u32,
+    /// Requests in multiples of this go well, as the device's queue or else the filesystem says.
+    pub preferred_size: u32,
+    /// Source of preferred_size.
+    pub preferred_size_source: u32,
+    /// The kernel splits a longer request into several of the device's.
+    pub max_size: u32,
+    /// Source of max_size.
+    pub max_size_source: u32,
+    /// The shortest write that ODIO_RWF_ATOMIC takes, a power of two; 0 where there is none.
+    pub atomic_write_min: u32,
+    /// The longest write that ODIO_RWF_ATOMIC takes, a power of two.
+    pub atomic_write_max: u32,
+    /// From how many pieces of memory an atomic write may be gathered.
+    pub atomic_write_segments: u32,
+    /// Source of the three.
+    pub atomic_write_source: u32,
+    /// 1 where the device has queues that are polled, as ODIO_QUEUE_IOPOLL wants; 0 where it has none.
+    pub poll_queues: u32,
+    /// Source of poll_queues.
+    pub poll_queues_source: u32,
+    /// An odio_proof.
+    pub direct_proof: u32,
+    /// How many bytes the read of ODIO_PROOF_READ moved; otherwise 0.
+    pub direct_proof_bytes: u32,
 }
 
-// SAFETY: one usize, sixteen u32 and 32 bytes.
+// SAFETY: one usize, 32 u32 and 32 bytes.
 unsafe impl Sized_ for odio_limits {}
-const _: () = assert!(size_of::<odio_limits>() == size_of::<usize>() + 16 * 4 + 32);
+const _: () = assert!(size_of::<odio_limits>() == size_of::<usize>() + 32 * 4 + 32);
 
 fn number(source: Source) -> u32 {
     (match source {
@@ -86,6 +138,9 @@ fn number(source: Source) -> u32 {
         Source::Statfs => odio_source::ODIO_SOURCE_STATFS,
         Source::ProbeRead => odio_source::ODIO_SOURCE_PROBE_READ,
         Source::Assumed => odio_source::ODIO_SOURCE_ASSUMED,
+        Source::StatxReadAlign => odio_source::ODIO_SOURCE_STATX_READ_ALIGN,
+        Source::StatxWriteAtomic => odio_source::ODIO_SOURCE_STATX_WRITE_ATOMIC,
+        Source::StatxBlksize => odio_source::ODIO_SOURCE_STATX_BLKSIZE,
     }) as u32
 }
 
@@ -121,6 +176,17 @@ pub unsafe extern "C" fn odio_file_limits(
         let (physical_block, physical_block_source) = pair(facts.physical_block);
         let (volatile_cache, volatile_cache_source) = pair(facts.volatile_cache);
         let (fua, fua_source) = pair(facts.fua);
+        let (overwrite_align, overwrite_align_source) = pair(facts.overwrite_align);
+        let (preferred_size, preferred_size_source) = pair(facts.preferred_size);
+        let (max_size, max_size_source) = pair(facts.max_size);
+        let (poll_queues, poll_queues_source) = pair(facts.poll_queues);
+        let atomic = facts.atomic_write;
+        let (direct_proof, direct_proof_bytes) = match facts.proof {
+            Proof::Buffered => (odio_proof::ODIO_PROOF_BUFFERED, 0),
+            Proof::Read(bytes) => (odio_proof::ODIO_PROOF_READ, bytes),
+            Proof::Empty => (odio_proof::ODIO_PROOF_EMPTY, 0),
+            Proof::ReadFailed => (odio_proof::ODIO_PROOF_READ_FAILED, 0),
+        };
         let values = odio_limits {
             size: 0,
             memory_align: facts.memory_align.value,
@@ -140,6 +206,22 @@ pub unsafe extern "C" fn odio_file_limits(
             device_major: facts.device.map_or(0, |device| device.major),
             device_minor: facts.device.map_or(0, |device| device.minor),
             filesystem,
+            read_offset_align: facts.read_offset_align.value,
+            read_offset_align_source: number(facts.read_offset_align.source),
+            overwrite_align,
+            overwrite_align_source,
+            preferred_size,
+            preferred_size_source,
+            max_size,
+            max_size_source,
+            atomic_write_min: atomic.map_or(0, |unit| unit.value.min),
+            atomic_write_max: atomic.map_or(0, |unit| unit.value.max),
+            atomic_write_segments: atomic.map_or(0, |unit| unit.value.segments),
+            atomic_write_source: atomic.map_or(0, |unit| number(unit.source)),
+            poll_queues,
+            poll_queues_source,
+            direct_proof: direct_proof as u32,
+            direct_proof_bytes,
         };
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(limits, &values) }?;
@@ -162,6 +244,9 @@ pub extern "C" fn odio_source_name(source: u32) -> *const c_char {
         Some(Source::Statfs) => c"statfs block size",
         Some(Source::ProbeRead) => c"live probe read",
         Some(Source::Assumed) => c"assumed, no source",
+        Some(Source::StatxReadAlign) => c"statx DIO_READ_ALIGN",
+        Some(Source::StatxWriteAtomic) => c"statx WRITE_ATOMIC",
+        Some(Source::StatxBlksize) => c"statx block size",
     };
     name.as_ptr()
 }

@@ -1,4 +1,4 @@
-//! # Option and info structs
+//! # Option and info structs, and how to open a file
 //!
 //! Every such struct begins with its own size and grows at the end, so that a program and a library of different ages
 //! understand each other.
@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
 use odio_core::file::OpenOptions;
-use odio_core::mode::{Cache, Engine, Mode, Sync};
+use odio_core::mode::{Cache, Mode, Sync};
 
 use crate::error::Failure;
 use crate::panic::guard;
@@ -34,17 +34,6 @@ pub enum odio_sync {
     ODIO_SYNC_SYNC = 1,
     /// Nothing is promised before odio_file_sync() or a queued sync.
     ODIO_SYNC_NONE = 2,
-}
-
-/// The kernel interface that carries a queue's requests.
-#[repr(C)]
-pub enum odio_engine {
-    /// pread, pwrite and fsync on worker threads, 64 at most. Works everywhere. The default.
-    ODIO_ENGINE_PSYNC = 0,
-    /// io_submit and io_getevents.
-    ODIO_ENGINE_LIBAIO = 1,
-    /// io_uring. Often forbidden in containers; odio_queue_new() then says by what.
-    ODIO_ENGINE_IO_URING = 2,
 }
 
 /// For odio_open_options.flags: reading and writing, instead of reading only.
@@ -76,18 +65,6 @@ pub struct odio_open_options {
     pub permissions: u32,
 }
 
-/// How to set up a queue. All zero but for the size is: the psync engine, 32 requests.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct odio_queue_options {
-    /// sizeof(odio_queue_options).
-    pub size: usize,
-    /// An odio_engine.
-    pub engine: u32,
-    /// How many requests the queue holds at most, 1 to 32768; 0 means 32.
-    pub depth: u32,
-}
-
 /// A struct that C and odio both know by its size.
 ///
 /// # Safety
@@ -97,11 +74,8 @@ pub(crate) unsafe trait Sized_: Copy {}
 
 // SAFETY: one usize and four u32.
 unsafe impl Sized_ for odio_open_options {}
-// SAFETY: one usize and two u32.
-unsafe impl Sized_ for odio_queue_options {}
 
 const _: () = assert!(size_of::<odio_open_options>() == size_of::<usize>() + 4 * 4);
-const _: () = assert!(size_of::<odio_queue_options>() == size_of::<usize>() + 2 * 4);
 
 /// Larger than any struct will ever be; a size beyond it is not a size.
 const LARGEST: usize = 4096;
@@ -228,32 +202,10 @@ impl odio_open_options {
     }
 }
 
-impl odio_queue_options {
-    pub(crate) const DEFAULT: odio_queue_options = odio_queue_options {
-        size: size_of::<odio_queue_options>(),
-        engine: 0,
-        depth: 0,
-    };
-
-    pub(crate) fn to_core(self) -> Result<(Engine, u32), Failure> {
-        let engine = match self.engine {
-            0 => Engine::Psync,
-            1 => Engine::Libaio,
-            2 => Engine::IoUring,
-            other => {
-                return Err(Failure::invalid(format!(
-                    "engine is {other}, which is no odio_engine"
-                )));
-            }
-        };
-        Ok((engine, if self.depth == 0 { 32 } else { self.depth }))
-    }
-}
-
 /// # Safety
 ///
 /// `text` ends in NUL.
-unsafe fn parse<T: std::str::FromStr<Err = odio_core::error::Error>>(
+pub(crate) unsafe fn parse<T: std::str::FromStr<Err = odio_core::error::Error>>(
     text: *const c_char,
 ) -> Result<T, Failure> {
     // SAFETY: the same promise.
@@ -286,36 +238,6 @@ pub unsafe extern "C" fn odio_open_options_set_mode(
             Cache::Buffered => odio_direct::ODIO_DIRECT_OFF,
         } as u32;
         values.sync = sync_number(mode.sync);
-        // SAFETY: as above, and writable.
-        unsafe { write(options, &values) }?;
-        Ok(0)
-    })
-}
-
-/// Sets the engine from its name: "psync", "libaio" or "io_uring".
-///
-/// Returns 0, or -EINVAL for any other text. Any thread.
-///
-/// # Safety
-///
-/// `options` is writable and `engine` ends in NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_queue_options_set_engine(
-    options: *mut odio_queue_options,
-    engine: *const c_char,
-) -> c_int {
-    guard(|| {
-        required!(options);
-        required!(engine);
-        // SAFETY: not null, and NUL-terminated as the caller promises.
-        let engine: Engine = unsafe { parse(engine) }?;
-        // SAFETY: not null, and a struct of its own size as the caller promises.
-        let mut values = unsafe { read(options) }?;
-        values.engine = match engine {
-            Engine::Psync => odio_engine::ODIO_ENGINE_PSYNC,
-            Engine::Libaio => odio_engine::ODIO_ENGINE_LIBAIO,
-            Engine::IoUring => odio_engine::ODIO_ENGINE_IO_URING,
-        } as u32;
         // SAFETY: as above, and writable.
         unsafe { write(options, &values) }?;
         Ok(0)

@@ -1,16 +1,19 @@
 //! # odio_queue
 
-use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::cell::UnsafeCell;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use odio_core::contract::SyncKind;
-use odio_core::queue::{Completion, Queue};
+use odio_core::queue::Queue;
 
 use crate::error::Failure;
 use crate::file::odio_file;
-use crate::options::{self, odio_queue_options};
+use crate::flags::flags;
+use crate::options;
 use crate::panic::guard;
+use crate::queue_options::odio_queue_options;
 use crate::required;
 
 /// Requests in flight.
@@ -28,59 +31,92 @@ use crate::required;
 /// queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
 /// extends the size.
 pub struct odio_queue {
-    queue: Mutex<Queue>,
+    state: AtomicU8,
+    queue: UnsafeCell<Queue>,
+    reason: UnsafeCell<CString>,
 }
 
-/// What became of a request. This struct never grows.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct odio_completion {
-    /// What the caller gave with the request.
-    pub user_data: u64,
-    /// Bytes moved, 0 for a sync, or a negative errno. The count is the kernel's, of one attempt: a read that moved
-    /// fewer bytes than asked for may go on at a multiple of the alignment, and one that moved none was at the end of
-    /// the file. A write that moved fewer has not written the rest.
-    pub result: i64,
+// SAFETY: whoever comes at the same time as another is turned away by `state`; a `Queue` may move between threads.
+unsafe impl Sync for odio_queue {}
+
+/// Nobody is inside.
+const FREE: u8 = 0;
+/// A thread is inside.
+const BUSY: u8 = 1;
+/// A panic left it half way.
+const BROKEN: u8 = 2;
+
+/// The queue, for the one thread that is inside.
+pub(crate) struct Inside<'a> {
+    handle: &'a odio_queue,
 }
 
-const _: () = assert!(size_of::<odio_completion>() == 16);
+impl Deref for Inside<'_> {
+    type Target = Queue;
 
-/// Called by odio_queue_dispatch() for a completion, on the thread that called it. It may take in, submit and collect
-/// further requests; it must return, and not by an exception or longjmp.
-pub type odio_callback =
-    Option<unsafe extern "C" fn(completion: *const odio_completion, context: *mut c_void)>;
+    #[inline(always)]
+    fn deref(&self) -> &Queue {
+        // SAFETY: `state` is BUSY and was set by the one that made this value.
+        unsafe { &*self.handle.queue.get() }
+    }
+}
 
-impl From<Completion> for odio_completion {
-    fn from(done: Completion) -> odio_completion {
-        let result = done
-            .result
-            .map_or_else(|errno| -i64::from(errno.0), i64::from);
-        odio_completion {
-            user_data: done.user_data,
-            result,
-        }
+impl DerefMut for Inside<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Queue {
+        // SAFETY: as in `deref`, and `&mut self` makes this the only reference.
+        unsafe { &mut *self.handle.queue.get() }
+    }
+}
+
+impl Drop for Inside<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let state = if std::thread::panicking() {
+            BROKEN
+        } else {
+            FREE
+        };
+        self.handle.state.store(state, Ordering::Release);
     }
 }
 
 impl odio_queue {
-    fn lock(&self) -> Result<MutexGuard<'_, Queue>, Failure> {
-        match self.queue.try_lock() {
-            Ok(queue) => Ok(queue),
-            Err(TryLockError::WouldBlock) => Err(Failure {
-                errno: libc::EBUSY,
-                message: "another thread is inside this queue".to_owned(),
-            }),
-            Err(TryLockError::Poisoned(_)) => Err(Failure {
-                errno: libc::EIO,
-                message: "a bug in odio stopped this queue earlier".to_owned(),
-            }),
+    /// Comes in, where nobody else is. This is no lock: nobody waits.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> Result<Inside<'_>, Failure> {
+        match self
+            .state
+            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
+        {
+            Ok(_) => Ok(Inside { handle: self }),
+            Err(state) => Err(refused(state)),
         }
+    }
+
+    /// Says anew why the engine is what it is, and what it does not know beforehand.
+    pub(crate) fn explain(&self, queue: &Inside<'_>) {
+        let mut text = queue.reason().to_owned();
+        if let (_, _, Some(why)) = queue.registered() {
+            text = format!("{text}; not registered: {why}");
+        }
+        // SAFETY: `queue` shows that this thread is inside.
+        unsafe { *self.reason.get() = CString::new(text).unwrap_or_default() };
     }
 }
 
-/// Nanoseconds as C gives them: negative is no limit.
-fn timeout(nanoseconds: i64) -> Option<Duration> {
-    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
+#[cold]
+fn refused(state: u8) -> Failure {
+    if state == BUSY {
+        return Failure {
+            errno: libc::EBUSY,
+            message: "another thread is inside this queue".to_owned(),
+        };
+    }
+    Failure {
+        errno: libc::EIO,
+        message: "a bug in odio stopped this queue earlier".to_owned(),
+    }
 }
 
 /// Sets up a queue. `options` may be NULL, which is the default of each option.
@@ -90,7 +126,8 @@ fn timeout(nanoseconds: i64) -> Option<Duration> {
 /// Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
 /// kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
 /// fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
-/// before Linux 5.6. -EINVAL: a depth outside 1 to 32768, or an unknown engine. Any thread.
+/// before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
+/// an option that the engine cannot honour. Any thread.
 ///
 /// # Safety
 ///
@@ -110,9 +147,12 @@ pub unsafe extern "C" fn odio_queue_new(
             // SAFETY: not null, and of its own size as the caller promises.
             unsafe { options::read(options) }?
         };
-        let (engine, depth) = options.to_core()?;
+        let made = options.to_core()?.build()?;
+        let reason = CString::new(made.reason()).unwrap_or_default();
         let handle = Box::new(odio_queue {
-            queue: Mutex::new(Queue::new(engine, depth)?),
+            state: AtomicU8::new(FREE),
+            queue: UnsafeCell::new(made),
+            reason: UnsafeCell::new(reason),
         });
         // SAFETY: as above.
         unsafe { queue.write(Box::into_raw(handle)) };
@@ -137,10 +177,7 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
             // SAFETY: the handle came from `odio_queue_new` and the caller gives it up.
             let queue = unsafe { Box::from_raw(queue) }.queue;
             // Where a bug stopped it half way, closing it is still the best there is.
-            queue
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .close()?;
+            queue.into_inner().close()?;
         }
         Ok(0)
     })
@@ -151,7 +188,8 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
 /// The memory is the queue's until the completion has been collected. `user_data` comes back with it.
 ///
 /// Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EINVAL where direct
-/// I/O wants another alignment, -EBUSY where another thread is inside the queue. No system call is made.
+/// I/O wants another alignment, -EBUSY where another thread is inside the queue. No system call is made. Its completion
+/// means what the result of odio_file_read() means: fewer bytes than asked for were stopped by the end of the file.
 ///
 /// # Safety
 ///
@@ -174,7 +212,7 @@ pub unsafe extern "C" fn odio_queue_read(
         // SAFETY: memory that stays writable and alone until the completion, as the caller promises.
         unsafe {
             queue
-                .lock()?
+                .enter()?
                 .read_raw(file, memory.cast(), length, offset, user_data)
         }?;
         Ok(0)
@@ -205,7 +243,7 @@ pub unsafe extern "C" fn odio_queue_write(
         // SAFETY: memory that stays readable and unchanged until the completion, as the caller promises.
         unsafe {
             queue
-                .lock()?
+                .enter()?
                 .write_raw(file, memory.cast(), length, offset, user_data)
         }?;
         Ok(0)
@@ -226,7 +264,7 @@ unsafe fn sync(
         required!(file);
         // SAFETY: handles, as the caller promises.
         let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        queue.lock()?.sync(file, kind, user_data)?;
+        queue.enter()?.sync(file, kind, user_data)?;
         Ok(0)
     })
 }
@@ -266,115 +304,122 @@ pub unsafe extern "C" fn odio_queue_datasync(
     unsafe { sync(queue, file, SyncKind::Data, user_data) }
 }
 
-/// Hands everything taken in to the kernel, without waiting for completions.
-///
-/// Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
-///
 /// # Safety
 ///
-/// `queue` is a handle.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
+/// `queue` and `file` are NULL or handles; `vectors` leads to `count` pieces as for odio_queue_read().
+unsafe fn vectored(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    vectors: *const libc::iovec,
+    count: c_int,
+    bits: u32,
+    take: impl FnOnce(
+        &mut Queue,
+        &odio_core::file::File,
+        &[libc::iovec],
+        odio_core::flags::Flags,
+    ) -> Result<(), odio_core::error::Error>,
+) -> c_int {
     guard(|| {
         required!(queue);
-        // SAFETY: a handle, as the caller promises.
-        unsafe { &*queue }.lock()?.submit()?;
+        required!(file);
+        required!(vectors);
+        let count = usize::try_from(count)
+            .map_err(|_| Failure::invalid(format!("count is {count}, which is negative")))?;
+        // SAFETY: handles, and a list of `count` pieces, as the caller promises.
+        let (queue, file, vectors) = unsafe {
+            (
+                &*queue,
+                &(*file).file,
+                std::slice::from_raw_parts(vectors, count),
+            )
+        };
+        take(&mut *queue.enter()?, file, vectors, flags(bits)?)?;
         Ok(0)
     })
 }
 
-/// Hands everything taken in to the kernel, waits until `min` completions are there or the time is up, and stores up to
-/// `max` of them. No more is waited for than what is in flight, so `min` may be any number up to `max`.
+/// Takes in a read into `count` pieces of memory, in their order, with `flags`, which are ODIO_RWF_* bits. The list may
+/// change as soon as this returns; the memory is the queue's until the completion. `count` is at most the queue's
+/// max_vectors; with 1 this is odio_queue_read() with flags.
 ///
-/// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
-///
-/// Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
-/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`.
-///
-/// # Safety
-///
-/// `queue` is a handle, and `completions` is writable for `max` of them.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_queue_wait(
-    queue: *mut odio_queue,
-    completions: *mut odio_completion,
-    min: u32,
-    max: u32,
-    timeout_ns: i64,
-) -> c_int {
-    guard(|| {
-        required!(queue);
-        required!(completions);
-        if min > max {
-            return Err(Failure::invalid(format!(
-                "min is {min}, more than max, which is {max}"
-            )));
-        }
-        // SAFETY: a handle, as the caller promises.
-        let mut queue = unsafe { &*queue }.lock()?;
-        queue.wait(min, timeout(timeout_ns))?;
-        let mut stored = 0;
-        while stored < max {
-            let Some(done) = queue.pop() else { break };
-            // SAFETY: below `max`, so writable as the caller promises.
-            unsafe { completions.add(stored as usize).write(done.into()) };
-            stored += 1;
-        }
-        // At most the depth, 32768.
-        Ok(stored as c_int)
-    })
-}
-
-/// As odio_queue_wait() with a `min` of 0: collects what is there without waiting.
+/// Returns as odio_queue_read() does; also -EINVAL or -EOPNOTSUPP, with the reason in odio_last_error(), where a flag
+/// cannot be honoured on this file.
 ///
 /// # Safety
 ///
-/// `queue` is a handle, and `completions` is writable for `max` of them.
+/// `queue` and `file` are handles; each piece is writable and left alone until the completion.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_queue_poll(
+pub unsafe extern "C" fn odio_queue_readv(
     queue: *mut odio_queue,
-    completions: *mut odio_completion,
-    max: u32,
+    file: *const odio_file,
+    vectors: *const libc::iovec,
+    count: c_int,
+    offset: u64,
+    flags: u32,
+    user_data: u64,
 ) -> c_int {
     // SAFETY: the same promise.
-    unsafe { odio_queue_wait(queue, completions, 0, max, 0) }
+    unsafe {
+        vectored(
+            queue,
+            file,
+            vectors,
+            count,
+            flags,
+            |queue, file, vectors, flags| queue.readv_raw(file, vectors, offset, flags, user_data),
+        )
+    }
 }
 
-/// As odio_queue_wait(), but calls `callback` with each completion and with `context`, on this thread, instead of
-/// storing it. What the callback itself hands over is left to the next call.
+/// Takes in a write from `count` pieces of memory, in their order. Otherwise as odio_queue_readv(); also -EBADF on a
+/// file opened for reading.
 ///
-/// Returns how many times `callback` was called, or a negative errno and then it was not called.
+/// ODIO_RWF_THEN_DATASYNC and ODIO_RWF_THEN_SYNC make it one request with one completion: all of the write, and then the
+/// sync, which also covers what other requests wrote and completed before.
 ///
 /// # Safety
 ///
-/// `queue` is a handle, and `callback` may be called with `context`.
+/// `queue` and `file` are handles; each piece is readable and not changed until the completion.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn odio_queue_dispatch(
+pub unsafe extern "C" fn odio_queue_writev(
     queue: *mut odio_queue,
-    min: u32,
-    timeout_ns: i64,
-    callback: odio_callback,
-    context: *mut c_void,
+    file: *const odio_file,
+    vectors: *const libc::iovec,
+    count: c_int,
+    offset: u64,
+    flags: u32,
+    user_data: u64,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
-        let callback = callback.ok_or_else(|| Failure::invalid("callback is NULL"))?;
-        // SAFETY: a handle, as the caller promises.
-        let queue = unsafe { &*queue };
-        let ready = queue.lock()?.wait(min, timeout(timeout_ns))?;
-        let mut called = 0;
-        // Unlocked while the callback runs, which may use the queue and collect completions itself.
-        while called < ready {
-            // Calls that were made count, so another thread that got in between ends the round and is no failure.
-            let Some(done) = queue.lock().ok().and_then(|mut queue| queue.pop()) else {
-                break;
-            };
-            // SAFETY: the caller gave both for this.
-            unsafe { callback(&done.into(), context) };
-            called += 1;
-        }
-        Ok(called as c_int)
-    })
+    // SAFETY: the same promise.
+    unsafe {
+        vectored(
+            queue,
+            file,
+            vectors,
+            count,
+            flags,
+            |queue, file, vectors, flags| queue.writev_raw(file, vectors, offset, flags, user_data),
+        )
+    }
+}
+
+/// Why the queue has the engine that it has, and why a file or pool that was added is not registered with it, as a
+/// sentence for a person.
+///
+/// Never NULL. Valid until the next odio_queue_add_file() or odio_queue_add_pool() of this queue, or its end; not to be
+/// released.
+///
+/// # Safety
+///
+/// `queue` is a handle or NULL, which gives an empty text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_reason(queue: *const odio_queue) -> *const c_char {
+    if queue.is_null() {
+        return c"".as_ptr();
+    }
+    // SAFETY: a handle, as the caller promises; the text is replaced only by calls that end its validity.
+    unsafe { &*(*queue).reason.get() }.as_ptr()
 }
 
 #[cfg(test)]
@@ -385,17 +430,19 @@ mod tests {
     #[test]
     fn a_second_thread_is_turned_away_and_let_in_later() {
         let queue = odio_queue {
-            queue: Mutex::new(Queue::new(Engine::Psync, 1).unwrap()),
+            state: AtomicU8::new(FREE),
+            reason: UnsafeCell::default(),
+            queue: UnsafeCell::new(Queue::new(Engine::Psync, 1).unwrap()),
         };
-        let inside = queue.lock().unwrap_or_else(|_| panic!("nobody is inside"));
+        let inside = queue.enter().unwrap_or_else(|_| panic!("nobody is inside"));
         let turned_away = std::thread::scope(|scope| {
-            let second = scope.spawn(|| queue.lock().err().map(|f| (f.errno, f.message)));
+            let second = scope.spawn(|| queue.enter().err().map(|f| (f.errno, f.message)));
             second.join().unwrap()
         });
         let (errno, message) = turned_away.expect("two threads were inside");
         assert_eq!(errno, libc::EBUSY);
         assert!(message.contains("another thread"), "{message}");
         drop(inside);
-        assert!(queue.lock().is_ok());
+        assert!(queue.enter().is_ok());
     }
 }

@@ -103,12 +103,22 @@ static void infos(const char *path)
     CHECK(limits.known.size == sizeof limits);
     CHECK(limits.known.memory_align != 0 && limits.known.memory_align_source != ODIO_SOURCE_NONE);
     CHECK(strlen(limits.known.filesystem) > 0);
+    CHECK(limits.known.read_offset_align != 0);
+    CHECK(limits.known.read_offset_align <= limits.known.offset_align);
+    CHECK(limits.known.preferred_size != 0 && limits.known.preferred_size_source != ODIO_SOURCE_NONE);
+    CHECK(limits.known.overwrite_align >= limits.known.logical_block);
+    CHECK(limits.known.max_size == 0 || limits.known.max_size_source == ODIO_SOURCE_SYSFS_QUEUE);
+    CHECK((limits.known.atomic_write_max == 0) == (limits.known.atomic_write_source == ODIO_SOURCE_NONE));
+    CHECK(limits.known.direct_proof == ODIO_PROOF_READ && limits.known.direct_proof_bytes > 0);
     limits.added = 1;
     CHECK(odio_file_limits(file, &limits.known) == -E2BIG);
 
     /* Only what the caller has room for is written. */
     odio_limits part = {.size = offsetof(odio_limits, offset_align), .offset_align = 77};
     CHECK(odio_file_limits(file, &part) == 0);
+    odio_limits yesterday = {.size = offsetof(odio_limits, read_offset_align), .max_size = 77};
+    CHECK(odio_file_limits(file, &yesterday) == 0);
+    CHECK(yesterday.physical_block == limits.known.physical_block && yesterday.max_size == 77);
     CHECK(part.memory_align == limits.known.memory_align && part.offset_align == 77);
 
     CHECK(odio_file_limits(file, NULL) == -EINVAL);

@@ -31,6 +31,83 @@ fn space_is_allocated_freed_zeroed_and_cut() {
 }
 
 #[test]
+fn pieces_of_memory_and_flags_of_one_request() {
+    let directory = scratch();
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let program = compile("tests/c/vectors.c", Link::Shared, &[], directory.path());
+    let (file, other) = (directory.path().join("file"), memory.path().join("file"));
+    for tool in [&[][..], &VALGRIND] {
+        succeed(&mut command(tool, &program, &[text(&file), text(&other)]));
+    }
+}
+
+/// What strace saw of these calls while `tests/c/vectors.c` ran under it, and the program's words.
+fn vectors_traced(calls: &str, inject: &[&str], status: i32) -> (String, String) {
+    let directory = scratch();
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let program = compile("tests/c/vectors.c", Link::Shared, &[], directory.path());
+    let (file, other) = (directory.path().join("file"), memory.path().join("file"));
+    let log = directory.path().join("log");
+    let trace = format!("--trace={calls}");
+    let tool = [&["strace", "-o", text(&log), &trace][..], inject].concat();
+    let output = run(&mut command(&tool, &program, &[text(&file), text(&other)]));
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "{}",
+        everything(&output)
+    );
+    (fs::read_to_string(&log).unwrap(), everything(&output))
+}
+
+#[test]
+fn a_write_with_a_closing_sync_is_both_calls_and_a_failure_of_the_sync_sticks() {
+    let calls = "pwritev2,fdatasync,sync_file_range";
+    let (log, _) = vectors_traced(calls, &[], 0);
+    let lines: Vec<_> = log.lines().collect();
+    assert!(
+        lines[0].starts_with("pwritev2(") && lines[0].ends_with(", 2, 4096, 0) = 12288"),
+        "{log}"
+    );
+    assert!(lines[1].starts_with("fdatasync("), "{log}");
+    assert!(lines[2].contains("RWF_DSYNC) = 12288"), "{log}");
+    let whole = "SYNC_FILE_RANGE_WAIT_BEFORE|SYNC_FILE_RANGE_WRITE|SYNC_FILE_RANGE_WAIT_AFTER";
+    assert!(log.contains(&format!("3, 10000, {whole}) = 0")), "{log}");
+
+    let (_, said) = vectors_traced(calls, &["--inject=fdatasync:error=EIO"], 1);
+    assert!(said.contains("data sync failed: EIO"), "{said}");
+    let (_, said) = vectors_traced(calls, &["--inject=sync_file_range:error=EIO:when=1"], 1);
+    assert!(
+        said.contains("sync range of 10000 bytes at offset 3: EIO"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_vectored_write_that_stops_short_goes_on_where_it_is_aligned() {
+    // The kernel is said to have written 5000 bytes, so the last whole block is 4096.
+    let (log, _) = vectors_traced(
+        "pwritev2,pwrite64",
+        &["--inject=pwritev2:retval=5000:when=1"],
+        0,
+    );
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines[0].contains("= 5000 (INJECTED)"), "{log}");
+    // The step is what the file asks for, which divides 4096.
+    let at = lines[1]
+        .rsplit(", ")
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap();
+    assert!(
+        lines[1].starts_with("pwritev2(") && (8192..=4096 + 5000).contains(&at),
+        "{log}"
+    );
+    assert!(at % 512 == 0, "{log}");
+}
+
+#[test]
 fn an_open_file_is_explained_whole() {
     let directory = scratch();
     let program = compile("tests/c/explain.c", Link::Shared, &[], directory.path());

@@ -2,28 +2,106 @@
 //!
 //! One ring per queue. Submitting and waiting are one io_uring_enter; results that are already there cost none.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
-use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
+use io_uring::squeue::Entry;
+use io_uring::types::{Fd, Fixed, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode};
 
-use super::{Arrival, Deadline, Driver, Kind, Request};
+use super::{Arrival, Deadline, Kind, Memory, Request, Setup};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::file::poll_readable;
 
+/// Places for registered files.
+pub(crate) const FILES: u32 = 256;
+/// Places for registered memory.
+pub(crate) const POOLS: u16 = 16;
+
+/// What the completion of a cancellation carries; no slot has this number.
+const CANCELLATION: u64 = u64::MAX;
+
 /// A ring. Its completion side is twice as long as its submission side, so it cannot overflow below the depth.
 pub(crate) struct Ring {
     ring: IoUring,
-    in_kernel: usize,
+    /// Requests pushed and not reaped.
+    inside: usize,
+    /// Of these, those that the kernel has not taken yet.
     staged: usize,
+    /// Cancellations pushed whose own completion has not been reaped.
+    cancellations: usize,
     /// io_uring_enter takes a timeout (Linux 5.11).
     timed_enter: bool,
+    sqpoll: bool,
+    /// Whether the table of files or of memory is there, once that was tried.
+    files: Option<Result<(), String>>,
+    memory: Option<Result<(), String>>,
 }
 
+/// What every kind of transfer ends with.
+macro_rules! transfer {
+    ($opcode:ident, $request:ident, $($argument:expr),*) => {
+        opcode::$opcode::new($($argument),*)
+            .offset($request.offset)
+            .rw_flags($request.flags)
+            .build()
+    };
+}
+
+/// The submission entry of a request on `$target`, a descriptor or a place in the table of files. A macro, because the
+/// trait that both have is not to be named outside its crate.
+macro_rules! entry {
+    ($target:expr, $request:expr) => {{
+        let (target, request) = ($target, $request);
+        match (request.kind, request.memory) {
+            (
+                Kind::Read,
+                Memory::Plain {
+                    address,
+                    length,
+                    registered,
+                },
+            ) => match registered {
+                None => transfer!(Read, request, target, address, length),
+                Some(place) => transfer!(ReadFixed, request, target, address, length, place),
+            },
+            (
+                Kind::Write,
+                Memory::Plain {
+                    address,
+                    length,
+                    registered,
+                },
+            ) => match registered {
+                None => transfer!(Write, request, target, address, length),
+                Some(place) => transfer!(WriteFixed, request, target, address, length, place),
+            },
+            (Kind::Read, Memory::Vector { vectors, count }) => {
+                transfer!(Readv, request, target, vectors, count)
+            }
+            (Kind::Write, Memory::Vector { vectors, count }) => {
+                transfer!(Writev, request, target, vectors, count)
+            }
+            (Kind::DataSync, _) => opcode::Fsync::new(target)
+                .flags(FsyncFlags::DATASYNC)
+                .build(),
+            (Kind::FullSync, _) => opcode::Fsync::new(target).build(),
+        }
+    }};
+}
 impl Ring {
-    pub(crate) fn new(depth: u32) -> Result<Ring, Error> {
-        let ring = IoUring::new(depth).map_err(|error| setup_error(errno_of(&error)))?;
+    pub(super) fn new(setup: Setup) -> Result<Ring, Error> {
+        let mut builder = IoUring::builder();
+        if setup.iopoll {
+            builder.setup_iopoll();
+        }
+        if setup.sqpoll {
+            // The thread goes to sleep after this many milliseconds without work; submit wakes it.
+            builder.setup_sqpoll(50);
+        }
+        let ring = builder
+            .build(setup.depth)
+            .map_err(|error| setup_error(errno_of(&error), setup))?;
         let mut probe = Probe::new();
         let supported = ring.submitter().register_probe(&mut probe).is_ok()
             && [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE]
@@ -39,79 +117,86 @@ impl Ring {
         let timed_enter = ring.params().is_feature_ext_arg();
         Ok(Ring {
             ring,
-            in_kernel: 0,
+            inside: 0,
             staged: 0,
+            cancellations: 0,
             timed_enter,
+            sqpoll: setup.sqpoll,
+            files: None,
+            memory: None,
         })
     }
 
+    #[inline]
     fn reap(&mut self, arrivals: &mut Vec<Arrival>) {
         for entry in self.ring.completion() {
+            if entry.user_data() == CANCELLATION {
+                self.cancellations -= 1;
+                continue;
+            }
             arrivals.push((entry.user_data() as u32, entry.result()));
-            self.in_kernel -= 1;
+            self.inside -= 1;
         }
     }
 
     /// One io_uring_enter: hands over what is staged and waits for `want` completions in the ring.
+    #[inline]
     fn enter(&mut self, want: usize, deadline: Deadline) -> Result<(), Errno> {
         let result = match deadline.left() {
-            Some(left) if want > 0 && self.timed_enter => {
-                let time = Timespec::from(left);
-                self.ring
-                    .submitter()
-                    .submit_with_args(want, &SubmitArgs::new().timespec(&time))
-            }
-            // Before Linux 5.11 the call takes no time; the ring is a descriptor that can be waited for instead.
-            Some(left) if want > 0 => self.ring.submit().and_then(|submitted| {
-                poll_readable(self.ring.as_raw_fd(), left)
-                    .map_err(|Errno(errno)| std::io::Error::from_raw_os_error(errno))
-                    // What was handed over counts, whatever became of the wait.
-                    .map_or_else(
-                        |error| {
-                            if submitted > 0 {
-                                Ok(submitted)
-                            } else {
-                                Err(error)
-                            }
-                        },
-                        |_| Ok(submitted),
-                    )
-            }),
+            Some(left) if want > 0 => self.enter_timed(want, left),
             _ => self.ring.submit_and_wait(want),
         };
         // Counted from the ring itself: an error says nothing of what was taken before it.
-        let staged = self.ring.submission().len();
-        self.in_kernel += self.staged - staged;
-        self.staged = staged;
+        self.staged = if self.sqpoll && result.is_ok() {
+            // The kernel's thread takes them in its own time.
+            0
+        } else {
+            self.ring.submission().len()
+        };
         result.map(drop).map_err(|error| errno_of(&error))
     }
-}
 
-impl Driver for Ring {
-    unsafe fn stage(&mut self, slot: u32, request: Request) {
-        let fd = Fd(request.fd);
-        let entry = match request.kind {
-            Kind::Read => opcode::Read::new(fd, request.address, request.length)
-                .offset(request.offset)
-                .build(),
-            Kind::Write => opcode::Write::new(fd, request.address, request.length)
-                .offset(request.offset)
-                .build(),
-            Kind::DataSync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
-            Kind::FullSync => opcode::Fsync::new(fd).build(),
-        };
+    fn enter_timed(&mut self, want: usize, left: std::time::Duration) -> std::io::Result<usize> {
+        if self.timed_enter {
+            let time = Timespec::from(left);
+            return self
+                .ring
+                .submitter()
+                .submit_with_args(want, &SubmitArgs::new().timespec(&time));
+        }
+        // Before Linux 5.11 the call takes no time; the ring is a descriptor that can be waited for instead.
+        let submitted = self.ring.submit()?;
+        match poll_readable(self.ring.as_raw_fd(), left) {
+            // What was handed over counts, whatever became of the wait.
+            Err(Errno(errno)) if submitted == 0 => Err(std::io::Error::from_raw_os_error(errno)),
+            _ => Ok(submitted),
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, entry: &Entry) {
         // SAFETY: descriptor and memory stay valid until the arrival, as promised to `stage`.
-        let pushed = unsafe {
-            self.ring
-                .submission()
-                .push(&entry.user_data(u64::from(slot)))
-        };
-        // The ring has at least one entry for each slot.
+        let pushed = unsafe { self.ring.submission().push(entry) };
+        // The ring has at least one entry for each slot, and cancellations go out at once.
         debug_assert!(pushed.is_ok());
         self.staged += 1;
     }
 
-    fn exchange(
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    #[inline(always)]
+    pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
+        let entry = match request.registered {
+            Some(place) => entry!(Fixed(place), &request),
+            None => entry!(Fd(request.fd), &request),
+        };
+        self.push(&entry.user_data(u64::from(slot)));
+        self.inside += 1;
+    }
+
+    #[inline]
+    pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
@@ -130,11 +215,16 @@ impl Driver for Ring {
                 missing
             };
             let before = self.staged;
-            match self.enter(missing, deadline) {
+            // What a cancellation leaves in the ring is no arrival.
+            let want_in_ring = match missing {
+                0 => 0,
+                missing => missing + self.cancellations,
+            };
+            match self.enter(want_in_ring, deadline) {
                 Ok(()) | Err(Errno(libc::EINTR | libc::ETIME)) => {}
                 // Out of memory for requests, or completions to be taken first: those in flight make room.
                 Err(errno @ Errno(libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) => {
-                    if self.in_kernel == 0 {
+                    if self.inside == self.staged {
                         return Err(Error::System {
                             call: "io_uring_enter",
                             errno,
@@ -160,8 +250,102 @@ impl Driver for Ring {
         }
     }
 
-    fn staged(&self) -> usize {
+    pub(super) fn staged(&self) -> usize {
         self.staged
+    }
+
+    /// Sent at once, so that the submission side keeps an entry for each slot.
+    pub(super) fn cancel(&mut self, slot: u32) {
+        let entry = opcode::AsyncCancel::new(u64::from(slot)).build();
+        if self.ring.submission().is_full() {
+            // What is in the way goes first; where it cannot, there is nothing to cancel either.
+            let _ = self.enter(0, Deadline::Now);
+        }
+        // The completion side has room for as many again as there are slots.
+        if self.cancellations >= self.ring.params().cq_entries() as usize / 2
+            || self.ring.submission().is_full()
+        {
+            return;
+        }
+        self.push(&entry.user_data(CANCELLATION));
+        self.cancellations += 1;
+        let _ = self.enter(0, Deadline::Now);
+    }
+
+    pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
+        self.ring
+            .submitter()
+            .register_eventfd(event)
+            .map_err(|error| errno_of(&error))
+    }
+
+    pub(super) fn register_file(&mut self, place: u32, fd: Option<RawFd>) -> Result<(), String> {
+        let submitter = self.ring.submitter();
+        self.files
+            .get_or_insert_with(|| {
+                let empty = [-1; FILES as usize];
+                submitter
+                    .register_files(&empty)
+                    .map_err(|error| format!("no table of files: {}", errno_of(&error)))
+            })
+            .clone()?;
+        submitter
+            .register_files_update(place, &[fd.unwrap_or(-1)])
+            .map(drop)
+            .map_err(|error| format!("the file was not registered: {}", errno_of(&error)))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`super::Driver::register_memory`].
+    pub(super) unsafe fn register_memory(
+        &mut self,
+        place: u16,
+        address: *mut u8,
+        length: usize,
+    ) -> Result<(), String> {
+        let submitter = self.ring.submitter();
+        self.memory
+            .get_or_insert_with(|| {
+                submitter
+                    .register_buffers_sparse(u32::from(POOLS))
+                    .map_err(|error| match errno_of(&error) {
+                        Errno(libc::EINVAL) => {
+                            "a table of memory that can grow came with Linux 5.19".to_owned()
+                        }
+                        errno => format!("no table of memory: {errno}"),
+                    })
+            })
+            .clone()?;
+        let vector = libc::iovec {
+            iov_base: address.cast(),
+            iov_len: length,
+        };
+        // SAFETY: the memory stays mapped, as the caller promises.
+        unsafe { submitter.register_buffers_update(u32::from(place), &[vector], None) }
+            .map(drop)
+            .map_err(|error| match errno_of(&error) {
+                Errno(libc::ENOMEM) => format!(
+                    "{length} bytes are more than RLIMIT_MEMLOCK leaves to be locked; raise it (ulimit -l)"
+                ),
+                Errno(libc::EFAULT) if length > 1 << 30 => {
+                    "one piece of registered memory holds at most 1 GiB".to_owned()
+                }
+                errno => format!("the memory was not registered: {errno}"),
+            })
+    }
+
+    pub(super) fn unregister_memory(&mut self, place: u16) {
+        let none = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        // SAFETY: an empty place has no memory that would have to stay.
+        let _ = unsafe {
+            self.ring
+                .submitter()
+                .register_buffers_update(u32::from(place), &[none], None)
+        };
     }
 }
 
@@ -183,9 +367,12 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-fn setup_error(errno: Errno) -> Error {
+fn setup_error(errno: Errno, setup: Setup) -> Error {
     let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     let why = match (errno.0, sysctl.as_deref().map(str::trim)) {
+        (libc::EPERM, Ok("0") | Err(_)) if setup.sqpoll => {
+            "SQPOLL wants CAP_SYS_NICE before Linux 5.13, or seccomp blocks io_uring_setup"
+        }
         (libc::EPERM, Ok("2")) => "sysctl kernel.io_uring_disabled is 2: switched off for everyone",
         (libc::EPERM, Ok("1")) => {
             "sysctl kernel.io_uring_disabled is 1: only CAP_SYS_ADMIN and kernel.io_uring_group may use it"
@@ -213,10 +400,16 @@ mod tests {
     use super::*;
     use crate::buffer::Buffer;
 
+    const PLAIN: Setup = Setup {
+        depth: 2,
+        iopoll: false,
+        sqpoll: false,
+    };
+
     #[test]
     fn a_wait_ends_when_its_time_is_up_on_old_kernels_too() {
         for timed_enter in [true, false] {
-            let mut ring = Ring::new(2).unwrap();
+            let mut ring = Ring::new(PLAIN).unwrap();
             assert!(ring.timed_enter, "this test wants Linux 5.11");
             ring.timed_enter = timed_enter;
             // A pipe that nobody has written to gives a request that does not end by itself.
@@ -226,11 +419,16 @@ mod tests {
                 let request = Request {
                     kind: Kind::Read,
                     fd: reader.as_raw_fd(),
-                    // SAFETY: one byte for each slot, inside the buffer.
-                    address: unsafe { buffer.as_mut_ptr().add(slot) },
-                    length: 1,
+                    registered: None,
+                    memory: Memory::Plain {
+                        // SAFETY: one byte for each slot, inside the buffer.
+                        address: unsafe { buffer.as_mut_ptr().add(slot) },
+                        length: 1,
+                        registered: None,
+                    },
                     // The current position, the only one that a pipe has.
                     offset: u64::MAX,
+                    flags: 0,
                 };
                 // SAFETY: pipe and buffer outlive the last exchange below, which collects both results.
                 unsafe { ring.stage(slot as u32, request) };
@@ -259,7 +457,7 @@ mod tests {
             (libc::ENOMEM, "RLIMIT_MEMLOCK"),
             (libc::ENOSYS, "5.1"),
         ] {
-            let error = setup_error(Errno(errno));
+            let error = setup_error(Errno(errno), PLAIN);
             assert_eq!(error.errno(), Errno(errno));
             assert!(error.to_string().contains(word), "{error}");
         }

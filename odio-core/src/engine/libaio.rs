@@ -2,10 +2,13 @@
 //!
 //! io_submit takes requests in order and may take fewer than offered; io_getevents gives results in any order.
 
-use super::{Arrival, Deadline, Driver, Kind, Request};
+use std::os::fd::RawFd;
+
+use super::{Arrival, Deadline, Kind, Memory, Request};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::aio::{self, Context, Event, Iocb};
+use crate::sys::event;
 
 /// An AIO context with one control block per slot.
 pub(crate) struct Libaio {
@@ -18,6 +21,8 @@ pub(crate) struct Libaio {
     pointers: Vec<*mut Iocb>,
     events: Box<[Event]>,
     in_kernel: usize,
+    /// Signalled at each completion, where one was asked for.
+    event: Option<RawFd>,
 }
 
 // SAFETY: the raw pointers lead into `blocks`, owned by the same value, and are rebuilt before each use.
@@ -45,6 +50,7 @@ impl Libaio {
             pointers: Vec::with_capacity(depth),
             events: vec![Event::EMPTY; depth].into(),
             in_kernel: 0,
+            event: None,
         })
     }
 
@@ -90,6 +96,9 @@ impl Libaio {
                 Err(Errno(errno)) => {
                     arrivals.push((self.staged[taken], -errno));
                     taken += 1;
+                    if let Some(event) = self.event {
+                        event::signal(event);
+                    }
                 }
             }
         }
@@ -98,29 +107,46 @@ impl Libaio {
     }
 }
 
-impl Driver for Libaio {
-    unsafe fn stage(&mut self, slot: u32, request: Request) {
-        let transfer = matches!(request.kind, Kind::Read | Kind::Write);
+impl Libaio {
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    #[inline(always)]
+    pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
+        // The kernel refuses a sync that names memory or a range; the queue gives it none.
+        let (address, length, vector) = match request.memory {
+            Memory::Plain {
+                address, length, ..
+            } => (address as u64, u64::from(length), false),
+            Memory::Vector { vectors, count } => (vectors as u64, u64::from(count), true),
+        };
+        let opcode = match (request.kind, vector) {
+            (Kind::Read, false) => aio::PREAD,
+            (Kind::Read, true) => aio::PREADV,
+            (Kind::Write, false) => aio::PWRITE,
+            (Kind::Write, true) => aio::PWRITEV,
+            (Kind::DataSync, _) => aio::FDSYNC,
+            (Kind::FullSync, _) => aio::FSYNC,
+        };
+        let (flags, event_fd) = match self.event {
+            Some(event) => (aio::SIGNAL, event as u32),
+            None => (0, 0),
+        };
         let block = &mut self.blocks[slot as usize];
         *block = Iocb::EMPTY;
         block.data = u64::from(slot);
+        block.rw_flags = request.flags as u32;
+        block.opcode = opcode;
         block.fd = request.fd as u32;
-        block.opcode = match request.kind {
-            Kind::Read => aio::PREAD,
-            Kind::Write => aio::PWRITE,
-            Kind::DataSync => aio::FDSYNC,
-            Kind::FullSync => aio::FSYNC,
-        };
-        // The kernel refuses a sync that names memory or a range.
-        if transfer {
-            block.address = request.address as u64;
-            block.length = u64::from(request.length);
-            block.offset = request.offset as i64;
-        }
+        block.address = address;
+        block.length = length;
+        block.offset = request.offset as i64;
+        block.flags = flags;
+        block.event_fd = event_fd;
         self.staged.push(slot);
     }
 
-    fn exchange(
+    pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
@@ -165,8 +191,23 @@ impl Driver for Libaio {
         }
     }
 
-    fn staged(&self) -> usize {
+    pub(super) fn staged(&self) -> usize {
         self.staged.len()
+    }
+
+    pub(super) fn cancel(&mut self, slot: u32) {
+        let block: *mut Iocb = &mut self.blocks[slot as usize];
+        // SAFETY: every slot that the queue names is in flight. The answer does not matter: the event comes anyway.
+        let _ = unsafe { aio::cancel(self.context, block) };
+    }
+
+    pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
+        self.event = Some(event);
+        for &slot in &self.staged {
+            let block = &mut self.blocks[slot as usize];
+            (block.flags, block.event_fd) = (aio::SIGNAL, event as u32);
+        }
+        Ok(())
     }
 }
 

@@ -10,8 +10,10 @@ mod psync;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Errno, Error};
 use crate::mode::Engine;
+
+pub(crate) use io_uring::{FILES, POOLS};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,46 +26,174 @@ pub(crate) enum Kind {
     FullSync,
 }
 
+/// Where a transfer's bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Memory {
+    /// One piece.
+    Plain {
+        address: *mut u8,
+        length: u32,
+        /// The place of the memory in the engine's table, where it is registered.
+        registered: Option<u16>,
+    },
+    /// Several pieces, in order.
+    Vector {
+        vectors: *const libc::iovec,
+        count: u32,
+    },
+}
+
 /// A request as the kernel needs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) kind: Kind,
     pub(crate) fd: RawFd,
-    pub(crate) address: *mut u8,
-    pub(crate) length: u32,
+    /// The place of the file in the engine's table, where it is registered.
+    pub(crate) registered: Option<u32>,
+    pub(crate) memory: Memory,
     pub(crate) offset: u64,
+    /// The kernel's `RWF_` bits.
+    pub(crate) flags: i32,
 }
 
-// SAFETY: the address is only passed on to the kernel; whoever staged the request keeps the memory valid until its
+// SAFETY: the addresses are only passed on to the kernel; whoever staged the request keeps the memory valid until its
 // result has arrived, on whatever thread that happens.
 unsafe impl Send for Request {}
+
+impl Request {
+    /// A sync of a descriptor.
+    pub(crate) fn sync(kind: Kind, fd: RawFd, registered: Option<u32>) -> Request {
+        Request {
+            kind,
+            fd,
+            registered,
+            memory: Memory::Plain {
+                address: std::ptr::null_mut(),
+                length: 0,
+                registered: None,
+            },
+            offset: 0,
+            flags: 0,
+        }
+    }
+}
 
 /// A slot and what came of its request: bytes moved, or a negative errno.
 pub(crate) type Arrival = (u32, i32);
 
-/// What every engine does. `depth` slots, each with at most one request at a time.
-pub(crate) trait Driver: Send {
+/// What an engine is asked to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// Slots, each with at most one request at a time.
+    pub(crate) depth: u32,
+    /// The kernel polls the device instead of waiting for its interrupt.
+    pub(crate) iopoll: bool,
+    /// A kernel thread takes requests without a system call.
+    pub(crate) sqpoll: bool,
+}
+
+/// One of the engines. Not a trait object: a request passes through here in a few instructions.
+// One for each queue, so the room that the smaller ones leave is no matter.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Driver {
+    Psync(psync::Psync),
+    Libaio(libaio::Libaio),
+    IoUring(io_uring::Ring),
+}
+
+/// Calls the same method of whichever engine it is.
+macro_rules! each {
+    ($self:ident, $engine:ident => $body:expr) => {
+        match $self {
+            Driver::Psync($engine) => $body,
+            Driver::Libaio($engine) => $body,
+            Driver::IoUring($engine) => $body,
+        }
+    };
+}
+
+impl Driver {
+    pub(crate) fn start(engine: Engine, setup: Setup) -> Result<Driver, Error> {
+        Ok(match engine {
+            Engine::Psync => Driver::Psync(psync::Psync::new(setup.depth)?),
+            Engine::Libaio => Driver::Libaio(libaio::Libaio::new(setup.depth)?),
+            Engine::IoUring => Driver::IoUring(io_uring::Ring::new(setup)?),
+        })
+    }
+
     /// Takes a request for the next [`Driver::exchange`]. No system call.
     ///
     /// # Safety
     ///
     /// Descriptor and memory stay valid until this slot's arrival. `slot` is below the depth and has no request here.
-    unsafe fn stage(&mut self, slot: u32, request: Request);
+    #[inline(always)]
+    pub(crate) unsafe fn stage(&mut self, slot: u32, request: Request) {
+        // SAFETY: the same promise.
+        each!(self, engine => unsafe { engine.stage(slot, request) })
+    }
 
     /// Hands over everything staged, then waits until `min` results have been pushed to `arrivals` or `deadline` has
     /// passed. Every request handed over has exactly one arrival, even where the kernel refuses it. The queue keeps
     /// `min` at or below the number of requests here, and `arrivals` has room for all of them.
     ///
     /// On an error nothing is lost: results already pushed are good, and what was not handed over stays staged.
-    fn exchange(
+    #[inline(always)]
+    pub(crate) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
         arrivals: &mut Vec<Arrival>,
-    ) -> Result<(), Error>;
+    ) -> Result<(), Error> {
+        each!(self, engine => engine.exchange(min, deadline, arrivals))
+    }
 
     /// How many requests are staged and not yet with the kernel.
-    fn staged(&self) -> usize;
+    pub(crate) fn staged(&self) -> usize {
+        each!(self, engine => engine.staged())
+    }
+
+    /// Asks for a request to end early; it arrives all the same, with `ECANCELED` or with what came of it.
+    pub(crate) fn cancel(&mut self, slot: u32) {
+        each!(self, engine => engine.cancel(slot))
+    }
+
+    /// Has every arrival from now on signalled on an eventfd.
+    pub(crate) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
+        each!(self, engine => engine.signal(event))
+    }
+
+    /// Puts a descriptor into the engine's table at `place`, or takes it out; `Err` says why there is no such table.
+    pub(crate) fn register_file(&mut self, place: u32, fd: Option<RawFd>) -> Result<(), String> {
+        match self {
+            Driver::IoUring(ring) => ring.register_file(place, fd),
+            _ => Err("only io_uring registers files".to_owned()),
+        }
+    }
+
+    /// Puts memory into the engine's table at `place`; `Err` says why it cannot be there.
+    ///
+    /// # Safety
+    ///
+    /// The memory stays mapped until it has been taken out or the engine is gone.
+    pub(crate) unsafe fn register_memory(
+        &mut self,
+        place: u16,
+        address: *mut u8,
+        length: usize,
+    ) -> Result<(), String> {
+        match self {
+            // SAFETY: the same promise.
+            Driver::IoUring(ring) => unsafe { ring.register_memory(place, address, length) },
+            _ => Err("only io_uring registers memory".to_owned()),
+        }
+    }
+
+    /// Takes memory out of the engine's table.
+    pub(crate) fn unregister_memory(&mut self, place: u16) {
+        if let Driver::IoUring(ring) = self {
+            ring.unregister_memory(place);
+        }
+    }
 }
 
 /// Until when to wait.
@@ -79,6 +209,7 @@ pub(crate) enum Deadline {
 
 impl Deadline {
     /// The time left: `None` is forever, zero is over.
+    #[inline]
     pub(crate) fn left(self) -> Option<Duration> {
         match self {
             Deadline::Now => Some(Duration::ZERO),
@@ -88,17 +219,10 @@ impl Deadline {
     }
 
     /// Whether the time has passed.
+    #[inline]
     pub(crate) fn over(self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
     }
-}
-
-pub(crate) fn start(engine: Engine, depth: u32) -> Result<Box<dyn Driver>, Error> {
-    Ok(match engine {
-        Engine::Psync => Box::new(psync::Psync::new(depth)?),
-        Engine::Libaio => Box::new(libaio::Libaio::new(depth)?),
-        Engine::IoUring => Box::new(io_uring::Ring::new(depth)?),
-    })
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Works wherever files work. Each worker takes one request at a time, so it is one pread, pwrite or fsync per request.
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Arrival, Deadline, Driver, Kind, Request};
+use super::{Arrival, Deadline, Kind, Memory, Request};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
-use crate::sys::{file as sys, signal};
+use crate::sys::{event, file as sys, signal};
 
 /// More threads than this only wait for one another in the kernel.
 const MOST_WORKERS: u32 = 64;
@@ -32,6 +33,8 @@ struct State {
     done: Vec<Arrival>,
     /// How many results the queue waits for; a worker wakes it at that many and not before.
     wanted: usize,
+    /// Signalled at each result, where one was asked for.
+    event: Option<RawFd>,
     closing: bool,
 }
 
@@ -47,10 +50,7 @@ impl Shared {
                 drop(state);
                 let result = perform(&request);
                 state = self.lock();
-                state.done.push((slot, result));
-                if state.done.len() >= state.wanted {
-                    self.done.notify_one();
-                }
+                state.arrive(slot, result, &self.done);
             } else if state.closing {
                 return;
             } else {
@@ -63,20 +63,48 @@ impl Shared {
     }
 }
 
+impl State {
+    fn arrive(&mut self, slot: u32, result: i32, done: &Condvar) {
+        self.done.push((slot, result));
+        if self.done.len() >= self.wanted {
+            done.notify_one();
+        }
+        if let Some(event) = self.event {
+            event::signal(event);
+        }
+    }
+}
+
 fn perform(request: &Request) -> i32 {
     let Request {
         kind,
         fd,
-        address,
-        length,
+        memory,
         offset,
+        flags,
+        ..
     } = *request;
-    let length = length as usize;
+    let one;
+    let vectors = match memory {
+        Memory::Vector { vectors, count } => {
+            // SAFETY: whoever staged the request keeps the list until the arrival, which is pushed after this.
+            unsafe { std::slice::from_raw_parts(vectors, count as usize) }
+        }
+        Memory::Plain {
+            address, length, ..
+        } => {
+            one = [libc::iovec {
+                iov_base: address.cast(),
+                iov_len: length as usize,
+            }];
+            &one
+        }
+    };
     let result = match kind {
-        // SAFETY: whoever staged the request keeps the memory valid until the arrival, which is pushed after this.
-        Kind::Read => unsafe { sys::pread(fd, address, length, offset) },
-        // SAFETY: as above.
-        Kind::Write => unsafe { sys::pwrite(fd, address, length, offset) },
+        // SAFETY: as for the list.
+        Kind::Read => unsafe { sys::preadv2(fd, vectors, offset, flags) },
+        // SAFETY: as for the list.
+        Kind::Write => unsafe { sys::pwritev2(fd, vectors, offset, flags) },
         Kind::DataSync => sys::fdatasync(fd).map(|()| 0),
         Kind::FullSync => sys::fsync(fd).map(|()| 0),
     };
@@ -93,6 +121,7 @@ impl Psync {
                     work: VecDeque::with_capacity(capacity),
                     done: Vec::with_capacity(capacity),
                     wanted: 0,
+                    event: None,
                     closing: false,
                 }),
                 work: Condvar::new(),
@@ -119,12 +148,15 @@ impl Psync {
     }
 }
 
-impl Driver for Psync {
-    unsafe fn stage(&mut self, slot: u32, request: Request) {
+impl Psync {
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
         self.staged.push((slot, request));
     }
 
-    fn exchange(
+    pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
@@ -158,8 +190,26 @@ impl Driver for Psync {
         Ok(())
     }
 
-    fn staged(&self) -> usize {
+    pub(super) fn staged(&self) -> usize {
         self.staged.len()
+    }
+
+    /// A request that no worker has begun ends at once; one that has begun ends by itself.
+    pub(super) fn cancel(&mut self, slot: u32) {
+        let mut state = self.shared.lock();
+        state.work.extend(self.staged.drain(..));
+        if let Some(at) = state.work.iter().position(|&(each, _)| each == slot) {
+            state.work.remove(at);
+            state.arrive(slot, -libc::ECANCELED, &self.shared.done);
+        }
+        for _ in 0..state.work.len().min(self.workers.len()) {
+            self.shared.work.notify_one();
+        }
+    }
+
+    pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
+        self.shared.lock().event = Some(event);
+        Ok(())
     }
 }
 

@@ -23,7 +23,15 @@ fn a_request_that_the_kernel_refuses_does_not_take_its_neighbours_along() {
     for engine in Engine::ALL {
         let directory = directory();
         let file = writable(&directory);
-        let mut driver = start(engine, 5).unwrap();
+        let mut driver = Driver::start(
+            engine,
+            Setup {
+                depth: 5,
+                iopoll: false,
+                sqpoll: false,
+            },
+        )
+        .unwrap();
         let mut buffer = Buffer::new(4096, 4096).unwrap();
         // io_submit stops at the bad ones, the first of them in front of everything.
         for slot in 0..5 {
@@ -32,9 +40,14 @@ fn a_request_that_the_kernel_refuses_does_not_take_its_neighbours_along() {
             let request = Request {
                 kind: Kind::Write,
                 fd,
-                address,
-                length: 4096,
+                registered: None,
+                memory: Memory::Plain {
+                    address,
+                    length: 4096,
+                    registered: None,
+                },
                 offset,
+                flags: 0,
             };
             // SAFETY: file and buffer outlive the exchange below, which waits for all five.
             unsafe { driver.stage(slot, request) };

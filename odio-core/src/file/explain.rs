@@ -6,7 +6,7 @@ use std::fmt::{Display, Write};
 
 use super::File;
 use crate::contract::{Durability, SyncKind};
-use crate::limits::Sourced;
+use crate::limits::{AtomicWrite, Proof, Sourced};
 use crate::mode::{Cache, Engine, Mode};
 
 impl File {
@@ -25,6 +25,7 @@ impl File {
         line("mode asked", &self.asked());
         line("mode got", &self.mode());
         line("reason", &self.reason());
+        line("direct I/O", &proof(limits.proof));
         line(
             "opened for",
             &if self.inner.writable {
@@ -43,11 +44,23 @@ impl File {
             line("memory alignment", &bytes(Some(limits.memory_align)));
             line("offset alignment", &bytes(Some(limits.offset_align)));
             line("length alignment", &bytes(Some(limits.length_align)));
+            line("read alignment", &bytes(Some(limits.read_offset_align)));
+            let bounce = if self.is_bounce() {
+                "served through an aligned copy"
+            } else {
+                "refused"
+            };
+            line("unaligned requests", &bounce);
         } else {
             line("alignment", &"any: the file is buffered");
         }
         line("logical block", &bytes(limits.logical_block));
         line("physical block", &bytes(limits.physical_block));
+        line("overwrite alignment", &bytes(limits.overwrite_align));
+        line("preferred size", &bytes(limits.preferred_size));
+        line("largest request", &bytes(limits.max_size));
+        line("atomic write", &atomic_write(limits.atomic_write));
+        line("poll queues", &yes_or_no(limits.poll_queues));
         line("volatile write cache", &yes_or_no(limits.volatile_cache));
         line("FUA", &yes_or_no(limits.fua));
 
@@ -136,6 +149,25 @@ fn yes_or_no(fact: Option<Sourced<bool>>) -> String {
     })
 }
 
+fn atomic_write(fact: Option<Sourced<AtomicWrite>>) -> String {
+    fact.map_or_else(
+        || "none, as far as is known".to_owned(),
+        |Sourced { value, source }| {
+            let AtomicWrite { min, max, segments } = value;
+            format!("{min} to {max} bytes from at most {segments} vectors; source: {source}")
+        },
+    )
+}
+
+fn proof(proof: Proof) -> String {
+    match proof {
+        Proof::Buffered => "none: the file is buffered".to_owned(),
+        Proof::Read(bytes) => format!("proven by a read of {bytes} bytes"),
+        Proof::Empty => "not proven: the file was empty when it was opened".to_owned(),
+        Proof::ReadFailed => "not proven: its first block could not be read".to_owned(),
+    }
+}
+
 fn not_known() -> String {
     "not known".to_owned()
 }
@@ -144,7 +176,7 @@ fn not_known() -> String {
 mod tests {
     use super::*;
     use crate::error::Errno;
-    use crate::limits::Filesystem;
+    use crate::limits::{Filesystem, Source};
     use crate::testing::{directory, fresh, mode, options};
 
     /// What is said after `name`, once.
@@ -173,6 +205,10 @@ mod tests {
             ("memory alignment", Some(limits.memory_align)),
             ("offset alignment", Some(limits.offset_align)),
             ("length alignment", Some(limits.length_align)),
+            ("read alignment", Some(limits.read_offset_align)),
+            ("overwrite alignment", limits.overwrite_align),
+            ("preferred size", limits.preferred_size),
+            ("largest request", limits.max_size),
             ("logical block", limits.logical_block),
             ("physical block", limits.physical_block),
         ] {
@@ -185,6 +221,7 @@ mod tests {
         for (name, fact) in [
             ("volatile write cache", limits.volatile_cache),
             ("FUA", limits.fua),
+            ("poll queues", limits.poll_queues),
         ] {
             let expected = match fact {
                 Some(fact) if fact.value => format!("yes; source: {}", fact.source),
@@ -196,6 +233,35 @@ mod tests {
         assert_eq!(
             said(&file, "an acknowledged write"),
             "is durable (found again after a power cut)"
+        );
+    }
+
+    #[test]
+    fn what_was_proven_of_direct_is_said() {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        assert!(said(&file, "direct I/O").starts_with("not proven: the file was empty"));
+        file.write_at(&file.buffer(4096).unwrap(), 0).unwrap();
+        let file = fresh(&directory, mode("direct"));
+        let unit = file.limits().offset_align.value;
+        assert_eq!(file.limits().proof, Proof::Read(unit));
+        let expected = format!("proven by a read of {unit} bytes");
+        assert_eq!(said(&file, "direct I/O"), expected);
+        let file = fresh(&directory, mode("buffered"));
+        assert_eq!(said(&file, "direct I/O"), "none: the file is buffered");
+    }
+
+    #[test]
+    fn an_atomic_write_is_told_whole() {
+        let unit = AtomicWrite {
+            min: 4096,
+            max: 65536,
+            segments: 1,
+        };
+        let told = Some(Sourced::new(unit, Source::StatxWriteAtomic));
+        assert_eq!(
+            atomic_write(told),
+            "4096 to 65536 bytes from at most 1 vectors; source: statx WRITE_ATOMIC"
         );
     }
 

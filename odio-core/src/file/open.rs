@@ -10,11 +10,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
+use super::bounce::{Bounce, reopen};
+use super::check::Support;
 use super::name::sync_name;
+use super::transfer::Masks;
 use super::{File, Inner};
 use crate::buffer::Buffer;
 use crate::error::{Errno, Error};
-use crate::limits::{Limits, Source, Sourced};
+use crate::limits::{Limits, Proof, Source, Sourced};
 use crate::mode::{Cache, Mode, Sync};
 use crate::sys::file as sys;
 
@@ -28,6 +31,7 @@ pub struct OpenOptions {
     exclusive: bool,
     truncate: bool,
     durable: bool,
+    bounce: bool,
     permissions: u32,
 }
 
@@ -48,6 +52,7 @@ impl OpenOptions {
             exclusive: false,
             truncate: false,
             durable: false,
+            bounce: false,
             permissions: 0o666,
         }
     }
@@ -77,6 +82,18 @@ impl OpenOptions {
     /// there. A file that was there already is left as it is. Wants [`OpenOptions::create`].
     pub fn create_durably(mut self, yes: bool) -> OpenOptions {
         self.durable = yes;
+        self
+    }
+
+    /// Serves requests that direct I/O cannot carry as they are through an aligned copy, instead of refusing them.
+    ///
+    /// A write to a part of a block reads the block and writes it whole, while no other write of this file or its
+    /// clones has it. Other opens of the same file, in this program or another, are not kept out: what they write to
+    /// such a block at the same time may be lost. The bytes in the block that the file ends in go through the page
+    /// cache and are pushed out at once. Costs a second descriptor, opened through `/proc/self/fd`. Means nothing for a
+    /// buffered file.
+    pub fn bounce(mut self, yes: bool) -> OpenOptions {
+        self.bounce = yes;
         self
     }
 
@@ -159,12 +176,7 @@ impl OpenOptions {
         } else {
             libc::O_RDONLY
         };
-        let sync = match self.mode.sync {
-            Sync::None => 0,
-            Sync::Dsync => libc::O_DSYNC,
-            Sync::Sync => libc::O_SYNC,
-        };
-        let flags = access | sync | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let flags = access | self.sync_flag() | libc::O_CLOEXEC | libc::O_NOCTTY;
         // Somebody else may make or remove the file between the two opens; after a few rounds that is their answer.
         let mut last = Errno(libc::EAGAIN);
         for _ in 0..16 {
@@ -182,6 +194,38 @@ impl OpenOptions {
         Err(last)
     }
 
+    fn sync_flag(&self) -> i32 {
+        match self.mode.sync {
+            Sync::None => 0,
+            Sync::Dsync => libc::O_DSYNC,
+            Sync::Sync => libc::O_SYNC,
+        }
+    }
+
+    /// What a direct file needs to serve unaligned requests.
+    fn bounce_for(
+        &self,
+        fd: &OwnedFd,
+        limits: &Limits,
+        stat: &sys::Stat,
+        path: &Path,
+    ) -> Result<Bounce, Error> {
+        let tail = if self.write && stat.kind() == libc::S_IFREG {
+            let again = reopen(fd, self.sync_flag()).map_err(|errno| Error::Open {
+                path: path.to_owned(),
+                errno,
+                why: "bounce wants the file a second time, through /proc/self/fd".to_owned(),
+            })?;
+            Some(again)
+        } else {
+            None
+        };
+        let block = limits
+            .overwrite_align
+            .map_or(0, |align| align.value as usize);
+        Ok(Bounce::new(block.max(limits.step()) as u64, tail))
+    }
+
     fn finish(
         &self,
         fd: OwnedFd,
@@ -196,6 +240,11 @@ impl OpenOptions {
                 reason: "buffered: asked for".to_owned(),
             },
             Cache::Direct => self.go_direct(&fd, &mut limits, path)?,
+        };
+        let bounce = if self.bounce && outcome.cache == Cache::Direct {
+            Some(self.bounce_for(&fd, &limits, stat, path)?)
+        } else {
+            None
         };
         if self.truncate && stat.kind() == libc::S_IFREG {
             sys::truncate(fd.as_fd(), 0).map_err(|errno| Error::System {
@@ -214,6 +263,13 @@ impl OpenOptions {
         if created && (self.durable || self.mode.sync != Sync::None) {
             sync_name(path)?;
         }
+        let mut masks = match outcome.cache {
+            Cache::Direct => Masks::new(limits.read_step(), limits.step()),
+            Cache::Buffered => Masks::new(1, 1),
+        };
+        if !self.write || bounce.is_some() {
+            masks = masks.with_no_plain_write();
+        }
         Ok(File {
             inner: Arc::new(Inner {
                 fd,
@@ -224,6 +280,9 @@ impl OpenOptions {
                 reason: outcome.reason,
                 writable: self.write,
                 limits,
+                masks,
+                support: Support::default(),
+                bounce,
                 sync_error: AtomicI32::new(0),
                 syncing: Mutex::new(()),
                 counters: Default::default(),
@@ -290,19 +349,29 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
             limits.memory_align,
             limits.offset_align,
             limits.length_align,
-        ) = (proven, proven, proven);
+            limits.read_offset_align,
+        ) = (proven, proven, proven, proven);
     }
     match result {
-        Ok(0) => Ok("the file is empty, so no read could prove it".to_owned()),
-        Ok(bytes) => Ok(format!("a read of {bytes} bytes went through")),
+        Ok(0) => {
+            limits.proof = Proof::Empty;
+            Ok("the file is empty, so no read could prove it".to_owned())
+        }
+        Ok(bytes) => {
+            limits.proof = Proof::Read(bytes as u32);
+            Ok(format!("a read of {bytes} bytes went through"))
+        }
         Err(errno @ Errno(libc::EINVAL | libc::EOPNOTSUPP)) => Err((
             errno,
             format!("O_DIRECT could be set, but an aligned read of {page} bytes failed"),
         )),
         // Any other failure is about this block or this moment, not about direct I/O.
-        Err(errno) => Ok(format!(
-            "a read of its first block failed for another reason ({errno})"
-        )),
+        Err(errno) => {
+            limits.proof = Proof::ReadFailed;
+            Ok(format!(
+                "a read of its first block failed for another reason ({errno})"
+            ))
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::os::fd::AsFd;
 
-use super::{File, check_range};
+use super::File;
+use super::check::check_range;
 use crate::error::{Errno, Error, Op};
 use crate::sys::file as sys;
 
@@ -45,6 +46,7 @@ impl File {
     pub fn truncate(&self, size: u64) -> Result<(), Error> {
         self.check_writable(Op::Truncate)?;
         check_range(size, 0)?;
+        let _held = self.lock_range(size, u64::MAX);
         sys::truncate(self.as_fd(), size).map_err(|errno| Error::Truncate {
             size,
             errno,
@@ -58,6 +60,8 @@ impl File {
     fn change(&self, op: Op, flags: i32, offset: u64, length: u64) -> Result<(), Error> {
         self.check_writable(op)?;
         check_range(offset, length)?;
+        // Beside one that patches a block, what was freed or zeroed could come back.
+        let _held = self.lock_range(offset, length);
         sys::fallocate(self.as_fd(), flags, offset, length).map_err(|errno| Error::Space {
             op,
             offset,

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::flags::Flags;
 use crate::limits::{Filesystem, Source};
+use crate::mode::{Cache, Sync};
 use crate::testing::{directory, fresh, mode, options};
 
 /// O_DIRECT, O_DSYNC and O_SYNC as the kernel has them for this descriptor.
@@ -288,6 +290,22 @@ fn limits_agree_with_the_sources_they_name() {
         read("write_cache") == "write back"
     );
     assert_eq!(limits.fua.unwrap().value, read("fua") == "1");
+    let largest = read("max_sectors_kb").parse::<u32>().unwrap() * 1024;
+    assert_eq!(limits.max_size.unwrap().value, largest);
+    assert_eq!(limits.poll_queues.unwrap().value, read("io_poll") == "1");
+    let preferred = limits.preferred_size.unwrap();
+    match preferred.source {
+        Source::SysfsQueue => assert_eq!(preferred.value.to_string(), read("optimal_io_size")),
+        _ => {
+            use std::os::unix::fs::MetadataExt;
+            assert_eq!(read("optimal_io_size"), "0");
+            assert_eq!(preferred.source, Source::StatxBlksize);
+            let block = fs::metadata(file.path()).unwrap().blksize();
+            assert_eq!(u64::from(preferred.value), block);
+        }
+    }
+    let (read_align, write_align) = (limits.read_offset_align, limits.offset_align);
+    assert!(write_align.value.is_multiple_of(read_align.value));
 }
 
 #[test]
@@ -354,7 +372,254 @@ fn a_lost_write_sticks_only_where_the_write_was_also_a_sync() {
         ("direct", libc::EIO, false),
     ] {
         let file = fresh(&directory, mode(name));
-        file.note_write_error(Errno(errno));
+        file.note_write_error(Errno(errno), crate::flags::Flags::NONE);
         assert_eq!(file.sync(SyncKind::Full).is_err(), sticks, "{name} {errno}");
     }
+}
+
+/// Memory in pieces of these lengths, one after the other.
+fn pieces(buffer: &mut Buffer, lengths: &[usize]) -> Vec<libc::iovec> {
+    let mut rest = &mut buffer[..];
+    let mut list = Vec::new();
+    for &length in lengths {
+        let (piece, after) = rest.split_at_mut(length);
+        list.push(transfer::vector(piece.as_mut_ptr(), length));
+        rest = after;
+    }
+    list
+}
+
+#[test]
+fn pieces_are_written_and_read_in_their_order() {
+    let directory = directory();
+    for mode in Mode::ALL {
+        let file = fresh(&directory, mode);
+        let mut buffer = file.buffer(16384).unwrap();
+        for (at, byte) in buffer.iter_mut().enumerate() {
+            *byte = (at % 251) as u8;
+        }
+        let mut list = pieces(&mut buffer, &[4096, 0, 8192, 4096]);
+        list.swap(0, 3);
+        // SAFETY: the pieces are of a buffer that lives on.
+        let written = unsafe { file.writev_raw(&list, 4096, Flags::THEN_DATASYNC) };
+        assert_eq!(written.unwrap(), 16384, "{mode}");
+        let content = fs::read(file.path()).unwrap();
+        assert_eq!(content[4096..8192], buffer[12288..], "{mode}");
+        assert_eq!(content[8192..16384], buffer[4096..12288], "{mode}");
+        assert_eq!(content[16384..], buffer[..4096], "{mode}");
+
+        let mut back = file.buffer(32768).unwrap();
+        let mut into = pieces(&mut back, &[8192, 4096, 8192]);
+        into.swap(0, 2);
+        // SAFETY: as above.
+        let read = unsafe { file.readv_raw(&into, 4096, Flags::NONE) };
+        // 16384 bytes and then the end of the file.
+        assert_eq!(read.unwrap(), 16384, "{mode}");
+        assert_eq!(back[12288..20480], content[4096..12288], "{mode}");
+        assert_eq!(back[8192..12288], content[12288..16384], "{mode}");
+        assert_eq!(back[..4096], content[16384..], "{mode}");
+    }
+}
+
+#[test]
+fn each_piece_is_held_to_the_alignment() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut buffer = file.buffer(16384).unwrap();
+    let base = buffer.as_mut_ptr();
+    let unit = file.limits().offset_align.value as usize;
+    let at = |from: usize, length| transfer::vector(base.wrapping_add(from), length);
+    let several = vec![at(0, unit); 1025];
+    let whole = at(0, 4096);
+    for (list, offset, word) in [
+        (&[whole, at(1, unit)][..], 0, "buffer address"),
+        (&[whole, at(4096, 100)], 0, "length 100 is a multiple of 4;"),
+        (&[whole], 100, "offset 100 is a multiple of 4;"),
+        (
+            &several,
+            0,
+            "number of vectors 1025 is too large; at most 1024",
+        ),
+        (&[at(0, 1 << 31)], 0, "MAX_RW_COUNT"),
+        (&[at(0, usize::MAX), whole], 0, "MAX_RW_COUNT"),
+        (&[whole], u64::MAX, "loff_t"),
+    ] {
+        // SAFETY: refused before any of it is looked at.
+        let error = unsafe { file.writev_raw(list, offset, Flags::NONE) }.unwrap_err();
+        assert_eq!(error.errno(), Errno(libc::EINVAL), "{error}");
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+    // A piece of no bytes may be anywhere.
+    // SAFETY: it holds nothing.
+    let result = unsafe { file.writev_raw(&[at(1, 0), whole], 0, Flags::NONE) };
+    assert_eq!(result.unwrap(), 4096);
+}
+
+#[test]
+fn flags_that_mean_nothing_are_refused() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    for (op, flags, word) in [
+        (Op::Read, Flags::DSYNC, "DSYNC means nothing for a read"),
+        (Op::Read, Flags::NOWAIT | Flags::SYNC, "SYNC means nothing"),
+        (Op::Read, Flags::ATOMIC, "ATOMIC means nothing for a read"),
+        (Op::Read, Flags::THEN_SYNC, "THEN_SYNC means nothing"),
+        (Op::Read, Flags::THEN_DATASYNC, "THEN_DATASYNC means"),
+        (Op::Write, Flags::NOWAIT | Flags::THEN_SYNC, "contradict"),
+    ] {
+        let error = file.check_flags(op, flags).unwrap_err();
+        assert_eq!(error.errno(), Errno(libc::EINVAL), "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    file.check_flags(Op::Write, Flags::DSYNC | Flags::THEN_SYNC)
+        .unwrap();
+}
+
+#[test]
+fn nowait_is_one_call_and_reports_what_it_got() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut buffer = file.buffer(8192).unwrap();
+    file.write_at(&buffer[..4096], 0).unwrap();
+    let list = pieces(&mut buffer, &[8192]);
+    // SAFETY: the pieces are of a buffer that lives on.
+    let read = unsafe { file.readv_raw(&list, 0, Flags::NOWAIT) };
+    assert!(
+        matches!(&read, Ok(4096)) || matches!(&read, Err(error) if error.errno().0 == libc::EAGAIN),
+        "{read:?}"
+    );
+    // Allocating a block takes a transaction, for which ext4 and xfs would have to wait.
+    // SAFETY: as above.
+    let written = unsafe { file.writev_raw(&list, 1 << 20, Flags::NOWAIT) };
+    match written {
+        Ok(moved) => assert!(moved > 0),
+        Err(error) => {
+            assert_eq!(error.errno(), Errno(libc::EAGAIN), "{error}");
+            assert_eq!(file.size().unwrap(), 4096);
+        }
+    }
+}
+
+#[test]
+fn a_flag_that_the_filesystem_has_not_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = options(mode("buffered"))
+        .open(directory.path().join("file"))
+        .unwrap();
+    // tmpfs has no DONTCACHE (shmem_file_operations, seen in 6.18), and older kernels have it nowhere.
+    for _ in 0..2 {
+        let error = file.check_flags(Op::Write, Flags::DONTCACHE).unwrap_err();
+        assert_eq!(error.errno(), Errno(libc::EOPNOTSUPP), "{error}");
+        assert!(error.to_string().contains("tmpfs may have none"), "{error}");
+    }
+    let error = file.check_flags(Op::Write, Flags::ATOMIC).unwrap_err();
+    assert_eq!(error.errno(), Errno(libc::EOPNOTSUPP), "{error}");
+    assert!(error.to_string().contains("buffered"), "{error}");
+}
+
+#[test]
+fn an_atomic_write_keeps_to_its_limits() {
+    use crate::limits::{AtomicWrite, Sourced};
+    let directory = directory();
+    let mut file = fresh(&directory, mode("direct"));
+    let unit = AtomicWrite {
+        min: 4096,
+        max: 16384,
+        segments: 1,
+    };
+    let limits = &mut Arc::get_mut(&mut file.inner).unwrap().limits;
+    limits.atomic_write = None;
+    let error = file.check_flags(Op::Write, Flags::ATOMIC).unwrap_err();
+    assert_eq!(error.errno(), Errno(libc::EOPNOTSUPP), "{error}");
+    assert!(error.to_string().contains("WRITE_ATOMIC"), "{error}");
+
+    let limits = &mut Arc::get_mut(&mut file.inner).unwrap().limits;
+    limits.atomic_write = Some(Sourced::new(unit, Source::StatxWriteAtomic));
+    let mut buffer = file.buffer(65536).unwrap();
+    for (lengths, offset, words) in [
+        (&[2048][..], 0, "length 2048; it is at least 4096"),
+        (&[32768], 0, "length 32768; it is at most 16384"),
+        (&[12288], 0, "length 12288; it is a power of two"),
+        (
+            &[8192],
+            4096,
+            "offset 4096; it is a multiple of the length, 8192",
+        ),
+        (&[4096, 4096], 0, "number of vectors 2; it is at most 1"),
+    ] {
+        let list = pieces(&mut buffer, lengths);
+        // SAFETY: the pieces are of a buffer that lives on.
+        let error = unsafe { file.writev_raw(&list, offset, Flags::ATOMIC) }.unwrap_err();
+        assert_eq!(error.errno(), Errno(libc::EINVAL), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(words), "{text}");
+        assert!(text.ends_with("; source: statx WRITE_ATOMIC"), "{text}");
+    }
+    assert_eq!(file.counters().submitted, 0);
+    file.check_atomic(8192, 8192, 1).unwrap();
+}
+
+#[test]
+fn a_lost_write_sticks_where_its_flag_made_it_a_sync() {
+    let directory = directory();
+    for (flags, sticks) in [
+        (Flags::DSYNC, true),
+        (Flags::SYNC, true),
+        (Flags::NOWAIT, false),
+        // Its sync tells for itself.
+        (Flags::THEN_SYNC, false),
+    ] {
+        let file = fresh(&directory, mode("direct"));
+        file.note_write_error(Errno(libc::EIO), flags);
+        assert_eq!(file.check_sync().is_err(), sticks, "{flags}");
+    }
+}
+
+#[test]
+fn a_write_that_is_to_be_synced_is_not_begun_while_a_failure_sticks() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    file.note_sync(Err(Errno(libc::EIO))).unwrap_err();
+    let mut buffer = file.buffer(4096).unwrap();
+    let list = pieces(&mut buffer, &[4096]);
+    // SAFETY: the pieces are of a buffer that lives on.
+    let error = unsafe { file.writev_raw(&list, 0, Flags::THEN_SYNC) }.unwrap_err();
+    assert!(matches!(error, Error::SyncStuck { .. }), "{error}");
+    assert_eq!(file.size().unwrap(), 0);
+}
+
+#[test]
+fn a_range_is_pushed_out_and_a_stuck_failure_is_told() {
+    let directory = directory();
+    let file = fresh(&directory, mode("buffered"));
+    file.write_at(&[1; 10_000], 0).unwrap();
+    file.sync_range(100, 5000).unwrap();
+    file.sync_range(0, 0).unwrap();
+    let error = file.sync_range(u64::MAX, 1).unwrap_err();
+    assert!(error.to_string().contains("loff_t"), "{error}");
+    file.note_sync(Err(Errno(libc::EIO))).unwrap_err();
+    assert!(file.sync_range(0, 0).is_err());
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut buffer = file.buffer(8192).unwrap();
+    file.write_at(&buffer, 0).unwrap();
+    file.read_at(&mut buffer, 4096).unwrap();
+    file.sync(SyncKind::Data).unwrap();
+    file.write_at(&buffer, 1).unwrap_err();
+    let list = [transfer::vector(std::ptr::null_mut(), 4096)];
+    // SAFETY: the kernel refuses to write there.
+    unsafe { file.readv_raw(&list, 0, Flags::NONE) }.unwrap_err();
+    let expected = Counters {
+        submitted: 4,
+        completed: 4,
+        failed: 1,
+        bytes_read: 4096,
+        bytes_written: 8192,
+        ..Counters::default()
+    };
+    assert_eq!(file.counters(), expected);
 }

@@ -13,6 +13,11 @@ pub(crate) const PREAD: u16 = 0;
 pub(crate) const PWRITE: u16 = 1;
 pub(crate) const FSYNC: u16 = 2;
 pub(crate) const FDSYNC: u16 = 3;
+pub(crate) const PREADV: u16 = 7;
+pub(crate) const PWRITEV: u16 = 8;
+
+/// `IOCB_FLAG_RESFD`: `event_fd` is signalled when the event is there.
+pub(crate) const SIGNAL: u32 = 1;
 
 /// `aio_context_t`: names a context of this process.
 pub(crate) type Context = libc::c_ulong;
@@ -22,8 +27,12 @@ pub(crate) type Context = libc::c_ulong;
 #[repr(C)]
 pub(crate) struct Iocb {
     pub(crate) data: u64,
-    // The kernel orders these two by endianness; odio leaves both zero.
-    key_and_rw_flags: [u32; 2],
+    #[cfg(target_endian = "little")]
+    key: u32,
+    /// `RWF_` bits.
+    pub(crate) rw_flags: u32,
+    #[cfg(target_endian = "big")]
+    key: u32,
     pub(crate) opcode: u16,
     priority: i16,
     pub(crate) fd: u32,
@@ -31,14 +40,15 @@ pub(crate) struct Iocb {
     pub(crate) length: u64,
     pub(crate) offset: i64,
     reserved: u64,
-    flags: u32,
-    event_fd: u32,
+    pub(crate) flags: u32,
+    pub(crate) event_fd: u32,
 }
 
 impl Iocb {
     pub(crate) const EMPTY: Iocb = Iocb {
         data: 0,
-        key_and_rw_flags: [0; 2],
+        key: 0,
+        rw_flags: 0,
         opcode: 0,
         priority: 0,
         fd: 0,
@@ -101,6 +111,17 @@ pub(crate) unsafe fn submit(context: Context, requests: &[*mut Iocb]) -> Result<
             requests.as_ptr(),
         )
     })
+}
+
+/// Asks for one request to be given up. Only USB gadgets and polls know how: anything else answers EINVAL.
+///
+/// # Safety
+///
+/// `request` was submitted to this context.
+pub(crate) unsafe fn cancel(context: Context, request: *mut Iocb) -> Result<(), Errno> {
+    let mut event = Event::EMPTY;
+    // SAFETY: the kernel finds the request by its address and writes one event at most.
+    check(unsafe { libc::syscall(libc::SYS_io_cancel, context, request, &mut event) }).map(drop)
 }
 
 /// Waits for `min` events at least, or until `timeout` has passed; the result says how many are in `events`.

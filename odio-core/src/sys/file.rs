@@ -120,43 +120,75 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     Ok((statfs.f_type as u32 as u64, statfs.f_bsize as u64))
 }
 
-/// `struct statx` up to the direct I/O fields, which the libc crate does not name for glibc.
+/// `struct statx` of uapi/linux/stat.h, of which the libc crate does not name the newer members for glibc. The kernel
+/// writes 256 bytes and leaves zeros in what it does not know.
 #[repr(C)]
-struct Statx {
+pub(crate) struct Statx {
     mask: u32,
-    before: [u32; 37],
+    /// The preferred size of I/O, in bytes.
+    pub(crate) blksize: u32,
+    before: [u32; 36],
     dio_mem_align: u32,
     dio_offset_align: u32,
-    after: [u64; 12],
+    subvolume: u64,
+    atomic_write_unit_min: u32,
+    atomic_write_unit_max: u32,
+    atomic_write_segments_max: u32,
+    dio_read_offset_align: u32,
+    after: [u64; 9],
 }
 
-const _: () =
-    assert!(size_of::<Statx>() == 256 && std::mem::offset_of!(Statx, dio_mem_align) == 0x98);
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Statx>() == 256);
+    assert!(offset_of!(Statx, dio_mem_align) == 0x98);
+    assert!(offset_of!(Statx, atomic_write_unit_min) == 0xa8);
+    assert!(offset_of!(Statx, dio_read_offset_align) == 0xb4);
+};
 
-/// Memory and offset alignment from statx(STATX_DIOALIGN); zeros mean that the file cannot do direct I/O.
-/// `None` where kernel or filesystem does not say.
-pub(crate) fn dio_align(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
-    const STATX_DIOALIGN: u32 = 0x2000;
-    let mut statx = Statx {
-        mask: 0,
-        before: [0; 37],
-        dio_mem_align: 0,
-        dio_offset_align: 0,
-        after: [0; 12],
-    };
+const STATX_DIOALIGN: u32 = 0x2000;
+const STATX_WRITE_ATOMIC: u32 = 0x1_0000;
+const STATX_DIO_READ_ALIGN: u32 = 0x2_0000;
+
+impl Statx {
+    /// Memory and offset alignment; zeros mean that the file cannot do direct I/O. `None` where kernel or filesystem
+    /// does not say.
+    pub(crate) fn dio_align(&self) -> Option<(u32, u32)> {
+        (self.mask & STATX_DIOALIGN != 0).then_some((self.dio_mem_align, self.dio_offset_align))
+    }
+
+    /// Offset alignment of reads alone. `None` where kernel or filesystem does not say.
+    pub(crate) fn read_offset_align(&self) -> Option<u32> {
+        (self.mask & STATX_DIO_READ_ALIGN != 0).then_some(self.dio_read_offset_align)
+    }
+
+    /// Shortest and longest atomic write and its segments. `None` where there is none.
+    pub(crate) fn atomic_write(&self) -> Option<(u32, u32, u32)> {
+        let told = (
+            self.atomic_write_unit_min,
+            self.atomic_write_unit_max,
+            self.atomic_write_segments_max,
+        );
+        (self.mask & STATX_WRITE_ATOMIC != 0 && told.0 != 0 && told.1 != 0).then_some(told)
+    }
+}
+
+/// statx(2) with what direct I/O asks about.
+pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
+    // SAFETY: all zeros are a valid value of a plain C struct.
+    let mut statx: Statx = unsafe { std::mem::zeroed() };
     // SAFETY: the empty path ends in NUL and `statx` has the full 256 bytes that the kernel writes.
-    let result = check(unsafe {
+    check(unsafe {
         libc::syscall(
             libc::SYS_statx,
             fd.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
-            STATX_DIOALIGN,
+            STATX_DIOALIGN | STATX_WRITE_ATOMIC | STATX_DIO_READ_ALIGN,
             &mut statx,
         )
-    });
-    (result.is_ok() && statx.mask & STATX_DIOALIGN != 0)
-        .then_some((statx.dio_mem_align, statx.dio_offset_align))
+    })?;
+    Ok(statx)
 }
 
 /// Memory alignment and smallest I/O from XFS_IOC_DIOINFO.
@@ -233,6 +265,68 @@ pub(crate) unsafe fn pwrite(
 ) -> Result<usize, Errno> {
     // SAFETY: the caller promises the memory; the kernel checks descriptor and offset.
     retry(|| unsafe { libc::pwrite64(fd, address.cast(), length, offset as i64) } as _)
+}
+
+/// One preadv2. `flags` are the kernel's `RWF_` bits.
+///
+/// # Safety
+///
+/// Each vector is valid for writes of its length.
+pub(crate) unsafe fn preadv2(
+    fd: RawFd,
+    vectors: &[libc::iovec],
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor, count, offset and flags.
+    retry(|| unsafe { vectored(libc::SYS_preadv2, fd, vectors, offset, flags) })
+}
+
+/// One pwritev2. `flags` are the kernel's `RWF_` bits.
+///
+/// # Safety
+///
+/// Each vector is valid for reads of its length.
+pub(crate) unsafe fn pwritev2(
+    fd: RawFd,
+    vectors: &[libc::iovec],
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor, count, offset and flags.
+    retry(|| unsafe { vectored(libc::SYS_pwritev2, fd, vectors, offset, flags) })
+}
+
+/// The system call itself: glibc's wrappers are younger than the call, and emulate it where it is not there.
+///
+/// # Safety
+///
+/// As the call asks of each vector.
+unsafe fn vectored(
+    call: libc::c_long,
+    fd: RawFd,
+    vectors: &[libc::iovec],
+    offset: u64,
+    flags: i32,
+) -> libc::c_long {
+    // The offset comes in two halves, of which a 64-bit kernel looks at the low one, all of it (`pos_from_hilo`).
+    let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
+    let count = vectors.len() as libc::c_long;
+    // Whole registers, because the kernel may look at all of one.
+    let (fd, flags) = (libc::c_long::from(fd), libc::c_long::from(flags));
+    // SAFETY: the list is readable for `count` vectors; the caller promises what they lead to.
+    unsafe { libc::syscall(call, fd, vectors.as_ptr(), count, low, high, flags) }
+}
+
+/// sync_file_range with the given `SYNC_FILE_RANGE_` flags.
+pub(crate) fn sync_file_range(
+    fd: RawFd,
+    offset: u64,
+    length: u64,
+    flags: u32,
+) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::sync_file_range(fd, offset as _, length as _, flags) }.into()).map(drop)
 }
 
 pub(crate) fn fsync(fd: RawFd) -> Result<(), Errno> {

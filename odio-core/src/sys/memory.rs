@@ -1,10 +1,18 @@
-//! # Aligned allocation
+//! # Memory
 //!
-//! The C allocator, because memory that is handed to a C caller must be released by its address alone.
+//! The C allocator, because memory that is handed to a C caller must be released by its address alone; and mapped
+//! regions, for memory that the kernel is to know as one piece.
 
 use std::ptr::{self, NonNull};
 
 use crate::error::Errno;
+
+/// The size of a page of memory, in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: takes no memory.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
 
 /// `length` zeroed bytes at a multiple of `align`, a power of two no smaller than a pointer.
 pub(crate) fn allocate_zeroed(length: usize, align: usize) -> Result<NonNull<u8>, Errno> {
@@ -28,4 +36,100 @@ pub(crate) fn allocate_zeroed(length: usize, align: usize) -> Result<NonNull<u8>
 pub(crate) unsafe fn release(address: *mut u8) {
     // SAFETY: posix_memalign memory is released with free; the caller promises the rest.
     unsafe { libc::free(address.cast()) }
+}
+
+/// The size of a huge page, where there are any.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// How the pages of a [`Region`] came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// As the kernel likes.
+    Plain,
+    /// From the pool of huge pages that the administrator set aside (`MAP_HUGETLB`).
+    Huge,
+    /// Plain ones that the kernel was asked to make huge (`MADV_HUGEPAGE`).
+    Advised,
+}
+
+/// Zeroed memory of its own mapping, at a multiple of a page. Pages that nobody touches take no memory.
+#[derive(Debug)]
+pub(crate) struct Region {
+    address: NonNull<u8>,
+    length: usize,
+    pages: Pages,
+}
+
+// SAFETY: plain memory, owned by this value alone.
+unsafe impl Send for Region {}
+// SAFETY: a shared reference only gives out an address.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps `length` bytes, rounded up to whole pages.
+    pub(crate) fn new(length: usize, huge: bool) -> Result<Region, Errno> {
+        let step = if huge { HUGE_PAGE } else { 4096 };
+        let length = length
+            .checked_next_multiple_of(step)
+            .ok_or(Errno(libc::ENOMEM))?;
+        if huge && let Ok(address) = map(length, libc::MAP_HUGETLB) {
+            return Ok(Region {
+                address,
+                length,
+                pages: Pages::Huge,
+            });
+        }
+        let address = map(length, 0)?;
+        let mut pages = Pages::Plain;
+        if huge {
+            // SAFETY: the mapping just made; advice changes no content.
+            let advised =
+                unsafe { libc::madvise(address.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
+            if advised == 0 {
+                pages = Pages::Advised;
+            }
+        }
+        Ok(Region {
+            address,
+            length,
+            pages,
+        })
+    }
+
+    pub(crate) fn address(&self) -> NonNull<u8> {
+        self.address
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn pages(&self) -> Pages {
+        self.pages
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's alone, and nobody has its address any more.
+        unsafe { libc::munmap(self.address.as_ptr().cast(), self.length) };
+    }
+}
+
+fn map(length: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
+    // SAFETY: a new private mapping touches no memory that is there.
+    let address = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    NonNull::new(address.cast()).ok_or(Errno(libc::ENOMEM))
 }

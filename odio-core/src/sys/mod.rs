@@ -4,6 +4,7 @@
 //! the result into `Result<_, Errno>`, and decides nothing.
 
 pub(crate) mod aio;
+pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod memory;
 pub(crate) mod signal;

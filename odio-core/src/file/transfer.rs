@@ -1,0 +1,570 @@
+//! # Reads and writes on the calling thread
+//!
+//! A whole aligned transfer is one test, one system call and two counters; everything else is out of line. Calls the
+//! kernel through `sys::file` alone.
+
+use super::File;
+use super::check::check_range;
+use crate::contract::SyncKind;
+use crate::counters;
+use crate::error::{Errno, Error, Op};
+use crate::flags::Flags;
+use crate::mode::{Cache, Sync};
+use crate::resume::{Next, Resume};
+use crate::sys::file as sys;
+
+/// What an address, an offset and a length have to leave out, in one word, to be sent to the kernel as they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Masks {
+    pub(super) read: u64,
+    pub(super) write: u64,
+}
+
+impl Masks {
+    /// Of steps in bytes. Anything from 2^62 on is left to the exact check, so that no end passes the kernel's loff_t.
+    pub(super) const fn new(read_step: usize, write_step: usize) -> Masks {
+        const HUGE: u64 = 3 << 62;
+        Masks {
+            read: HUGE | (read_step as u64 - 1),
+            write: HUGE | (write_step as u64 - 1),
+        }
+    }
+
+    /// Every write is looked at more closely.
+    pub(super) const fn with_no_plain_write(self) -> Masks {
+        Masks {
+            read: self.read,
+            write: u64::MAX,
+        }
+    }
+}
+
+impl File {
+    /// Whether a request can go to the kernel as it is, in one piece.
+    #[inline(always)]
+    pub(crate) fn is_plain(
+        &self,
+        is_write: bool,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> bool {
+        let masks = &self.inner.masks;
+        let mask = if is_write { masks.write } else { masks.read };
+        (address as u64 | length as u64 | offset) & mask == 0
+    }
+
+    /// Reads until `buffer` is full or the file ends. Fewer bytes than asked for mean the end of the file and nothing
+    /// else; where the kernel stops short of that for another reason, this goes on or fails.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        // SAFETY: the slice is valid for writes of its length.
+        unsafe { self.read_raw(buffer.as_mut_ptr(), buffer.len(), offset) }
+    }
+
+    /// As [`File::read_at`], into memory that need not be initialised.
+    ///
+    /// # Safety
+    ///
+    /// `address` is valid for writes of `length` bytes.
+    #[inline]
+    pub unsafe fn read_raw(
+        &self,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        if (address as u64 | length as u64 | offset) & self.inner.masks.read == 0 {
+            // SAFETY: the same promise.
+            let result = unsafe { sys::pread(self.fd(), address, length, offset) };
+            if result == Ok(length) {
+                let counters = self.count();
+                counters::add(&counters.at_once, 1);
+                counters::add(&counters.bytes_read, length as u64);
+                return Ok(length);
+            }
+            // SAFETY: the same promise.
+            return unsafe { self.go_on(Op::Read, address, length, offset, result) };
+        }
+        // SAFETY: the same promise.
+        unsafe { self.read_slowly(address, length, offset) }
+    }
+
+    /// Writes all of `buffer`, or fails. The error says how many bytes were written before it.
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<(), Error> {
+        // SAFETY: the slice is valid for reads of its length.
+        unsafe { self.write_raw(buffer.as_ptr(), buffer.len(), offset) }
+    }
+
+    /// As [`File::write_at`], from a plain address.
+    ///
+    /// # Safety
+    ///
+    /// `address` is valid for reads of `length` bytes.
+    #[inline]
+    pub unsafe fn write_raw(
+        &self,
+        address: *const u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<(), Error> {
+        if (address as u64 | length as u64 | offset) & self.inner.masks.write == 0 {
+            // SAFETY: the same promise.
+            let result = unsafe { sys::pwrite(self.fd(), address, length, offset) };
+            if result == Ok(length) {
+                let counters = self.count();
+                counters::add(&counters.at_once, 1);
+                counters::add(&counters.bytes_written, length as u64);
+                return Ok(());
+            }
+            // SAFETY: the same promise.
+            return unsafe { self.go_on(Op::Write, address.cast_mut(), length, offset, result) }
+                .map(drop);
+        }
+        // SAFETY: the same promise.
+        unsafe { self.write_slowly(address, length, offset) }
+    }
+
+    /// Reads into several pieces of memory, one after the other, as [`File::read_raw`]; `flags` may ask for more
+    /// (preadv2(2)). With [`Flags::NOWAIT`] it is one system call, whose short count or `EAGAIN` is reported as it is.
+    ///
+    /// At most 1024 vectors and 2 GiB less a page. A direct file wants each address and each length aligned. Flags that
+    /// speak of writes are refused.
+    ///
+    /// # Safety
+    ///
+    /// Each vector is valid for writes of its length.
+    pub unsafe fn readv_raw(
+        &self,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+    ) -> Result<usize, Error> {
+        // SAFETY: the same promise.
+        unsafe { self.vectored(Op::Read, vectors, offset, flags) }
+    }
+
+    /// Writes all of several pieces of memory, one after the other, as [`File::write_raw`]; `flags` may ask for more
+    /// (pwritev2(2)). Gives the number of bytes, which is all of them but with [`Flags::NOWAIT`]: then it is one system
+    /// call, whose short count or `EAGAIN` is reported as it is. An atomic write is one system call as well.
+    ///
+    /// At most 1024 vectors and 2 GiB less a page. A direct file wants each address and each length aligned.
+    ///
+    /// # Safety
+    ///
+    /// Each vector is valid for reads of its length.
+    pub unsafe fn writev_raw(
+        &self,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+    ) -> Result<usize, Error> {
+        // SAFETY: the same promise.
+        unsafe { self.vectored(Op::Write, vectors, offset, flags) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`File::readv_raw`] or [`File::writev_raw`], by `op`.
+    unsafe fn vectored(
+        &self,
+        op: Op,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+    ) -> Result<usize, Error> {
+        let length = self.check_vectors(op, vectors, offset, flags)?;
+        if flags.then().is_some() {
+            // A sync that would only repeat an old failure is not worth a write whose fate nobody could tell.
+            self.check_sync()?;
+        }
+        // SAFETY: the same promise, and the check gave this length.
+        let result = unsafe { self.serve(op, vectors, length, offset, flags) };
+        let result = result.and_then(|moved| {
+            if let Some(kind) = flags.then() {
+                self.sync_uncounted(kind)?;
+            }
+            Ok(moved)
+        });
+        self.counted(op, result)
+    }
+
+    /// # Safety
+    ///
+    /// `address` is valid for writes of `length` bytes.
+    #[cold]
+    #[inline(never)]
+    unsafe fn read_slowly(
+        &self,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        if self.is_bounce() {
+            check_range(offset, length as u64)?;
+            // SAFETY: the same promise.
+            return unsafe { self.serve_one(Op::Read, address, length, offset) };
+        }
+        self.check_read(address as usize, length, offset)?;
+        // SAFETY: the same promise.
+        unsafe { self.whole(Op::Read, address, length, offset, None) }
+    }
+
+    /// # Safety
+    ///
+    /// `address` is valid for reads of `length` bytes.
+    #[cold]
+    #[inline(never)]
+    unsafe fn write_slowly(
+        &self,
+        address: *const u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.check_writable(Op::Write)?;
+        if self.is_bounce() {
+            check_range(offset, length as u64)?;
+            // SAFETY: the same promise.
+            return unsafe { self.serve_one(Op::Write, address.cast_mut(), length, offset) }
+                .map(drop);
+        }
+        self.check(address as usize, length, offset)?;
+        // SAFETY: the same promise.
+        unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, None) }.map(drop)
+    }
+
+    /// # Safety
+    ///
+    /// As [`File::go_on`].
+    unsafe fn serve_one(
+        &self,
+        op: Op,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        let vector = vector(address, length);
+        // SAFETY: the same promise.
+        let result = unsafe { self.serve(op, &[vector], length, offset, Flags::NONE) };
+        self.counted(op, result)
+    }
+
+    /// A transfer as it is, or through an aligned copy where this file does that and the request needs it. On such a
+    /// file an aligned write holds its range too: beside one that patches a block it could be undone.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::transfer`].
+    unsafe fn serve(
+        &self,
+        op: Op,
+        vectors: &[libc::iovec],
+        length: usize,
+        offset: u64,
+        flags: Flags,
+    ) -> Result<usize, Error> {
+        let aligned = !self.is_bounce() || self.check_vector_alignment(op, vectors, offset).is_ok();
+        // SAFETY: the same promise, in each of them.
+        match op {
+            Op::Read if !aligned => {
+                return unsafe { self.bounce_read(vectors, length, offset, flags) };
+            }
+            Op::Write if !aligned => {
+                return unsafe { self.bounce_write(vectors, length, offset, flags) };
+            }
+            _ => {}
+        }
+        let _held = if op == Op::Write && self.is_bounce() {
+            if flags.has(Flags::NOWAIT) {
+                let busy = || self.failed(op, offset, length, 0, flags, Errno(libc::EAGAIN));
+                Some(
+                    self.lock_range_try(offset, length as u64)
+                        .ok_or_else(busy)?,
+                )
+            } else {
+                self.lock_range(offset, length as u64)
+            }
+        } else {
+            None
+        };
+        // SAFETY: the same promise.
+        unsafe { self.transfer(op, vectors, length, offset, flags, None) }
+    }
+
+    /// After a first call that did not move everything.
+    ///
+    /// # Safety
+    ///
+    /// `address` is valid for `length` bytes, for writes where `op` is a read.
+    #[cold]
+    #[inline(never)]
+    unsafe fn go_on(
+        &self,
+        op: Op,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+        first: Result<usize, Errno>,
+    ) -> Result<usize, Error> {
+        // SAFETY: the same promise.
+        unsafe { self.whole(op, address, length, offset, Some(first)) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`File::go_on`].
+    unsafe fn whole(
+        &self,
+        op: Op,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+        first: Option<Result<usize, Errno>>,
+    ) -> Result<usize, Error> {
+        let vector = vector(address, length);
+        // SAFETY: the same promise.
+        let result = unsafe { self.transfer(op, &[vector], length, offset, Flags::NONE, first) };
+        self.counted(op, result)
+    }
+
+    /// Moves `length` bytes, which the vectors hold, in as many calls as it takes; `first` is how the first call ended,
+    /// if it has been made. Checks nothing and counts only what was taken up again.
+    ///
+    /// # Safety
+    ///
+    /// Each vector is valid for its length, for writes where `op` is a read; together they hold `length` bytes.
+    pub(super) unsafe fn transfer(
+        &self,
+        op: Op,
+        vectors: &[libc::iovec],
+        length: usize,
+        offset: u64,
+        flags: Flags,
+        first: Option<Result<usize, Errno>>,
+    ) -> Result<usize, Error> {
+        let failed =
+            |moved: usize, errno: Errno| self.failed(op, offset, length, moved, flags, errno);
+        // SAFETY: the same promise.
+        let mut result =
+            first.unwrap_or_else(|| unsafe { self.call(op, vectors, offset, flags.kernel()) });
+        if flags.has(Flags::NOWAIT) {
+            return result.map_err(|errno| failed(0, errno));
+        }
+        let step = if op == Op::Read {
+            self.read_step()
+        } else {
+            self.step()
+        };
+        let mut resume = Resume::new(length, step);
+        let mut again = false;
+        loop {
+            let moved = result.map_err(|errno| failed(resume.done(), errno))?;
+            match resume.moved(moved) {
+                Next::Done => {
+                    if again {
+                        counters::add(&self.count().resumed, 1);
+                    }
+                    return Ok(length);
+                }
+                // Half of an atomic write and then the other half are not one atomic write.
+                Next::Again if !flags.has(Flags::ATOMIC) => {}
+                _ => {
+                    let done = resume.done();
+                    if op == Op::Read && (moved == 0 || offset + done as u64 >= self.size()?) {
+                        return Ok(done);
+                    }
+                    return Err(self.stopped(op, offset, length, done));
+                }
+            }
+            again = true;
+            let from = resume.from();
+            let mut room = [vector(std::ptr::null_mut(), 0); Self::MAX_VECTORS];
+            let rest = rest_of(vectors, from, &mut room);
+            // SAFETY: the rest of the same memory.
+            result = unsafe { self.call(op, rest, offset + from as u64, flags.kernel()) };
+        }
+    }
+
+    /// One system call.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::transfer`].
+    unsafe fn call(
+        &self,
+        op: Op,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: i32,
+    ) -> Result<usize, Errno> {
+        let fd = self.fd();
+        // SAFETY: the same promise.
+        unsafe {
+            match (op, vectors) {
+                (Op::Read, [one]) if flags == 0 => {
+                    sys::pread(fd, one.iov_base.cast(), one.iov_len, offset)
+                }
+                (_, [one]) if flags == 0 => {
+                    sys::pwrite(fd, one.iov_base.cast(), one.iov_len, offset)
+                }
+                (Op::Read, _) => sys::preadv2(fd, vectors, offset, flags),
+                _ => sys::pwritev2(fd, vectors, offset, flags),
+            }
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub(super) fn counted(&self, op: Op, result: Result<usize, Error>) -> Result<usize, Error> {
+        let counters = self.count();
+        counters::add(&counters.at_once, 1);
+        match (&result, op) {
+            (Err(_), _) => counters::add(&counters.failed, 1),
+            (Ok(moved), Op::Read) => counters::add(&counters.bytes_read, *moved as u64),
+            (Ok(moved), Op::Write) => counters::add(&counters.bytes_written, *moved as u64),
+            _ => {}
+        }
+        result
+    }
+
+    fn failed(
+        &self,
+        op: Op,
+        offset: u64,
+        length: usize,
+        moved: usize,
+        flags: Flags,
+        errno: Errno,
+    ) -> Error {
+        if op == Op::Write {
+            self.note_write_error(errno, flags);
+        }
+        if errno == Errno(libc::EOPNOTSUPP) && moved == 0 && flags.kernel() != 0 {
+            let filesystem = self.limits().filesystem_name();
+            let cache = self.mode().cache;
+            return Error::NoFlag {
+                flag: flags,
+                why: format!("so the kernel answered a {cache} {op} on {filesystem}"),
+            };
+        }
+        Error::Io {
+            op,
+            offset,
+            length: length as u64,
+            moved: moved as u64,
+            errno,
+        }
+    }
+
+    /// Remembers a write's failure where the write was also a sync, by its file's mode or by its flags: it may have
+    /// taken the kernel's one report of another write's loss with it.
+    pub(crate) fn note_write_error(&self, errno: Errno, flags: Flags) {
+        let synced =
+            self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
+        if synced && errno == Errno(libc::EIO) {
+            let _ = self.note_sync(Err(errno));
+        }
+    }
+
+    /// Where a write can be taken up again: a multiple of every alignment. All of them are powers of two.
+    pub(crate) fn step(&self) -> usize {
+        if self.inner.mode.cache == Cache::Buffered {
+            return 1;
+        }
+        self.limits().step()
+    }
+
+    /// As [`File::step`], of a read.
+    pub(crate) fn read_step(&self) -> usize {
+        if self.inner.mode.cache == Cache::Buffered {
+            return 1;
+        }
+        self.limits().read_step()
+    }
+
+    fn stopped(&self, op: Op, offset: u64, length: usize, moved: usize) -> Error {
+        let limits = self.limits();
+        let limit = match op {
+            Op::Read => limits.read_offset_align,
+            _ => limits.offset_align,
+        };
+        Error::Stopped {
+            op,
+            offset,
+            length: length as u64,
+            moved: moved as u64,
+            needed: limit.value,
+            source_of_limit: limit.source,
+        }
+    }
+
+    /// Makes data durable, without counting.
+    pub(super) fn sync_uncounted(&self, kind: SyncKind) -> Result<(), Error> {
+        let _one_at_a_time = self.one_sync_at_a_time();
+        self.check_sync()?;
+        let (op, result) = match kind {
+            SyncKind::Data => (Op::DataSync, sys::fdatasync(self.fd())),
+            SyncKind::Full => (Op::FullSync, sys::fsync(self.fd())),
+        };
+        self.note_sync(result)
+            .map_err(|errno| Error::Sync { op, errno })
+    }
+}
+
+/// A piece of memory as the kernel wants it told.
+pub(crate) const fn vector(address: *mut u8, length: usize) -> libc::iovec {
+    libc::iovec {
+        iov_base: address.cast(),
+        iov_len: length,
+    }
+}
+
+/// The vectors without their first `from` bytes, put into `room`, which has a place for each.
+pub(crate) fn rest_of<'a>(
+    vectors: &[libc::iovec],
+    from: usize,
+    room: &'a mut [libc::iovec],
+) -> &'a [libc::iovec] {
+    let mut skip = from;
+    let mut count = 0;
+    for each in vectors {
+        let gone = skip.min(each.iov_len);
+        skip -= gone;
+        if gone < each.iov_len {
+            // Wrapping, because plain arithmetic is all this is.
+            let address = each.iov_base.cast::<u8>().wrapping_add(gone);
+            room[count] = vector(address, each.iov_len - gone);
+            count += 1;
+        }
+    }
+    &room[..count]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    fn bytes(vectors: &[libc::iovec]) -> Vec<usize> {
+        vectors
+            .iter()
+            .flat_map(|each| (0..each.iov_len).map(|at| each.iov_base as usize + at))
+            .collect()
+    }
+
+    #[test]
+    fn the_rest_of_a_list_is_every_byte_from_there_on() {
+        Random::cases(500, |random| {
+            let list: Vec<_> = (0..random.below(9))
+                .map(|_| {
+                    let address = random.below(1 << 40) as *mut u8;
+                    vector(address, random.below(5) as usize * 3)
+                })
+                .collect();
+            let all = bytes(&list);
+            let from = random.below(all.len() as u64 + 1) as usize;
+            let mut room = [vector(std::ptr::null_mut(), 0); 9];
+            let rest = rest_of(&list, from, &mut room);
+            assert_eq!(bytes(rest), all[from..]);
+            assert!(rest.iter().all(|each| each.iov_len > 0));
+        });
+    }
+}

@@ -1,0 +1,244 @@
+//! # What becomes of a result
+//!
+//! An engine's result ends a request, or makes it go on: the rest of a transfer, or the sync that closes a write.
+
+use std::ptr;
+
+use super::slot::{self, Stage};
+use super::{Queue, event};
+use crate::contract::SyncKind;
+use crate::counters;
+use crate::engine::{Kind, Memory, Request};
+use crate::error::Errno;
+use crate::flags::Flags;
+use crate::resume::Next;
+
+impl Queue {
+    /// Takes one result in. True where the request goes on.
+    #[inline(always)]
+    pub(super) fn arrive(&mut self, number: u32, result: i32) -> bool {
+        let slot = &self.slots[number as usize];
+        let moving = matches!(slot.stage, Stage::Reading | Stage::Writing);
+        if moving && slot.then.is_none() && result as u32 == slot.length && slot.moved == 0 {
+            self.end(number, result);
+            return false;
+        }
+        self.arrive_otherwise(number, result)
+    }
+
+    #[inline(never)]
+    fn arrive_otherwise(&mut self, number: u32, result: i32) -> bool {
+        let slot = &mut self.slots[number as usize];
+        let file = slot.file.as_ref().expect("a slot in use has a file");
+        let outcome = u32::try_from(result).map_err(|_| Errno(-result));
+        match (slot.stage, outcome) {
+            (Stage::Idle | Stage::Ready, _) => unreachable!("an engine reports a request once"),
+            (Stage::Syncing, _) => {
+                let result = negative(file.note_sync(outcome.map(drop)).map(|()| 0));
+                self.end(number, result);
+                false
+            }
+            (Stage::Finishing, _) => {
+                let length = slot.length;
+                let result = negative(file.note_sync(outcome.map(drop)).map(|()| length));
+                self.end(number, result);
+                false
+            }
+            (_, Err(Errno(libc::EINTR | libc::ECANCELED))) if slot.cancelled => {
+                self.end(number, -libc::ECANCELED);
+                false
+            }
+            // Before anything moved, and not for want of waiting.
+            (_, Err(Errno(libc::EAGAIN | libc::EINTR)))
+                if !slot.flags.has(Flags::NOWAIT) && !slot.cancelled =>
+            {
+                self.counters.resumed += 1;
+                counters::add(&file.count().resumed, 1);
+                self.stage_rest(number);
+                true
+            }
+            (stage, Err(errno)) => {
+                if slot.flags.has(Flags::NOWAIT) && slot.moved > 0 {
+                    let moved = slot.moved;
+                    self.end(number, moved as i32);
+                    return false;
+                }
+                if stage == Stage::Writing {
+                    file.note_write_error(errno, slot.flags);
+                }
+                self.end(number, -errno.0);
+                false
+            }
+            (_, Ok(moved)) => self.moved(number, moved),
+        }
+    }
+
+    /// Takes in that an attempt moved so many bytes.
+    fn moved(&mut self, number: u32, moved: u32) -> bool {
+        let slot = &mut self.slots[number as usize];
+        let file = slot.file.as_ref().expect("a slot in use has a file");
+        let reading = slot.stage == Stage::Reading;
+        let mut resume = slot.resume();
+        let before = resume.from();
+        let next = resume.moved(moved as usize);
+        let done = resume.done() as u32;
+        slot.moved = done;
+        if next == Next::Done {
+            return self.whole(number);
+        }
+        let nowait = slot.flags.has(Flags::NOWAIT);
+        // Asked for at each short read: going on at the end of a file would only bring the same bytes once more. A file
+        // whose size cannot be asked for does not end here.
+        let ends = || {
+            file.size()
+                .is_ok_and(|size| slot.offset + u64::from(done) >= size)
+        };
+        if nowait || (reading && ends()) {
+            // With NOWAIT a write may be in part; that part is what the closing sync is for.
+            if !reading && done > 0 {
+                slot.length = done;
+                return self.whole(number);
+            }
+            self.end(number, done as i32);
+            return false;
+        }
+        if slot.cancelled {
+            self.end(number, -libc::ECANCELED);
+            return false;
+        }
+        // An atomic write is all or nothing, and a second part would be no part of the first.
+        if next == Next::Stuck || slot.flags.has(Flags::ATOMIC) {
+            self.end(number, -libc::EIO);
+            return false;
+        }
+        self.counters.resumed += 1;
+        counters::add(&file.count().resumed, 1);
+        if slot.vectors > 0 {
+            self.skip_pieces(number, resume.from() - before);
+        }
+        self.stage_rest(number);
+        true
+    }
+
+    /// Takes in that all of a transfer is done.
+    fn whole(&mut self, number: u32) -> bool {
+        let slot = &self.slots[number as usize];
+        match slot.then {
+            Some(kind) => self.close_write(number, kind),
+            None => {
+                self.end(number, slot.length as i32);
+                false
+            }
+        }
+    }
+
+    /// Drops what has moved from the front of a slot's pieces.
+    fn skip_pieces(&mut self, number: u32, bytes: usize) {
+        let count = self.slots[number as usize].vectors as usize;
+        let pieces = self.pieces(number);
+        let first = slot::skip(&mut pieces[..count], bytes);
+        pieces.copy_within(first..count, 0);
+        self.slots[number as usize].vectors = (count - first) as u32;
+    }
+
+    /// Stages a request from where it is to be taken up.
+    pub(super) fn stage_rest(&mut self, number: u32) {
+        let slot = &self.slots[number as usize];
+        if slot.stage == Stage::Syncing {
+            unreachable!("a sync is not interrupted");
+        }
+        let file = slot.file.as_ref().expect("a slot in use has a file");
+        let from = slot.resume().from() as u32;
+        let memory = if slot.vectors > 0 {
+            Memory::Vector {
+                vectors: ptr::null(),
+                count: slot.vectors,
+            }
+        } else {
+            let address = slot.address.wrapping_add(from as usize);
+            let length = slot.length - from;
+            Memory::Plain {
+                address,
+                length,
+                registered: self.tables.memory(address, length as usize),
+            }
+        };
+        let mut request = Request {
+            kind: if slot.stage == Stage::Writing {
+                Kind::Write
+            } else {
+                Kind::Read
+            },
+            fd: file.fd(),
+            registered: self.tables.file(file),
+            memory,
+            offset: slot.offset + u64::from(from),
+            flags: slot.flags.kernel(),
+        };
+        if let Memory::Vector { vectors, .. } = &mut request.memory {
+            *vectors = self.pieces(number).as_ptr();
+        }
+        // SAFETY: the slot keeps the file open, its pieces stay in the queue's region, and whoever handed the memory in
+        // keeps it until the completion.
+        unsafe { self.driver().stage(number, request) };
+    }
+
+    /// Goes on with the sync that closes a write.
+    fn close_write(&mut self, number: u32, kind: SyncKind) -> bool {
+        let slot = &mut self.slots[number as usize];
+        slot.stage = Stage::Finishing;
+        if slot.flags.then().is_none() {
+            self.counters.finishing_syncs += 1;
+            let file = slot.file.as_ref().expect("a slot in use has a file");
+            counters::add(&file.count().finishing_syncs, 1);
+        }
+        self.stage_sync(number, kind);
+        true
+    }
+
+    /// Ends a request: its completion waits to be collected from now on.
+    #[inline(always)]
+    pub(super) fn end(&mut self, number: u32, result: i32) {
+        let slot = &mut self.slots[number as usize];
+        let bytes = u64::try_from(result).unwrap_or(0);
+        let file = slot.file.take().expect("a slot in use has a file");
+        let shared = file.count();
+        match slot.stage {
+            Stage::Reading => {
+                self.counters.bytes_read += bytes;
+                counters::add(&shared.bytes_read, bytes);
+            }
+            Stage::Writing | Stage::Finishing => {
+                self.counters.bytes_written += bytes;
+                counters::add(&shared.bytes_written, bytes);
+            }
+            _ => {}
+        }
+        self.counters.completed += 1;
+        counters::add(&shared.completed, 1);
+        if result < 0 {
+            self.counters.failed += 1;
+            counters::add(&shared.failed, 1);
+        }
+        probe::probe!(
+            odio,
+            complete,
+            slot.user_data,
+            file.fd(),
+            slot.stage as u8,
+            result
+        );
+        slot.stage = Stage::Ready;
+        slot.result = result;
+        if let Some(latency) = &mut self.latency {
+            latency.add(event::now().saturating_sub(slot.begun));
+        }
+        self.in_flight -= 1;
+        self.ready.push_back(number);
+    }
+}
+
+/// Bytes, or a negative errno.
+fn negative(result: Result<u32, Errno>) -> i32 {
+    result.map_or_else(|Errno(errno)| -errno, |bytes| bytes as i32)
+}

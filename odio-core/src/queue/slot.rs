@@ -1,0 +1,125 @@
+//! # What a queue remembers of a request
+//!
+//! Pure values.
+
+use std::ptr;
+
+use crate::buffer::Buffer;
+use crate::contract::SyncKind;
+use crate::file::File;
+use crate::flags::Flags;
+use crate::resume::Resume;
+
+/// How far a slot's request is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    Idle,
+    Reading,
+    Writing,
+    Syncing,
+    /// All of the write was acknowledged by the kernel, and is being synced before it is reported.
+    Finishing,
+    /// Done; `result` waits to be collected.
+    Ready,
+}
+
+/// What the queue remembers of a request until its completion has been collected.
+pub(super) struct Slot {
+    pub(super) stage: Stage,
+    pub(super) flags: Flags,
+    pub(super) cancelled: bool,
+    /// The sync that ends a write.
+    pub(super) then: Option<SyncKind>,
+    pub(super) user_data: u64,
+    pub(super) file: Option<File>,
+    pub(super) buffer: Option<Buffer>,
+    /// Null for a vectored request, whose pieces are in the queue's table.
+    pub(super) address: *mut u8,
+    /// Pieces of a vectored request that are not moved yet.
+    pub(super) vectors: u32,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+    /// How many bytes are known to have moved; [`crate::resume::Resume`] says where the next attempt begins.
+    pub(super) moved: u32,
+    /// Bytes, or a negative errno.
+    pub(super) result: i32,
+    /// When it was taken in, in nanoseconds; 0 where that is not measured.
+    pub(super) begun: u64,
+}
+
+// SAFETY: the address is only handed on to the engine; who owns the memory is said where it comes in.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    pub(super) const EMPTY: Slot = Slot {
+        stage: Stage::Idle,
+        flags: Flags::NONE,
+        cancelled: false,
+        then: None,
+        user_data: 0,
+        file: None,
+        buffer: None,
+        address: ptr::null_mut(),
+        vectors: 0,
+        offset: 0,
+        length: 0,
+        moved: 0,
+        result: 0,
+        begun: 0,
+    };
+
+    /// How far the transfer is.
+    pub(super) fn resume(&self) -> Resume {
+        let step = match (&self.file, self.stage) {
+            (None, _) => 1,
+            (Some(file), Stage::Reading) => file.read_step(),
+            (Some(file), _) => file.step(),
+        };
+        Resume::at(self.length as usize, step, self.moved as usize)
+    }
+}
+
+/// Drops `skip` bytes from the front of a list of pieces, in place. Returns the pieces that are left and where they begin.
+pub(super) fn skip(vectors: &mut [libc::iovec], mut skip: usize) -> usize {
+    let mut first = 0;
+    while first < vectors.len() && skip >= vectors[first].iov_len {
+        skip -= vectors[first].iov_len;
+        first += 1;
+    }
+    if let Some(vector) = vectors.get_mut(first) {
+        vector.iov_base = vector.iov_base.cast::<u8>().wrapping_add(skip).cast();
+        vector.iov_len -= skip;
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_dropped_from_the_front() {
+        let mut memory = [0u8; 30];
+        let base = memory.as_mut_ptr();
+        let piece = |at: usize, length: usize| libc::iovec {
+            iov_base: base.wrapping_add(at).cast(),
+            iov_len: length,
+        };
+        for (bytes, first, left) in [
+            (0, 0, Some((0, 10))),
+            (4, 0, Some((4, 6))),
+            (10, 2, Some((10, 5))),
+            (12, 2, Some((12, 3))),
+            (15, 3, Some((20, 10))),
+            (25, 4, None),
+        ] {
+            let mut pieces = [piece(0, 10), piece(10, 0), piece(10, 5), piece(20, 10)];
+            assert_eq!(skip(&mut pieces, bytes), first, "{bytes}");
+            let now = pieces
+                .get(first)
+                .map(|piece| (piece.iov_base as usize - base as usize, piece.iov_len));
+            assert_eq!(now, left, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! # Files and pools that a queue knows beforehand
+//!
+//! io_uring looks them up in its own tables, which is cheaper than a descriptor and an address. Other engines take the
+//! same calls and gain nothing by them.
+
+use crate::engine::{Driver, FILES, POOLS};
+use crate::error::Error;
+use crate::file::File;
+use crate::pool::Pool;
+
+/// One place of a table.
+struct Place<T> {
+    what: T,
+    /// Why the engine does not have it.
+    absent: Option<String>,
+}
+
+/// What was added to a queue.
+pub(super) struct Tables {
+    files: Vec<Option<Place<File>>>,
+    pools: Vec<Option<Place<Pool>>>,
+    /// The place that was found last, which is likely to be the next one.
+    last_file: usize,
+    last_pool: usize,
+}
+
+impl Tables {
+    pub(super) fn new() -> Tables {
+        Tables {
+            files: Vec::new(),
+            pools: Vec::new(),
+            last_file: 0,
+            last_pool: 0,
+        }
+    }
+
+    /// The place of a file in the engine's table.
+    #[inline(always)]
+    pub(super) fn file(&mut self, file: &File) -> Option<u32> {
+        if self.files.is_empty() {
+            return None;
+        }
+        self.find_file(file)
+    }
+
+    #[inline]
+    fn find_file(&mut self, file: &File) -> Option<u32> {
+        let is = |place: &Option<Place<File>>| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none());
+        if !is(&self.files[self.last_file]) {
+            self.last_file = self.files.iter().position(is)?;
+        }
+        Some(self.last_file as u32)
+    }
+
+    /// The place of the pool that the whole of this memory is in.
+    #[inline(always)]
+    pub(super) fn memory(&mut self, address: *mut u8, length: usize) -> Option<u16> {
+        if self.pools.is_empty() {
+            return None;
+        }
+        self.find_memory(address as usize, length)
+    }
+
+    #[inline]
+    fn find_memory(&mut self, address: usize, length: usize) -> Option<u16> {
+        let is = |place: &Option<Place<Pool>>| match place {
+            Some(place) if place.absent.is_none() => {
+                let (base, size) = place.what.memory();
+                let distance = address.wrapping_sub(base as usize);
+                distance < size && length <= size - distance
+            }
+            _ => false,
+        };
+        if !is(&self.pools[self.last_pool]) {
+            self.last_pool = self.pools.iter().position(is)?;
+        }
+        Some(self.last_pool as u16)
+    }
+
+    pub(super) fn add_file(&mut self, driver: &mut Driver, file: &File) -> Result<bool, Error> {
+        if let Some(place) = self
+            .files
+            .iter()
+            .flatten()
+            .find(|place| place.what.is(file))
+        {
+            return Ok(place.absent.is_none());
+        }
+        let place = free(&mut self.files, FILES as usize, "files")?;
+        let absent = driver.register_file(place as u32, Some(file.fd())).err();
+        let known = absent.is_none();
+        self.files[place] = Some(Place {
+            what: file.clone(),
+            absent,
+        });
+        Ok(known)
+    }
+
+    pub(super) fn remove_file(&mut self, driver: &mut Driver, file: &File) -> bool {
+        let found = self
+            .files
+            .iter()
+            .position(|place| place.as_ref().is_some_and(|place| place.what.is(file)));
+        let Some(place) = found else { return false };
+        let was = self.files[place].take();
+        if was.is_some_and(|place| place.absent.is_none()) {
+            // What is in flight holds the file itself.
+            let _ = driver.register_file(place as u32, None);
+        }
+        trim(&mut self.files);
+        self.last_file = 0;
+        true
+    }
+
+    pub(super) fn add_pool(&mut self, driver: &mut Driver, pool: &Pool) -> Result<bool, Error> {
+        if let Some(place) = self
+            .pools
+            .iter()
+            .flatten()
+            .find(|place| place.what.is(pool))
+        {
+            return Ok(place.absent.is_none());
+        }
+        let place = free(&mut self.pools, usize::from(POOLS), "pools")?;
+        let (address, length) = pool.memory();
+        // SAFETY: the place keeps a clone of the pool, and with it the mapping, until it is taken out or the queue,
+        // which drops its engine before its tables, is gone.
+        let absent = unsafe { driver.register_memory(place as u16, address, length) }.err();
+        let known = absent.is_none();
+        self.pools[place] = Some(Place {
+            what: pool.clone(),
+            absent,
+        });
+        Ok(known)
+    }
+
+    pub(super) fn remove_pool(&mut self, driver: &mut Driver, pool: &Pool) -> bool {
+        let found = self
+            .pools
+            .iter()
+            .position(|place| place.as_ref().is_some_and(|place| place.what.is(pool)));
+        let Some(place) = found else { return false };
+        let was = self.pools[place].take();
+        if was.is_some_and(|place| place.absent.is_none()) {
+            driver.unregister_memory(place as u16);
+        }
+        trim(&mut self.pools);
+        self.last_pool = 0;
+        true
+    }
+
+    /// How many files and pools are in the engine's tables, and why others are not.
+    pub(super) fn registered(&self) -> (u32, u32, Option<&str>) {
+        let files = self.files.iter().flatten();
+        let pools = self.pools.iter().flatten();
+        let why = files
+            .clone()
+            .find_map(|place| place.absent.as_deref())
+            .or_else(|| pools.clone().find_map(|place| place.absent.as_deref()));
+        (
+            files.filter(|place| place.absent.is_none()).count() as u32,
+            pools.filter(|place| place.absent.is_none()).count() as u32,
+            why,
+        )
+    }
+}
+
+/// The first free place, at the end where there is none in between.
+fn free<T>(places: &mut Vec<Option<T>>, limit: usize, what: &str) -> Result<usize, Error> {
+    if let Some(place) = places.iter().position(Option::is_none) {
+        return Ok(place);
+    }
+    if places.len() == limit {
+        return Err(Error::Invalid(format!(
+            "a queue knows at most {limit} {what} beforehand; remove one first"
+        )));
+    }
+    places.push(None);
+    Ok(places.len() - 1)
+}
+
+/// An empty table is not searched.
+fn trim<T>(places: &mut Vec<Option<T>>) {
+    while matches!(places.last(), Some(None)) {
+        places.pop();
+    }
+}

@@ -1,0 +1,216 @@
+//! # Handing over and collecting
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use odio_core::queue::Completion;
+
+use crate::error::Failure;
+use crate::panic::guard;
+use crate::queue::odio_queue;
+use crate::required;
+
+/// What became of a request. This struct never grows.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct odio_completion {
+    /// What the caller gave with the request.
+    pub user_data: u64,
+    /// Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
+    /// end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
+    /// waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
+    /// odio_queue_cancel().
+    pub result: i64,
+}
+
+const _: () = assert!(size_of::<odio_completion>() == 16);
+
+/// Called by odio_queue_dispatch() for a completion, on the thread that called it. It may take in, submit and collect
+/// further requests; it must return, and not by an exception or longjmp.
+pub type odio_callback =
+    Option<unsafe extern "C" fn(completion: *const odio_completion, context: *mut c_void)>;
+
+impl From<Completion> for odio_completion {
+    #[inline(always)]
+    fn from(done: Completion) -> odio_completion {
+        let result = done
+            .result
+            .map_or_else(|errno| -i64::from(errno.0), i64::from);
+        odio_completion {
+            user_data: done.user_data,
+            result,
+        }
+    }
+}
+
+/// Nanoseconds as C gives them: negative is no limit.
+#[inline(always)]
+fn timeout(nanoseconds: i64) -> Option<Duration> {
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
+}
+
+/// Hands everything taken in to the kernel, without waiting for completions.
+///
+/// Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
+///
+/// # Safety
+///
+/// `queue` is a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
+    guard(|| {
+        required!(queue);
+        // SAFETY: a handle, as the caller promises.
+        unsafe { &*queue }.enter()?.submit()?;
+        Ok(0)
+    })
+}
+
+/// Hands everything taken in to the kernel, waits until `min` completions are there or the time is up, and stores up to
+/// `max` of them. No more is waited for than what is in flight, so `min` may be any number up to `max`.
+///
+/// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
+///
+/// Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
+/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`.
+///
+/// # Safety
+///
+/// `queue` is a handle, and `completions` is writable for `max` of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_wait(
+    queue: *mut odio_queue,
+    completions: *mut odio_completion,
+    min: u32,
+    max: u32,
+    timeout_ns: i64,
+) -> c_int {
+    guard(|| {
+        required!(queue);
+        required!(completions);
+        if min > max {
+            return Err(Failure::invalid(format!(
+                "min is {min}, more than max, which is {max}"
+            )));
+        }
+        // SAFETY: a handle, as the caller promises.
+        let mut queue = unsafe { &*queue }.enter()?;
+        queue.wait(min, timeout(timeout_ns))?;
+        let mut stored = 0;
+        while stored < max {
+            let Some(done) = queue.pop() else { break };
+            // SAFETY: below `max`, so writable as the caller promises.
+            unsafe { completions.add(stored as usize).write(done.into()) };
+            stored += 1;
+        }
+        // At most the depth, 32768.
+        Ok(stored as c_int)
+    })
+}
+
+/// As odio_queue_wait() with a `min` of 0: collects what is there without waiting.
+///
+/// # Safety
+///
+/// `queue` is a handle, and `completions` is writable for `max` of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_poll(
+    queue: *mut odio_queue,
+    completions: *mut odio_completion,
+    max: u32,
+) -> c_int {
+    // SAFETY: the same promise.
+    unsafe { odio_queue_wait(queue, completions, 0, max, 0) }
+}
+
+/// As odio_queue_wait(), but calls `callback` with each completion and with `context`, on this thread, instead of
+/// storing it. What the callback itself hands over is left to the next call.
+///
+/// Returns how many times `callback` was called, or a negative errno and then it was not called.
+///
+/// # Safety
+///
+/// `queue` is a handle, and `callback` may be called with `context`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_dispatch(
+    queue: *mut odio_queue,
+    min: u32,
+    timeout_ns: i64,
+    callback: odio_callback,
+    context: *mut c_void,
+) -> c_int {
+    guard(|| {
+        required!(queue);
+        let callback = callback.ok_or_else(|| Failure::invalid("callback is NULL"))?;
+        // SAFETY: a handle, as the caller promises.
+        let queue = unsafe { &*queue };
+        let ready = queue.enter()?.wait(min, timeout(timeout_ns))?;
+        let mut called = 0;
+        // Unlocked while the callback runs, which may use the queue and collect completions itself.
+        while called < ready {
+            // Calls that were made count, so another thread that got in between ends the round and is no failure.
+            let Some(done) = queue.enter().ok().and_then(|mut queue| queue.pop()) else {
+                break;
+            };
+            // SAFETY: the caller gave both for this.
+            unsafe { callback(&done.into(), context) };
+            called += 1;
+        }
+        Ok(called as c_int)
+    })
+}
+
+/// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
+///
+/// Returns 0 or a negative errno.
+///
+/// # Safety
+///
+/// `queue` is a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_drain(queue: *mut odio_queue) -> c_int {
+    guard(|| {
+        required!(queue);
+        // SAFETY: a handle, as the caller promises.
+        unsafe { &*queue }.enter()?.drain()?;
+        Ok(0)
+    })
+}
+
+/// Asks for every request in flight that carries `user_data` to end early. Each still has its completion, with
+/// -ECANCELED or with what came of it before it could be stopped; a write that was stopped half way has -ECANCELED, and
+/// syncs are never stopped. A transfer that a device has is not stopped by any engine, and ODIO_ENGINE_LIBAIO stops
+/// nothing but what is still to be resumed.
+///
+/// Returns how many such requests there were, or a negative errno.
+///
+/// # Safety
+///
+/// `queue` is a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u64) -> c_int {
+    guard(|| {
+        required!(queue);
+        // SAFETY: a handle, as the caller promises. At most the depth, 32768.
+        Ok(unsafe { &*queue }.enter()?.cancel(user_data) as c_int)
+    })
+}
+
+/// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
+/// odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
+/// resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
+///
+/// Returns the descriptor, the same at each call, or a negative errno.
+///
+/// # Safety
+///
+/// `queue` is a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn odio_queue_eventfd(queue: *mut odio_queue) -> c_int {
+    guard(|| {
+        required!(queue);
+        // SAFETY: a handle, as the caller promises.
+        Ok(unsafe { &*queue }.enter()?.eventfd()?.as_raw_fd())
+    })
+}
