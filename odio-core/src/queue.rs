@@ -233,6 +233,7 @@ impl Queue {
         let number = self.take_slot()?;
         let slot = &mut self.slots[number as usize];
         slot.stage = Stage::Syncing;
+        slot.then = Some(kind);
         slot.file = Some(file.clone());
         slot.user_data = user_data;
         slot.begun = self.latency.as_ref().map_or(0, |_| event::now());

@@ -33,6 +33,18 @@ impl Queue {
         let outcome = u32::try_from(result).map_err(|_| Errno(-result));
         match (slot.stage, outcome) {
             (Stage::Idle | Stage::Ready, _) => unreachable!("an engine reports a request once"),
+            // No sync has been done then, and nothing that it would have reported is gone. io_uring cancels what it has
+            // no worker for: a signal can keep it from making the first one (`io_wq_enqueue`, seen in 6.18).
+            (
+                Stage::Syncing | Stage::Finishing,
+                Err(Errno(libc::ECANCELED | libc::EINTR | libc::EAGAIN)),
+            ) => {
+                let kind = slot.then.expect("a sync has a kind");
+                self.counters.resumed += 1;
+                counters::add(&file.count().resumed, 1);
+                self.stage_sync(number, kind);
+                true
+            }
             (Stage::Syncing, _) => {
                 let result = negative(file.note_sync(outcome.map(drop)).map(|()| 0));
                 self.end(number, result);
@@ -48,8 +60,8 @@ impl Queue {
                 self.end(number, -libc::ECANCELED);
                 false
             }
-            // Before anything moved, and not for want of waiting.
-            (_, Err(Errno(libc::EAGAIN | libc::EINTR)))
+            // Before anything moved, and not for want of waiting. Cancelled, but not by us: as for syncs.
+            (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED)))
                 if !slot.flags.has(Flags::NOWAIT) && !slot.cancelled =>
             {
                 self.counters.resumed += 1;
@@ -93,7 +105,8 @@ impl Queue {
             file.size()
                 .is_ok_and(|size| slot.offset + u64::from(done) >= size)
         };
-        if nowait || (reading && ends()) {
+        // Where nothing moved the file ended there at that moment; it may have grown since.
+        if nowait || (reading && (moved == 0 || ends())) {
             // With NOWAIT a write may be in part; that part is what the closing sync is for.
             if !reading && done > 0 {
                 slot.length = done;
