@@ -18,7 +18,8 @@ pub use open::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::contract::{Contract, SyncKind};
@@ -28,6 +29,10 @@ use crate::flags::Flags;
 use crate::limits::Limits;
 use crate::mode::{Engine, Mode, Sync};
 use crate::sys::file as sys;
+
+pub(crate) use bounce::HeldRange;
+use range_lock::RangeLock;
+pub(crate) use transfer::vector;
 
 /// An open file or block device.
 ///
@@ -63,8 +68,8 @@ struct Inner {
     /// The errno of a sync that failed and was not acknowledged, or 0.
     sync_error: AtomicI32,
     /// Held during a sync: the kernel reports a lost write to one caller only, and a second sync that ran beside the
-    /// failing one would say yes to the same loss.
-    syncing: Mutex<()>,
+    /// failing one would say yes to the same loss. One turn is the whole range.
+    syncing: RangeLock,
     counters: counters::Shared,
 }
 
@@ -142,7 +147,7 @@ impl File {
     /// sync does, because it may have taken the kernel's one report of a lost write with it.
     pub fn sync_range(&self, offset: u64, length: u64) -> Result<(), Error> {
         check::check_range(offset, length)?;
-        let _one_at_a_time = self.one_sync_at_a_time();
+        let _turn = self.sync_turn(None);
         self.check_sync()?;
         let result = self.push_out(self.fd(), offset, length).map(|()| 0);
         self.counted(Op::SyncRange, result).map(drop)
@@ -165,11 +170,18 @@ impl File {
         }
     }
 
-    fn one_sync_at_a_time(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .syncing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Waits until no other sync of this file is on its way, until `end` where that is given.
+    pub(crate) fn sync_turn(&self, end: Option<Instant>) -> Option<SyncTurn> {
+        let ticket = self.inner.syncing.hold(0, 1, end)?;
+        let file = self.clone();
+        Some(SyncTurn { file, ticket })
+    }
+
+    /// As [`File::sync_turn`], or `None` where it would have to wait.
+    pub(crate) fn sync_turn_try(&self) -> Option<SyncTurn> {
+        let ticket = self.inner.syncing.try_hold(0, 1)?;
+        let file = self.clone();
+        Some(SyncTurn { file, ticket })
     }
 
     /// Forgets a failed sync and returns its errno. What was written since the last good sync may be lost, whatever a
@@ -256,6 +268,19 @@ impl File {
     #[inline]
     pub(crate) fn fd(&self) -> RawFd {
         self.inner.fd.as_raw_fd()
+    }
+}
+
+/// The right to sync a file, until this is dropped, by whichever thread.
+#[derive(Debug)]
+pub(crate) struct SyncTurn {
+    file: File,
+    ticket: u64,
+}
+
+impl Drop for SyncTurn {
+    fn drop(&mut self) {
+        self.file.inner.syncing.release(self.ticket);
     }
 }
 

@@ -4,6 +4,7 @@
 //! reports each exactly once. It owns the memory of its requests until then, also when it is dropped.
 
 mod arrive;
+mod hold;
 mod latency;
 mod options;
 mod slot;
@@ -22,13 +23,14 @@ use crate::contract::SyncKind;
 use crate::counters::{self, Counters};
 use crate::engine::{Arrival, Deadline, Driver, Kind, Memory, Request};
 use crate::error::{Errno, Error, Op};
-use crate::file::File;
+use crate::file::{File, vector};
 use crate::flags::Flags;
 use crate::mode::{Cache, Engine, Sync};
 use crate::pool::Pool;
 use crate::sys::event;
 use crate::sys::memory::Region;
 
+use hold::Way;
 use slot::{Slot, Stage};
 use tables::Tables;
 
@@ -41,6 +43,10 @@ use tables::Tables;
 ///
 /// A transfer that the kernel stops short is taken up again inside, where it is aligned, until all of it is done, the
 /// file ends, or it fails. With [`Flags::NOWAIT`] what the kernel says is reported as it is.
+///
+/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
+/// Those that wait end together with the next one that covers them. On a file that bounces ([`File::is_bounce`]) an
+/// unaligned request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
 ///
 /// Allocate ahead of writes: that is what keeps libaio asynchronous on ext4. A direct write that extends the file waits
 /// for its data inside submit there (`IOMAP_DIO_FORCE_WAIT` in `ext4_dio_write_iter`); io_uring hands it to a kernel
@@ -55,6 +61,10 @@ pub struct Queue {
     slots: Box<[Slot]>,
     free: Vec<u32>,
     in_flight: u32,
+    /// Of these, those that the engine has.
+    with_engine: u32,
+    /// Of these, those that wait for another one.
+    held: VecDeque<u32>,
     /// Slots whose completion waits to be collected, in the order of completion.
     ready: VecDeque<u32>,
     driver: Option<Driver>,
@@ -129,6 +139,8 @@ impl Queue {
             slots: (0..depth).map(|_| Slot::EMPTY).collect(),
             free: (0..options.depth).rev().collect(),
             in_flight: 0,
+            with_engine: 0,
+            held: VecDeque::with_capacity(depth),
             ready: VecDeque::with_capacity(depth),
             driver: Some(driver),
             arrivals: Vec::with_capacity(depth),
@@ -223,8 +235,7 @@ impl Queue {
         self.transfer(Stage::Writing, file, buffer, offset, flags, user_data)
     }
 
-    /// Takes in a sync of what was written and completed before. One sync of a file at a time is enough, and safer: the
-    /// kernel reports a lost write to one caller only, and of two syncs in flight the other may have said yes by then.
+    /// Takes in a sync of what was written and completed before.
     pub fn sync(&mut self, file: &File, kind: SyncKind, user_data: u64) -> Result<(), Error> {
         if self.iopoll {
             return Err(no_sync_with_iopoll());
@@ -236,9 +247,12 @@ impl Queue {
         slot.then = Some(kind);
         slot.file = Some(file.clone());
         slot.user_data = user_data;
+        slot.then = Some(kind);
+        slot.flags = Flags::NONE;
+        slot.cancelled = false;
         slot.begun = self.latency.as_ref().map_or(0, |_| event::now());
         self.taken_in(number);
-        self.stage_sync(number, kind);
+        self.hold(number);
         Ok(())
     }
 
@@ -409,7 +423,9 @@ impl Queue {
                 // A sync that has been asked for decides what was lost; its answer is waited for.
                 if !matches!(slot.stage, Stage::Finishing | Stage::Syncing) {
                     slot.cancelled = true;
-                    self.driver().cancel(number as u32);
+                    if !self.cancel_held(number as u32) {
+                        self.driver().cancel(number as u32);
+                    }
                 }
                 found += 1;
             }
@@ -522,15 +538,17 @@ impl Queue {
         flags: Flags,
         user_data: u64,
     ) -> Result<u32, Error> {
-        if stage == Stage::Writing {
-            file.check_writable(Op::Write)?;
-        }
-        file.check(address as usize, length, offset)?;
-        // The kernel would move less than asked for, without an error.
-        if length > Buffer::MAX {
-            return Err(too_long(length));
-        }
-        let then = self.check_rare(stage, file, flags)?;
+        let is_write = stage == Stage::Writing;
+        let plain = flags.is_empty()
+            && length <= Buffer::MAX
+            && !self.iopoll
+            && !(is_write && file.mode().sync != Sync::None)
+            && file.is_plain(is_write, address, length, offset);
+        let (then, way) = if plain {
+            (None, Way::Plain)
+        } else {
+            self.check_closely(stage, file, &[vector(address, length)], offset, flags)?
+        };
         let number = self.take_slot()?;
         let begun = self.latency.as_ref().map_or(0, |_| event::now());
         let slot = &mut self.slots[number as usize];
@@ -545,13 +563,15 @@ impl Queue {
         slot.offset = offset;
         slot.length = length as u32;
         slot.moved = 0;
+        slot.way = way;
         slot.begun = begun;
+        if way != Way::Plain {
+            self.taken_in(number);
+            self.hold(number);
+            return Ok(number);
+        }
         let request = Request {
-            kind: if stage == Stage::Writing {
-                Kind::Write
-            } else {
-                Kind::Read
-            },
+            kind: if is_write { Kind::Write } else { Kind::Read },
             fd: file.fd(),
             registered: self.tables.file(file),
             memory: Memory::Plain {
@@ -563,6 +583,7 @@ impl Queue {
             flags: flags.kernel(),
         };
         self.taken_in(number);
+        self.with_engine += 1;
         // SAFETY: the slot keeps the file open, and the caller or the slot keeps the memory, until the arrival.
         unsafe { self.driver().stage(number, request) };
         Ok(number)
@@ -595,19 +616,8 @@ impl Queue {
                 self.max_vectors
             )));
         }
-        if stage == Stage::Writing {
-            file.check_writable(Op::Write)?;
-        }
-        let mut length = 0usize;
-        for vector in vectors {
-            let at = offset.saturating_add(length as u64);
-            file.check(vector.iov_base as usize, vector.iov_len, at)?;
-            length = length.saturating_add(vector.iov_len);
-        }
-        if length > Buffer::MAX {
-            return Err(too_long(length));
-        }
-        let then = self.check_rare(stage, file, flags)?;
+        let (then, way) = self.check_closely(stage, file, vectors, offset, flags)?;
+        let length: usize = vectors.iter().map(|each| each.iov_len).sum();
         let number = self.take_slot()?;
         let begun = self.latency.as_ref().map_or(0, |_| event::now());
         self.pieces(number)[..vectors.len()].copy_from_slice(vectors);
@@ -620,43 +630,36 @@ impl Queue {
             vectors: vectors.len() as u32,
             offset,
             length: length as u32,
+            way,
             begun,
             ..Slot::EMPTY
         };
         self.taken_in(number);
-        self.stage_rest(number);
+        if way == Way::Plain {
+            self.stage_rest(number);
+        } else {
+            self.hold(number);
+        }
         Ok(())
     }
 
-    /// The checks that most requests need not pass, and the sync that is to follow a write.
-    #[inline(always)]
-    fn check_rare(
-        &self,
-        stage: Stage,
-        file: &File,
-        flags: Flags,
-    ) -> Result<Option<SyncKind>, Error> {
-        let mode = file.mode();
-        let writes_synced = stage == Stage::Writing && mode.sync != Sync::None;
-        if flags.is_empty() && !writes_synced && !self.iopoll {
-            return Ok(None);
-        }
-        self.check_each(stage, file, flags)
-    }
-
+    /// The checks that a plain request need not pass. Gives the sync that is to follow a write, and how the request can
+    /// reach the kernel.
     #[inline(never)]
-    fn check_each(
+    fn check_closely(
         &self,
         stage: Stage,
         file: &File,
+        vectors: &[libc::iovec],
+        offset: u64,
         flags: Flags,
-    ) -> Result<Option<SyncKind>, Error> {
+    ) -> Result<(Option<SyncKind>, Way), Error> {
         let op = if stage == Stage::Writing {
             Op::Write
         } else {
             Op::Read
         };
-        file.check_flags(op, flags)?;
+        file.check_vectors(op, vectors, offset, flags)?;
         if flags.then().is_some() {
             file.check_sync()?;
         }
@@ -665,16 +668,27 @@ impl Queue {
             _ => None,
         };
         if self.iopoll {
-            if file.mode().cache == Cache::Buffered {
-                return Err(Error::Invalid(
-                    "IOPOLL polls devices, and this file is buffered".to_owned(),
-                ));
-            }
-            if then.is_some() {
-                return Err(no_sync_with_iopoll());
-            }
+            self.check_iopoll(file, then)?;
         }
-        Ok(then)
+        Ok((then, Self::way(file, op, vectors, offset, flags)))
+    }
+
+    fn check_iopoll(&self, file: &File, then: Option<SyncKind>) -> Result<(), Error> {
+        let refused = |why: &str| Err(Error::Invalid(format!("a queue with IOPOLL: {why}")));
+        if file.mode().cache == Cache::Buffered {
+            return refused("this file is buffered, and the page cache has nothing to poll");
+        }
+        if then.is_some() {
+            return Err(no_sync_with_iopoll());
+        }
+        match file.limits().poll_queues {
+            Some(polled) if polled.value => Ok(()),
+            Some(polled) => refused(&format!(
+                "the device has no poll queues (for NVMe the module parameter poll_queues); source: {}",
+                polled.source
+            )),
+            None => refused("whether the device of this file has poll queues is not known"),
+        }
     }
 
     #[inline(always)]
@@ -705,6 +719,7 @@ impl Queue {
             .as_ref()
             .expect("a slot in use has a file");
         let request = Request::sync(kind, file.fd(), self.tables.file(file));
+        self.with_engine += 1;
         // SAFETY: the slot keeps the file open until the arrival, and a sync has no memory.
         unsafe { self.driver().stage(number, request) };
     }
@@ -733,14 +748,21 @@ impl Queue {
     #[inline]
     fn advance(&mut self, min: u32, deadline: Deadline) -> Result<(), Error> {
         loop {
+            let mut goes_on = !self.held.is_empty() && self.look_at_held();
             let missing = min.saturating_sub(self.ready()).min(self.in_flight);
+            if missing > 0 && self.with_engine == 0 && deadline != Deadline::Now {
+                // All that is left waits for another thread.
+                self.wait_for_held(deadline);
+                goes_on = true;
+            }
+            let missing = missing.min(self.with_engine);
             let mut arrivals = mem::take(&mut self.arrivals);
             let result = self
                 .driver()
                 .exchange(missing as usize, deadline, &mut arrivals);
-            let mut goes_on = false;
+            goes_on &= !arrivals.is_empty() && !self.held.is_empty();
             for &(slot, result) in &arrivals {
-                goes_on |= self.arrive(slot, result);
+                goes_on |= self.arrive(slot, result) || !self.held.is_empty();
             }
             arrivals.clear();
             self.arrivals = arrivals;
@@ -755,16 +777,6 @@ impl Queue {
 }
 
 #[cold]
-fn too_long(length: usize) -> Error {
-    Error::TooLarge {
-        what: "length",
-        value: length as u64,
-        limit: Buffer::MAX as u64,
-        source_of_limit: "kernel MAX_RW_COUNT",
-    }
-}
-
-#[cold]
 fn no_sync_with_iopoll() -> Error {
     Error::Invalid(
         "a queue with IOPOLL carries transfers only (io_uring knows no polled fsync); sync the file itself".to_owned(),
@@ -775,9 +787,9 @@ impl Drop for Queue {
     fn drop(&mut self) {
         // A failure is dealt with below; `close` is for those who want to know of it.
         let _ = self.drain();
-        let in_flight = self.in_flight as usize;
+        let with_engine = self.with_engine as usize;
         let staged = self.driver().staged();
-        if in_flight > staged {
+        if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.
             mem::forget(mem::take(&mut self.slots));

@@ -25,6 +25,10 @@ use crate::required;
 /// Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
 /// sync was taken in, and no others.
 ///
+/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
+/// Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
+/// request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
+///
 /// Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
 /// the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
 /// ODIO_ENGINE_IO_URING hands it to a kernel worker that waits. One onto allocated space inside the file's size is
@@ -269,9 +273,7 @@ unsafe fn sync(
     })
 }
 
-/// Takes in an fsync. It covers writes whose completion has been collected. One sync of a file at a time is enough, and
-/// safer: the kernel reports a lost write to one caller only, and of two syncs in flight the other may have said yes by
-/// then.
+/// Takes in an fsync. It covers writes whose completion has been collected.
 ///
 /// Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EBUSY where another
 /// thread is inside the queue, or the errno of a failed sync of this file that nobody has acknowledged.

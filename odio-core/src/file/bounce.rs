@@ -9,6 +9,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use super::File;
 use super::range_lock::RangeLock;
@@ -91,9 +92,19 @@ impl File {
 
     /// Waits until nobody else holds a block of the range. `None` on a file that does not bounce, which needs no lock.
     pub(crate) fn lock_range(&self, offset: u64, length: u64) -> Option<HeldRange> {
+        self.lock_range_until(offset, length, None)
+    }
+
+    /// As [`File::lock_range`], but `None` as well where `time` comes first.
+    pub(crate) fn lock_range_until(
+        &self,
+        offset: u64,
+        length: u64,
+        time: Option<Instant>,
+    ) -> Option<HeldRange> {
         let bounce = self.inner.bounce.as_ref()?;
         let (begin, end) = Self::blocks(bounce, offset, length);
-        let ticket = bounce.lock.hold(begin, end);
+        let ticket = bounce.lock.hold(begin, end, time)?;
         let file = self.clone();
         Some(HeldRange { file, ticket })
     }

@@ -284,7 +284,7 @@ impl OpenOptions {
                 support: Support::default(),
                 bounce,
                 sync_error: AtomicI32::new(0),
-                syncing: Mutex::new(()),
+                syncing: Default::default(),
                 counters: Default::default(),
             }),
         })

@@ -4,6 +4,7 @@
 //! it knows nothing of other programs. No system call of its own.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The ranges that are held or waited for.
 #[derive(Debug, Default)]
@@ -12,7 +13,7 @@ pub(super) struct RangeLock {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     next: u64,
     /// In the order in which they came. One holds its range where no earlier one overlaps it.
@@ -24,6 +25,16 @@ struct Entry {
     ticket: u64,
     begin: u64,
     end: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            next: 0,
+            // Room for the usual few, so that a request allocates nothing.
+            entries: Vec::with_capacity(16),
+        }
+    }
 }
 
 impl Queue {
@@ -47,17 +58,31 @@ impl RangeLock {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for `begin` to `end` and gives the ticket that [`RangeLock::release`] takes.
-    pub(super) fn hold(&self, begin: u64, end: u64) -> u64 {
+    /// Waits for `begin` to `end` and gives the ticket that [`RangeLock::release`] takes; `None` where `time` comes first.
+    pub(super) fn hold(&self, begin: u64, end: u64, time: Option<Instant>) -> Option<u64> {
         let mut queue = self.queue();
         let ticket = queue.enter(begin, end);
         while !queue.is_free_for(begin, end, ticket) {
-            queue = self
-                .changed
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue = match time.map(|time| time.saturating_duration_since(Instant::now())) {
+                None => self
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    drop(queue);
+                    // Others may be waiting behind this one.
+                    self.release(ticket);
+                    return None;
+                }
+                Some(left) => {
+                    self.changed
+                        .wait_timeout(queue, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
         }
-        ticket
+        Some(ticket)
     }
 
     /// As [`RangeLock::hold`], or `None` where it would have to wait, even behind one that waits itself.
@@ -108,13 +133,13 @@ mod tests {
     fn who_came_first_is_served_first() {
         let lock = RangeLock::default();
         let (send, order) = mpsc::channel();
-        let held = lock.hold(0, 10);
+        let held = lock.hold(0, 10, None).unwrap();
         thread::scope(|scope| {
             for (number, range) in [(1, (0, 20)), (2, (15, 20)), (3, (0, 5))] {
                 let waiting = number as usize;
                 let (lock, send) = (&lock, send.clone());
                 scope.spawn(move || {
-                    let ticket = lock.hold(range.0, range.1);
+                    let ticket = lock.hold(range.0, range.1, None).unwrap();
                     send.send(number).unwrap();
                     lock.release(ticket);
                 });

@@ -498,7 +498,7 @@ impl File {
 
     /// Makes data durable, without counting.
     pub(super) fn sync_uncounted(&self, kind: SyncKind) -> Result<(), Error> {
-        let _one_at_a_time = self.one_sync_at_a_time();
+        let _turn = self.sync_turn(None);
         self.check_sync()?;
         let (op, result) = match kind {
             SyncKind::Data => (Op::DataSync, sys::fdatasync(self.fd())),

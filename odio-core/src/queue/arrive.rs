@@ -4,6 +4,7 @@
 
 use std::ptr;
 
+use super::hold::Hold;
 use super::slot::{self, Stage};
 use super::{Queue, event};
 use crate::contract::SyncKind;
@@ -17,6 +18,7 @@ impl Queue {
     /// Takes one result in. True where the request goes on.
     #[inline(always)]
     pub(super) fn arrive(&mut self, number: u32, result: i32) -> bool {
+        self.with_engine -= 1;
         let slot = &self.slots[number as usize];
         let moving = matches!(slot.stage, Stage::Reading | Stage::Writing);
         if moving && slot.then.is_none() && result as u32 == slot.length && slot.moved == 0 {
@@ -191,13 +193,14 @@ impl Queue {
         if let Memory::Vector { vectors, .. } = &mut request.memory {
             *vectors = self.pieces(number).as_ptr();
         }
+        self.with_engine += 1;
         // SAFETY: the slot keeps the file open, its pieces stay in the queue's region, and whoever handed the memory in
         // keeps it until the completion.
         unsafe { self.driver().stage(number, request) };
     }
 
     /// Goes on with the sync that closes a write.
-    fn close_write(&mut self, number: u32, kind: SyncKind) -> bool {
+    pub(super) fn close_write(&mut self, number: u32, kind: SyncKind) -> bool {
         let slot = &mut self.slots[number as usize];
         slot.stage = Stage::Finishing;
         if slot.flags.then().is_none() {
@@ -205,7 +208,9 @@ impl Queue {
             let file = slot.file.as_ref().expect("a slot in use has a file");
             counters::add(&file.count().finishing_syncs, 1);
         }
-        self.stage_sync(number, kind);
+        let slot = &mut self.slots[number as usize];
+        slot.then = Some(kind);
+        self.hold(number);
         true
     }
 
@@ -243,11 +248,21 @@ impl Queue {
         );
         slot.stage = Stage::Ready;
         slot.result = result;
+        let rare = slot.follower != slot::NONE || !matches!(slot.hold, Hold::Nothing);
         if let Some(latency) = &mut self.latency {
             latency.add(event::now().saturating_sub(slot.begun));
         }
         self.in_flight -= 1;
         self.ready.push_back(number);
+        if rare {
+            self.let_go(number, result);
+        }
+    }
+
+    #[inline(never)]
+    fn let_go(&mut self, number: u32, result: i32) {
+        self.slots[number as usize].hold = Hold::Nothing;
+        self.end_followers(number, result);
     }
 }
 

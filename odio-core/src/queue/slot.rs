@@ -4,11 +4,15 @@
 
 use std::ptr;
 
+use super::hold::{Hold, Way};
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
 use crate::file::File;
 use crate::flags::Flags;
 use crate::resume::Resume;
+
+/// No slot.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// How far a slot's request is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub(super) struct Slot {
     pub(super) stage: Stage,
     pub(super) flags: Flags,
     pub(super) cancelled: bool,
-    /// The sync that ends a write.
+    /// The sync that ends a write, or that the request is.
     pub(super) then: Option<SyncKind>,
     pub(super) user_data: u64,
     pub(super) file: Option<File>,
@@ -44,6 +48,10 @@ pub(super) struct Slot {
     pub(super) moved: u32,
     /// Bytes, or a negative errno.
     pub(super) result: i32,
+    pub(super) way: Way,
+    pub(super) hold: Hold,
+    /// The first of the syncs that end with this one, or [`NONE`].
+    pub(super) follower: u32,
     /// When it was taken in, in nanoseconds; 0 where that is not measured.
     pub(super) begun: u64,
 }
@@ -66,6 +74,9 @@ impl Slot {
         length: 0,
         moved: 0,
         result: 0,
+        way: Way::Plain,
+        hold: Hold::Nothing,
+        follower: NONE,
         begun: 0,
     };
 

@@ -1,5 +1,9 @@
 //! # Tests of the queue, on every engine and real files
 
+mod held;
+mod known;
+mod vectored;
+
 use std::fs;
 
 use super::*;

@@ -1,0 +1,171 @@
+//! # Requests that wait for another one
+
+use super::*;
+use crate::testing::Random;
+
+const SHORT: Option<Duration> = Some(Duration::from_millis(5));
+
+#[test]
+fn a_sync_waits_for_the_one_before_it() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let turn = file.sync_turn(None).unwrap();
+        for number in 0..3 {
+            queue.sync(&file, SyncKind::Data, number).unwrap();
+        }
+        assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+        assert_eq!(queue.wait(1, SHORT).unwrap(), 0, "{engine}");
+        // What has nothing to do with it is not held up.
+        queue.read(&file, filled(&file, 4096, 1), 0, 9).unwrap();
+        assert_eq!(queue.complete().unwrap().user_data, 9, "{engine}");
+        drop(turn);
+        queue.drain().unwrap();
+        let mut seen: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|done| (done.user_data, done.result))
+            .collect();
+        seen.sort_unstable_by_key(|done| done.0);
+        assert_eq!(seen, [(0, Ok(0)), (1, Ok(0)), (2, Ok(0))], "{engine}");
+        assert!(
+            file.sync_turn_try().is_some(),
+            "{engine}: the turn was given back"
+        );
+    }
+}
+
+#[test]
+fn a_sync_that_waited_for_one_that_failed_fails_with_it() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let turn = file.sync_turn(None).unwrap();
+        queue.sync(&file, SyncKind::Data, 1).unwrap();
+        queue.sync(&file, SyncKind::Full, 2).unwrap();
+        queue.submit().unwrap();
+        let _ = file.note_sync(Err(Errno(libc::EIO)));
+        drop(turn);
+        queue.drain().unwrap();
+        for _ in 0..2 {
+            assert_eq!(
+                queue.pop().unwrap().result,
+                Err(Errno(libc::EIO)),
+                "{engine}"
+            );
+        }
+    }
+}
+
+#[test]
+fn syncs_of_several_files_and_threads_all_end() {
+    let directory = directory();
+    let files: Vec<File> = (0..3)
+        .map(|number| {
+            let path = directory.path().join(number.to_string());
+            options(mode("direct")).open(path).unwrap()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for engine in Engine::ALL {
+            let files = &files;
+            scope.spawn(move || {
+                let mut queue = Queue::new(engine, 16).unwrap();
+                let mut random = Random::new(engine as u64);
+                for _ in 0..20 {
+                    for number in 0..16 {
+                        let file = &files[random.below(3) as usize];
+                        let kind = [SyncKind::Data, SyncKind::Full][random.below(2) as usize];
+                        queue.sync(file, kind, number).unwrap();
+                    }
+                    queue.drain().unwrap();
+                    let mut seen: Vec<_> = std::iter::from_fn(|| queue.pop())
+                        .map(|done| {
+                            assert_eq!(done.result, Ok(0));
+                            done.user_data
+                        })
+                        .collect();
+                    seen.sort_unstable();
+                    assert!(seen.into_iter().eq(0..16));
+                }
+            });
+        }
+    });
+}
+
+fn bouncing(directory: &tempfile::TempDir) -> File {
+    let path = directory.path().join("bounce");
+    options(mode("direct")).bounce(true).open(path).unwrap()
+}
+
+#[test]
+fn a_held_range_holds_up_a_write_and_a_cancel_ends_it() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let held = file.lock_range(0, 100).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue
+            .write(&file, filled(&file, 4096, 2), 1 << 20, 2)
+            .unwrap();
+        assert_eq!(queue.complete().unwrap().user_data, 2, "{engine}");
+        assert_eq!(queue.wait(1, SHORT).unwrap(), 0, "{engine}");
+        assert_eq!((queue.cancel(7), queue.cancel(1)), (0, 1), "{engine}");
+        let done = queue.complete().unwrap();
+        assert_eq!(done.result, Err(Errno(libc::ECANCELED)), "{engine}");
+        drop(held);
+        assert!(file.lock_range_try(0, 4096).is_some(), "{engine}");
+    }
+}
+
+/// Every byte is written by one request or by none, so the order does not matter.
+#[test]
+fn unaligned_neighbours_in_flight_together_keep_every_byte() {
+    for engine in Engine::ALL {
+        Random::cases(8, |random| {
+            let directory = directory();
+            let file = bouncing(&directory);
+            let mut queue = Queue::new(engine, 16).unwrap();
+            let mut model = Vec::new();
+            let mut requests = Vec::new();
+            while model.len() < 100_000 {
+                let length = match random.below(3) {
+                    0 => 4096 * (1 + random.below(3)),
+                    _ => 1 + random.below(9000),
+                } as usize;
+                let byte = 1 + random.below(250) as u8;
+                requests.push((model.len(), length, byte));
+                model.resize(model.len() + length, byte);
+            }
+            for at in (1..requests.len()).rev() {
+                requests.swap(at, random.below(at as u64 + 1) as usize);
+            }
+            for &(offset, length, byte) in &requests {
+                while queue.in_flight() + queue.ready() == 16 {
+                    assert!(queue.complete().unwrap().result.is_ok());
+                }
+                let buffer = filled(&file, length, byte);
+                queue
+                    .write(&file, buffer, offset as u64, length as u64)
+                    .unwrap();
+            }
+            queue.drain().unwrap();
+            while let Some(done) = queue.pop() {
+                assert_eq!(done.result, Ok(done.user_data as u32), "{engine}");
+            }
+            assert!(fs::read(file.path()).unwrap() == model, "{engine}");
+            let (start, length) = (777, 50_001);
+            queue
+                .read(&file, filled(&file, length, 0), start, 1)
+                .unwrap();
+            let done = queue.complete().unwrap();
+            assert_eq!(done.result, Ok(length as u32), "{engine}");
+            assert!(
+                done.buffer.unwrap()[..] == model[start as usize..][..length],
+                "{engine}"
+            );
+            assert!(queue.counters().bounced > 1, "{engine}");
+        });
+    }
+}

@@ -1,0 +1,195 @@
+//! # What a queue knows beforehand, and how it tells
+
+use super::*;
+
+#[test]
+fn known_files_and_pools_serve_as_others_do() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let other = options(mode("direct"))
+            .open(directory.path().join("other"))
+            .unwrap();
+        let pool = Pool::new(4, 8192, false).unwrap();
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let known = engine == Engine::IoUring;
+        assert_eq!(queue.add_file(&file).unwrap(), known, "{engine}");
+        assert_eq!(queue.add_file(&file).unwrap(), known, "{engine}");
+        assert_eq!(queue.add_pool(&pool).unwrap(), known, "{engine}");
+        let (files, pools, why) = queue.registered();
+        let each = u32::from(known);
+        assert_eq!(
+            (files, pools, why.is_none()),
+            (each, each, known),
+            "{engine}"
+        );
+
+        for round in 0..3 {
+            for (number, file) in [&file, &other].into_iter().enumerate() {
+                let mut buffer = pool.take().unwrap();
+                buffer.fill(number as u8 + 1);
+                queue.write(file, buffer, 0, 1).unwrap();
+                assert_eq!(queue.complete().unwrap().result, Ok(8192), "{engine}");
+                queue.read(file, pool.take().unwrap(), 0, 2).unwrap();
+                let read = queue.complete().unwrap().buffer.unwrap();
+                assert!(
+                    read.iter().all(|&byte| byte == number as u8 + 1),
+                    "{engine}"
+                );
+                queue.sync(file, SyncKind::Data, 3).unwrap();
+                assert_eq!(queue.complete().unwrap().result, Ok(0), "{engine}");
+            }
+            match round {
+                0 => assert!(queue.remove_file(&file) && !queue.remove_file(&file)),
+                1 => assert!(queue.remove_pool(&pool) && !queue.remove_pool(&pool)),
+                _ => assert_eq!(queue.registered(), (0, 0, None), "{engine}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_stays_open_while_a_queue_knows_it() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    queue.add_file(&file).unwrap();
+    let weak = file.clone();
+    file.close().unwrap();
+    queue.write(&weak, filled(&weak, 4096, 1), 0, 1).unwrap();
+    assert_eq!(queue.complete().unwrap().result, Ok(4096));
+}
+
+#[test]
+fn the_eventfd_becomes_readable_with_each_completion() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 2).unwrap();
+        let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+        let readable = |time| crate::sys::file::poll_readable(event.as_raw_fd(), time).unwrap();
+        assert!(!readable(Duration::ZERO), "{engine}");
+        for _ in 0..3 {
+            queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+            queue.submit().unwrap();
+            assert!(readable(Duration::from_secs(3600)), "{engine}");
+            let mut counter = [0; 8];
+            std::io::Read::read(
+                &mut fs::File::from(event.try_clone().unwrap()),
+                &mut counter,
+            )
+            .unwrap();
+            while queue.poll().unwrap() == 0 {
+                assert!(readable(Duration::from_secs(3600)), "{engine}");
+            }
+            assert_eq!(queue.pop().unwrap().result, Ok(4096), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn an_eventfd_made_late_tells_of_what_is_there() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 1).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.wait(1, None).unwrap();
+        let event = queue.eventfd().unwrap().as_raw_fd();
+        assert!(crate::sys::file::poll_readable(event, Duration::ZERO).unwrap());
+    }
+}
+
+#[test]
+fn counters_tell_what_was_done() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = QueueOptions::new(2)
+            .engine(engine)
+            .latency(true)
+            .build()
+            .unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.complete().unwrap();
+        queue.read(&file, filled(&file, 8192, 1), 0, 1).unwrap();
+        queue.complete().unwrap();
+        queue.sync(&file, SyncKind::Full, 1).unwrap();
+        queue.complete().unwrap();
+        let expected = Counters {
+            submitted: 3,
+            completed: 3,
+            bytes_written: 4096,
+            bytes_read: 4096,
+            ..Counters::default()
+        };
+        assert_eq!(
+            (queue.counters(), file.counters()),
+            (expected, expected),
+            "{engine}"
+        );
+        let latency = queue.latency().unwrap();
+        assert_eq!(latency.buckets.iter().sum::<u64>(), 3, "{engine}");
+        assert!(latency.max > 0, "{engine}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_named_is_chosen_with_a_reason() {
+    let queue = QueueOptions::new(1).build().unwrap();
+    let reason = queue.reason();
+    assert!(reason.starts_with(queue.engine().name()), "{reason}");
+    let named = Queue::new(Engine::Psync, 1).unwrap();
+    assert_eq!(named.reason(), "psync: asked for");
+}
+
+#[test]
+fn options_that_cannot_work_are_refused_with_a_reason() {
+    let refused = |options: QueueOptions| options.build().err().unwrap().to_string();
+    for engine in [Engine::Psync, Engine::Libaio] {
+        for options in [
+            QueueOptions::new(1).engine(engine).iopoll(true),
+            QueueOptions::new(1).engine(engine).sqpoll(true),
+        ] {
+            let error = refused(options);
+            assert!(error.contains("option of io_uring"), "{error}");
+        }
+    }
+    let error = refused(QueueOptions::new(1).max_vectors(1025));
+    assert!(error.contains("IOV_MAX"), "{error}");
+
+    let directory = directory();
+    let file = fresh(&directory, mode("buffered"));
+    let mut queue = QueueOptions::new(1).iopoll(true).build().unwrap();
+    let refused = queue.read(&file, filled(&file, 4096, 1), 0, 1).unwrap_err();
+    let error = refused.error.to_string();
+    assert!(error.contains("this file is buffered"), "{error}");
+    let error = queue
+        .sync(&file, SyncKind::Data, 1)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("transfers only"), "{error}");
+}
+
+#[test]
+fn a_kernel_thread_may_take_the_requests() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut queue = QueueOptions::new(4).sqpoll(true).build().unwrap();
+    for round in 0..3 {
+        for number in 0..4 {
+            queue
+                .write(&file, filled(&file, 4096, round), number * 4096, number)
+                .unwrap();
+        }
+        queue.drain().unwrap();
+        for _ in 0..4 {
+            assert_eq!(queue.pop().unwrap().result, Ok(4096));
+        }
+        queue.sync(&file, SyncKind::Data, 1).unwrap();
+        assert_eq!(queue.complete().unwrap().result, Ok(0));
+        // Past the time after which the thread sleeps.
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(fs::read(file.path()).unwrap(), vec![2; 4 * 4096]);
+}
