@@ -8,8 +8,13 @@
 
 enum { BLOCK = 4096, BATCH = 64 };
 
-/* A batch half of whose blocks are good: the errno goes to the right ones, and the others have their bytes. */
-static void mixed_batch(odio_queue *queue, odio_file *file, bool is_write, uint64_t good, int64_t failure)
+/*
+ * A batch half of whose blocks are good: the errno goes to the right ones, and the others have their bytes. With
+ * `is_shared` the kernel tells a loss to any one of those that sync the file at that time
+ * (file_check_and_advance_wb_err), so it is enough that one of them hears of it.
+ */
+static void mixed_batch(odio_queue *queue, odio_file *file, bool is_write, uint64_t good, int64_t failure,
+                        bool is_shared)
 {
     unsigned char *memory = new_memory(file, BATCH * BLOCK), expected[BATCH * BLOCK];
     int64_t results[BATCH];
@@ -29,14 +34,17 @@ static void mixed_batch(odio_queue *queue, odio_file *file, bool is_write, uint6
         CHECK(result == 0);
     }
     collect_each_once(queue, BATCH, results);
+    unsigned told = 0;
     for (int i = 0; i < BATCH; i++) {
-        CHECK(results[i] == (i % 2 == 1 ? failure : BLOCK));
+        told += results[i] == failure;
+        CHECK(results[i] == (i % 2 == 1 ? failure : BLOCK) || (is_shared && (results[i] == failure || results[i] == BLOCK)));
         if (i % 2 == 0) {
             memset(memory, 0, BLOCK);
             CHECK(odio_file_read(file, memory, BLOCK, (uint64_t)i * BLOCK) == BLOCK);
             CHECK(memcmp(memory, expected + i * BLOCK, BLOCK) == 0);
         }
     }
+    CHECK(told > 0);
     odio_buffer_free(memory);
 }
 
@@ -63,7 +71,7 @@ void failing_device(char **words)
     bool is_direct = unit_of(file) > 1, is_durable = subject.sync != ODIO_SYNC_NONE;
     unsigned char *memory = new_memory(file, 2 * BLOCK);
 
-    mixed_batch(queue, file, false, good, -EIO);
+    mixed_batch(queue, file, false, good, -EIO, false);
     /* A read into the part that fails is not the end of the file. */
     CHECK(odio_file_read(file, memory, BLOCK, good) == -EIO);
     CHECK(odio_queue_read(queue, file, memory, 2 * BLOCK, good - BLOCK, 1) == 0);
@@ -73,13 +81,21 @@ void failing_device(char **words)
     /* A buffered write meets the device when it is synced: by itself, which is the write's failure, or later. */
     bool is_told_later = !is_direct && !is_durable;
     int64_t failure = is_told_later ? BLOCK : is_direct ? write_failure : -EIO;
-    mixed_batch(queue, file, true, good, failure);
+    mixed_batch(queue, file, true, good, failure, !is_direct && is_durable);
     if (is_told_later) {
         CHECK(odio_queue_datasync(queue, file, 1) == 0);
         CHECK(result_of(queue, 1) == -EIO);
     }
     if (is_told_later || (is_durable && failure == -EIO))
         check_sticks(queue, file);
+    if (!is_direct && is_durable) {
+        /* One at a time it is told to the right one. */
+        for (uint64_t i = 0; i < 6; i++) {
+            CHECK(odio_queue_write(queue, file, memory, BLOCK, i * BLOCK + (i % 2 == 1 ? good : 0), i) == 0);
+            CHECK(result_of(queue, i) == (i % 2 == 1 ? -EIO : BLOCK));
+        }
+        check_sticks(queue, file);
+    }
     /* After that the good part goes on. */
     CHECK(odio_file_write(file, memory, BLOCK, 0) == BLOCK);
     CHECK(odio_queue_sync(queue, file, 1) == 0);
