@@ -1,17 +1,20 @@
 # The front door. Each target installs what it needs first, and says so.
 
 PREFIX ?= /usr/local
+LIBDIR ?= lib
 DESTDIR ?=
-export PREFIX DESTDIR
+export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo check bench header install clean
+.PHONY: help demo check bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
 	@echo 'make bench     benchmarks'
 	@echo 'make header    include/odio.h made anew from the sources'
-	@echo 'make install   library, header and odio-trace; PREFIX=/usr/local DESTDIR='
+	@echo 'make man       the manual pages, in target/man'
+	@echo 'make install   library, header, manual pages and odio-trace; PREFIX=/usr/local LIBDIR=lib DESTDIR='
+	@echo 'make uninstall the same, away'
 	@echo 'make clean     what was built; downloads in .cache and the kernels stay'
 
 demo:
@@ -30,9 +33,16 @@ header:
 	@scripts/setup build
 	ODIO_UPDATE_HEADER=1 cargo test -p odio-ffi --test header
 
+man:
+	@scripts/setup build
+	@scripts/man
+
 install:
 	@scripts/setup build ebpf
 	@scripts/install
+
+uninstall:
+	@scripts/install --remove
 
 clean:
 	cargo clean

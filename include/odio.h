@@ -6,7 +6,13 @@
  * and the process is never ended.
  *
  * Threads. Each handle's rule stands at its type: an odio_file may be used by any number of threads at once, an
- * odio_queue by one at a time. Neither survives fork() in the child.
+ * odio_queue by one at a time.
+ *
+ * Fork. Every descriptor that odio opens is close-on-exec, so a program that is started gets none of them. After
+ * fork() a child that goes on may read, write, sync and close an inherited odio_file, unless another thread was inside
+ * odio at the fork. It shares the parent's open file description, through which the kernel reports a lost write once:
+ * to the parent or to the child, whoever syncs first. An inherited odio_queue is the parent's alone, and the child may
+ * neither use nor free it; it may make queues of its own. While direct reads are in flight do not fork, see open(2).
  *
  * Compatibility. A struct that begins with a size is filled in with sizeof and the rest zero; zero is the safe
  * default. Such structs grow at the end; what a library does not know is refused unless it is zero.
@@ -68,6 +74,24 @@
  * after a crash it is there. A file that was there already is left as it is. Wants ODIO_OPEN_CREATE.
  */
 #define ODIO_OPEN_CREATE_DURABLY 16
+
+/**
+ * For odio_open_options.flags: serve requests that direct I/O cannot carry as they are, by offset, length or memory,
+ * through an aligned copy instead of refusing them with -EINVAL. A write to a part of a block reads the block and writes
+ * it whole, while no other write through this handle has it; other opens of the same file, in this program or another,
+ * are not kept out, and what they write to such a block at the same time may be lost. The bytes in the block that the
+ * file ends in go through the page cache and are pushed out before the write returns. Requests with ODIO_RWF_NOWAIT and
+ * ODIO_RWF_ATOMIC are refused as ever. Costs a second descriptor where the file is written, opened through
+ * /proc/self/fd. Does nothing for a file that is buffered.
+ */
+#define ODIO_OPEN_BOUNCE 32
+
+/**
+ * For odio_open_options.flags: share a block device with whoever uses it. A block device that is opened for writing is
+ * otherwise opened with O_EXCL, which is -EBUSY where it is mounted, or held by swap, RAID, LVM or another O_EXCL, and
+ * keeps these out in turn. Does nothing for a regular file and for reading.
+ */
+#define ODIO_OPEN_SHARED_DEVICE 64
 
 /**
  * For one write: the data, and the metadata needed to find it, are durable when it is acknowledged. RWF_DSYNC.
@@ -749,7 +773,8 @@ int odio_open_options_set_mode(struct odio_open_options *options, const char *mo
  * `options` may be NULL, which is the default of each option. On success `*file` is a handle that odio_file_close()
  * releases; on failure it is NULL, no new file is left behind and an old one is as it was.
  *
- * Returns 0 or a negative errno of open(2); also -EISDIR for any directory, and -EINVAL where direct I/O is required
+ * Returns 0 or a negative errno of open(2), of which -EBUSY is a block device that is mounted or held by another (see
+ * ODIO_OPEN_SHARED_DEVICE); also -EISDIR for any directory, and -EINVAL where direct I/O is required
  * and cannot be had (as on tmpfs), for anything that is neither a regular file nor a block device, and for options
  * that are unknown or contradict each other. Any thread.
  */
@@ -769,8 +794,8 @@ int odio_file_close(struct odio_file *file);
  * Reads until `length` bytes are there or the file ends.
  *
  * Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
- * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment;
- * odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
+ * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened
+ * with ODIO_OPEN_BOUNCE; odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
  * Any thread.
  */
 ssize_t odio_file_read(const struct odio_file *file,
@@ -782,8 +807,8 @@ ssize_t odio_file_read(const struct odio_file *file,
  * Writes all of `length` bytes, or fails.
  *
  * Returns `length`. On failure a negative errno; some bytes may have been written, and odio_last_error() says how
- * many. -EINVAL, without a system call, where direct I/O wants another alignment. -EBADF on a file opened for
- * reading. Any thread.
+ * many. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened with
+ * ODIO_OPEN_BOUNCE. -EBADF on a file opened for reading. Any thread.
  */
 ssize_t odio_file_write(const struct odio_file *file,
                         const void *memory,
@@ -922,7 +947,7 @@ ssize_t odio_file_explain(const struct odio_file *file,
  * XFS wait for direct requests in flight on the file.
  *
  * Returns 0 or a negative errno: -EOPNOTSUPP where the filesystem has no such call, which odio_last_error() names (a
- * block device has none), -ENOSPC, -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
+ * block device has no odio_file_allocate: all of it is there), -ENOSPC, -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
  * -EPERM where the file is immutable, append-only or sealed, -EINVAL for a range outside the limits, -EBADF on a file
  * opened for reading. After -ENOSPC part of the range may be allocated. Any thread.
  */

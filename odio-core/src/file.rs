@@ -14,6 +14,8 @@ mod space;
 mod transfer;
 
 pub use open::OpenOptions;
+#[doc(hidden)]
+pub use transfer::Left;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;

@@ -113,6 +113,24 @@ impl Filesystem {
     pub const OVERLAYFS: Filesystem = Filesystem { magic: 0x794c_7630 };
     /// f2fs.
     pub const F2FS: Filesystem = Filesystem { magic: 0xf2f5_2010 };
+    /// Any filesystem in user space, and virtiofs.
+    pub const FUSE: Filesystem = Filesystem { magic: 0x6573_5546 };
+    /// Of every version.
+    pub const NFS: Filesystem = Filesystem { magic: 0x6969 };
+    /// Plan 9's protocol, much used between a VM and its host.
+    pub const NINEP: Filesystem = Filesystem { magic: 0x0102_1997 };
+    /// SMB 1, as the kernel's cifs names it.
+    pub const CIFS: Filesystem = Filesystem { magic: 0xff53_4d42 };
+    /// SMB 2 and 3.
+    pub const SMB: Filesystem = Filesystem { magic: 0xfe53_4d42 };
+    /// Ceph.
+    pub const CEPH: Filesystem = Filesystem { magic: 0x00c3_6400 };
+    /// squashfs.
+    pub const SQUASHFS: Filesystem = Filesystem { magic: 0x7371_7368 };
+    /// erofs.
+    pub const EROFS: Filesystem = Filesystem { magic: 0xe0f5_e1e2 };
+    /// OpenZFS.
+    pub const ZFS: Filesystem = Filesystem { magic: 0x2fc1_2fc1 };
 
     /// The name, or `None` for a number that odio does not know.
     pub const fn name(self) -> Option<&'static str> {
@@ -128,12 +146,15 @@ impl Filesystem {
             Filesystem { magic: 0x4d44 } => "vfat",
             Filesystem { magic: 0x2011_bab0 } => "exfat",
             Filesystem { magic: 0x7366_746e } => "ntfs3",
-            Filesystem { magic: 0x6573_5546 } => "fuse",
-            Filesystem { magic: 0x6969 } => "nfs",
-            Filesystem { magic: 0x0102_1997 } => "9p",
-            Filesystem { magic: 0x7371_7368 } => "squashfs",
-            Filesystem { magic: 0xe0f5_e1e2 } => "erofs",
-            Filesystem { magic: 0x2fc1_2fc1 } => "zfs",
+            Filesystem::FUSE => "fuse",
+            Filesystem::NFS => "nfs",
+            Filesystem::NINEP => "9p",
+            Filesystem::CIFS => "cifs",
+            Filesystem::SMB => "smb",
+            Filesystem::CEPH => "ceph",
+            Filesystem::SQUASHFS => "squashfs",
+            Filesystem::EROFS => "erofs",
+            Filesystem::ZFS => "zfs",
             _ => return None,
         })
     }
@@ -144,6 +165,20 @@ impl Filesystem {
         matches!(
             self,
             Filesystem::TMPFS | Filesystem::RAMFS | Filesystem::HUGETLBFS
+        )
+    }
+}
+
+impl Filesystem {
+    /// Whether another machine holds the files.
+    pub(crate) fn is_network(self) -> bool {
+        matches!(
+            self,
+            Filesystem::NFS
+                | Filesystem::NINEP
+                | Filesystem::CIFS
+                | Filesystem::SMB
+                | Filesystem::CEPH
         )
     }
 }
@@ -361,14 +396,38 @@ impl Limits {
     /// Why this file could not do direct I/O at all, if that can be known without trying.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self.filesystem {
-            Some(filesystem) if filesystem.is_memory() => {
-                Some(format!("{filesystem} keeps its files in the page cache and has no device to reach directly"))
-            }
-            _ if self.refused_by_statx => Some(
-                "statx DIOALIGN says that this file cannot (on ext4: data=journal, verity, inline data or encryption)"
-                    .to_owned(),
-            ),
+            Some(filesystem) if filesystem.is_memory() => Some(format!(
+                "{filesystem} keeps its files in the page cache and has no device to reach directly"
+            )),
+            _ if self.refused_by_statx => Some(format!(
+                "statx DIOALIGN says that this file cannot{}",
+                self.likely_cause()
+            )),
             _ => None,
+        }
+    }
+
+    /// What mostly stands behind a refusal on this filesystem, in brackets, or nothing.
+    pub(crate) fn likely_cause(&self) -> &'static str {
+        match self.filesystem {
+            // ext4_dio_alignment, f2fs_force_buffered_io, xfs_report_dioalign.
+            Some(Filesystem::EXT4) => " (on ext4: data=journal, verity, inline data or encryption)",
+            Some(Filesystem::F2FS) => {
+                " (on f2fs: compression, verity, encryption, or several devices)"
+            }
+            Some(Filesystem::XFS) => " (on xfs: a file on its realtime device, or DAX)",
+            Some(Filesystem::BTRFS) => " (on btrfs: verity, or data that is compressed)",
+            Some(Filesystem::OVERLAYFS) => {
+                " (on overlayfs: the filesystem beneath it cannot, for this file)"
+            }
+            Some(Filesystem::SQUASHFS | Filesystem::EROFS) => {
+                " (compressed data is unpacked into the page cache)"
+            }
+            Some(Filesystem::FUSE) => " (on fuse: it is for the server to allow)",
+            Some(filesystem) if filesystem.is_network() => {
+                " (on a network filesystem: it is for the mount options and the server to allow)"
+            }
+            _ => "",
         }
     }
 
@@ -387,6 +446,15 @@ impl Limits {
             Some(Filesystem { magic: 0x4d44 }) => {
                 Some("vfat copies writes past the allocated size through the page cache")
             }
+            Some(Filesystem::ZFS) => {
+                Some("zfs before 2.3 takes O_DIRECT and goes through its own cache all the same")
+            }
+            Some(Filesystem::FUSE) => {
+                Some("what the fuse server does with a request cannot be seen from here")
+            }
+            Some(filesystem) if filesystem.is_network() => Some(
+                "only this machine's page cache is passed: the server may keep the data in its own",
+            ),
             _ => None,
         }
     }
@@ -536,6 +604,43 @@ mod tests {
 
     fn pair(memory: u32, offset: u32, source: Source) -> (Sourced<u32>, Sourced<u32>) {
         (Sourced::new(memory, source), Sourced::new(offset, source))
+    }
+
+    #[test]
+    fn a_refusal_names_what_mostly_stands_behind_it() {
+        let refusal = |filesystem| {
+            let mut limits = Limits::example(filesystem);
+            limits.refused_by_statx = true;
+            limits.refusal().unwrap()
+        };
+        for (filesystem, words) in [
+            (Filesystem::EXT4, "cannot (on ext4: data=journal,"),
+            (Filesystem::OVERLAYFS, "the filesystem beneath it cannot"),
+            (Filesystem::NFS, "the mount options and the server"),
+            (Filesystem::SMB, "the mount options and the server"),
+            (Filesystem::FUSE, "for the server to allow"),
+            (Filesystem::TMPFS, "tmpfs keeps its files in the page cache"),
+            (Filesystem { magic: 1 }, "says that this file cannot"),
+        ] {
+            let said = refusal(filesystem);
+            assert!(said.contains(words), "{filesystem}: {said}");
+        }
+        assert_eq!(Limits::example(Filesystem::EXT4).refusal(), None);
+    }
+
+    #[test]
+    fn where_direct_is_not_the_whole_truth_that_is_said() {
+        let risk = |filesystem| Limits::example(filesystem).fallback_risk();
+        for (filesystem, word) in [
+            (Filesystem::BTRFS, "checksums"),
+            (Filesystem::NFS, "the server may keep"),
+            (Filesystem::NINEP, "the server may keep"),
+            (Filesystem::FUSE, "fuse server"),
+            (Filesystem::ZFS, "2.3"),
+        ] {
+            assert!(risk(filesystem).unwrap().contains(word), "{filesystem}");
+        }
+        assert_eq!(risk(Filesystem::EXT4), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use libc::ssize_t;
 use odio_core::contract::SyncKind;
-use odio_core::file::File;
+use odio_core::file::{File, Left};
 use odio_core::mode::{Cache, Engine};
 
 use crate::error::Failure;
@@ -59,7 +59,8 @@ const _: () = assert!(size_of::<odio_file_info>() == size_of::<usize>() + 4 * 4)
 /// `options` may be NULL, which is the default of each option. On success `*file` is a handle that odio_file_close()
 /// releases; on failure it is NULL, no new file is left behind and an old one is as it was.
 ///
-/// Returns 0 or a negative errno of open(2); also -EISDIR for any directory, and -EINVAL where direct I/O is required
+/// Returns 0 or a negative errno of open(2), of which -EBUSY is a block device that is mounted or held by another (see
+/// ODIO_OPEN_SHARED_DEVICE); also -EISDIR for any directory, and -EINVAL where direct I/O is required
 /// and cannot be had (as on tmpfs), for anything that is neither a regular file nor a block device, and for options
 /// that are unknown or contradict each other. Any thread.
 ///
@@ -119,8 +120,8 @@ pub unsafe extern "C" fn odio_file_close(file: *mut odio_file) -> c_int {
 /// Reads until `length` bytes are there or the file ends.
 ///
 /// Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
-/// errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment;
-/// odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
+/// errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened
+/// with ODIO_OPEN_BOUNCE; odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
 /// Any thread.
 ///
 /// # Safety
@@ -133,19 +134,50 @@ pub unsafe extern "C" fn odio_file_read(
     length: usize,
     offset: u64,
 ) -> ssize_t {
+    let mut left = Left::Everything;
+    if !file.is_null() && !memory.is_null() {
+        // SAFETY: an open handle and writable memory, as the caller promises.
+        match unsafe { (*file).file.start_read(memory.cast(), length, offset) } {
+            Ok(()) => return length as ssize_t,
+            Err(all) => left = all,
+        }
+    }
+    // SAFETY: the same promise.
+    unsafe { finish_read(file, memory, length, offset, left) }
+}
+
+/// Kept apart, so that what is mostly not needed is not set up.
+///
+/// # Safety
+///
+/// As [`odio_file_read`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_read(
+    file: *const odio_file,
+    memory: *mut c_void,
+    length: usize,
+    offset: u64,
+    left: Left,
+) -> ssize_t {
     guard(|| {
         required!(file);
         required!(memory);
         // SAFETY: an open handle and writable memory, as the caller promises.
-        Ok(unsafe { (*file).file.read_raw(memory.cast(), length, offset) }? as ssize_t)
+        let moved = unsafe {
+            (*file)
+                .file
+                .finish_read(left, memory.cast(), length, offset)
+        }?;
+        Ok(moved as ssize_t)
     })
 }
 
 /// Writes all of `length` bytes, or fails.
 ///
 /// Returns `length`. On failure a negative errno; some bytes may have been written, and odio_last_error() says how
-/// many. -EINVAL, without a system call, where direct I/O wants another alignment. -EBADF on a file opened for
-/// reading. Any thread.
+/// many. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened with
+/// ODIO_OPEN_BOUNCE. -EBADF on a file opened for reading. Any thread.
 ///
 /// # Safety
 ///
@@ -157,11 +189,41 @@ pub unsafe extern "C" fn odio_file_write(
     length: usize,
     offset: u64,
 ) -> ssize_t {
+    let mut left = Left::Everything;
+    if !file.is_null() && !memory.is_null() {
+        // SAFETY: an open handle and readable memory, as the caller promises.
+        match unsafe { (*file).file.start_write(memory.cast(), length, offset) } {
+            Ok(()) => return length as ssize_t,
+            Err(all) => left = all,
+        }
+    }
+    // SAFETY: the same promise.
+    unsafe { finish_write(file, memory, length, offset, left) }
+}
+
+/// Kept apart, so that what is mostly not needed is not set up.
+///
+/// # Safety
+///
+/// As [`odio_file_write`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_write(
+    file: *const odio_file,
+    memory: *const c_void,
+    length: usize,
+    offset: u64,
+    left: Left,
+) -> ssize_t {
     guard(|| {
         required!(file);
         required!(memory);
         // SAFETY: an open handle and readable memory, as the caller promises.
-        unsafe { (*file).file.write_raw(memory.cast(), length, offset) }?;
+        unsafe {
+            (*file)
+                .file
+                .finish_write(left, memory.cast(), length, offset)
+        }?;
         Ok(length as ssize_t)
     })
 }

@@ -49,6 +49,19 @@ pub const ODIO_OPEN_TRUNCATE: u32 = 8;
 /// after a crash it is there. A file that was there already is left as it is. Wants ODIO_OPEN_CREATE.
 pub const ODIO_OPEN_CREATE_DURABLY: u32 = 16;
 
+/// For odio_open_options.flags: serve requests that direct I/O cannot carry as they are, by offset, length or memory,
+/// through an aligned copy instead of refusing them with -EINVAL. A write to a part of a block reads the block and writes
+/// it whole, while no other write through this handle has it; other opens of the same file, in this program or another,
+/// are not kept out, and what they write to such a block at the same time may be lost. The bytes in the block that the
+/// file ends in go through the page cache and are pushed out before the write returns. Requests with ODIO_RWF_NOWAIT and
+/// ODIO_RWF_ATOMIC are refused as ever. Costs a second descriptor where the file is written, opened through
+/// /proc/self/fd. Does nothing for a file that is buffered.
+pub const ODIO_OPEN_BOUNCE: u32 = 32;
+/// For odio_open_options.flags: share a block device with whoever uses it. A block device that is opened for writing is
+/// otherwise opened with O_EXCL, which is -EBUSY where it is mounted, or held by swap, RAID, LVM or another O_EXCL, and
+/// keeps these out in turn. Does nothing for a regular file and for reading.
+pub const ODIO_OPEN_SHARED_DEVICE: u32 = 64;
+
 /// How to open a file. All zero but for the size is: an existing file, for reading, direct I/O required.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -179,7 +192,9 @@ impl odio_open_options {
             | ODIO_OPEN_CREATE
             | ODIO_OPEN_EXCLUSIVE
             | ODIO_OPEN_TRUNCATE
-            | ODIO_OPEN_CREATE_DURABLY;
+            | ODIO_OPEN_CREATE_DURABLY
+            | ODIO_OPEN_BOUNCE
+            | ODIO_OPEN_SHARED_DEVICE;
         if self.flags & !every != 0 {
             let unknown = self.flags & !every;
             return Err(Failure::invalid(format!(
@@ -193,7 +208,9 @@ impl odio_open_options {
             .create(has(ODIO_OPEN_CREATE))
             .exclusive(has(ODIO_OPEN_EXCLUSIVE))
             .truncate(has(ODIO_OPEN_TRUNCATE))
-            .create_durably(has(ODIO_OPEN_CREATE_DURABLY));
+            .create_durably(has(ODIO_OPEN_CREATE_DURABLY))
+            .bounce(has(ODIO_OPEN_BOUNCE))
+            .shared_device(has(ODIO_OPEN_SHARED_DEVICE));
         Ok(if self.permissions == 0 {
             options
         } else {

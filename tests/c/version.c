@@ -3,6 +3,11 @@
 
 #include <inttypes.h>
 
+/* Programs choose by it before they are compiled. */
+#if ODIO_VERSION < (ODIO_VERSION_MAJOR << 16) || ODIO_VERSION >= ((ODIO_VERSION_MAJOR + 1) << 16)
+#error "ODIO_VERSION is of another major version"
+#endif
+
 int main(void)
 {
     char text[32];

@@ -1,7 +1,7 @@
 //! # What a file can do beside I/O, from C
 //!
 //! Space, explanation, and names that survive a crash. Each C program runs bare and under valgrind, on the filesystem
-//! that holds the build; /dev/shm is a tmpfs.
+//! that holds the build; /dev/shm is a tmpfs. The tests that make a loop device want root and are run with `--ignored`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,6 +105,98 @@ fn a_vectored_write_that_stops_short_goes_on_where_it_is_aligned() {
         "{log}"
     );
     assert!(at % 512 == 0, "{log}");
+}
+
+#[test]
+fn unaligned_requests_bounce_where_that_was_asked_for() {
+    let directory = scratch();
+    let program = compile("tests/c/bounce.c", Link::Shared, &[], directory.path());
+    let (file, log) = (directory.path().join("file"), directory.path().join("log"));
+    let trace = [
+        "strace",
+        "-o",
+        text(&log),
+        "--trace=openat,pwritev2,sync_file_range",
+    ];
+    for tool in [&[][..], &VALGRIND, &trace] {
+        let _ = fs::remove_file(&file);
+        succeed(&mut command(tool, &program, &[text(&file)]));
+    }
+    // Each write through the page cache is pushed out, by the descriptor that wrote it and as far as it wrote.
+    let log = fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = log.lines().collect();
+    let tails: Vec<_> = lines
+        .windows(2)
+        .filter(|pair| pair[0].starts_with("pwritev2("))
+        .collect();
+    assert!(!tails.is_empty(), "{log}");
+    for pair in tails {
+        let fd = pair[0]["pwritev2(".len()..].split(',').next().unwrap();
+        let offset = pair[0].rsplit(", ").nth(1).unwrap();
+        let moved = pair[0].rsplit("= ").next().unwrap();
+        let push = format!("sync_file_range({fd}, {offset}, {moved}, SYNC_FILE_RANGE_WAIT_BEFORE|");
+        assert!(pair[1].starts_with(&push), "{log}");
+    }
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("/proc/self/fd/") && !line.contains("O_DIRECT"))
+    );
+}
+
+/// Runs `script` with a loop device on a fresh image of 8 MiB as `$1`, in a mount namespace of its own.
+fn on_loop_device(script: &str, words: &[&str]) -> std::process::Output {
+    let directory = scratch();
+    let image = directory.path().join("image");
+    fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
+    let script = format!(
+        r#"device=$(losetup -f --show "$1") || exit 77
+        trap 'losetup -d "$device"' EXIT
+        shift; set -- "$device" "$@"
+        {script}"#
+    );
+    let mut unshare = std::process::Command::new("unshare");
+    unshare
+        .args(["--mount", "sh", "-c", &script, "sh"])
+        .arg(&image)
+        .args(words);
+    run(unshare.env("LD_LIBRARY_PATH", &odio_tests::libodio().directory))
+}
+
+#[test]
+#[ignore = "makes a loop device: wants root"]
+fn a_block_device_is_written_punched_zeroed_and_held() {
+    let directory = scratch();
+    let program = compile("tests/c/device.c", Link::Shared, &[], directory.path());
+    let script = r#""$2" "$1" free && mkfs.ext4 -qF "$1" && mkdir "$3" && mount "$1" "$3" || exit 1
+        "$2" "$1" mounted; status=$?; umount "$3"; exit $status"#;
+    let mount = directory.path().join("mount");
+    let output = on_loop_device(script, &[text(&program), text(&mount)]);
+    assert!(output.status.success(), "{}", everything(&output));
+}
+
+#[test]
+#[ignore = "mounts a filesystem: wants root"]
+fn a_file_on_overlayfs_that_ended_buffered_says_why() {
+    let directory = scratch();
+    let program = compile("tests/c/open_file.c", Link::Shared, &[], directory.path());
+    let script = r#"mkfs.ext4 -qF "$1" && mkdir "$3" && mount -o data=journal "$1" "$3" || exit 1
+        cd "$3" && mkdir lower upper work all && echo x > lower/file
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay all || exit 1
+        "$2" all/file direct preferred; status=$?
+        umount all; cd /; umount "$3"; exit $status"#;
+    let mount = directory.path().join("mount");
+    let output = on_loop_device(script, &[text(&program), text(&mount)]);
+    let said = everything(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("buffered: direct was preferred, but "),
+        "{said}"
+    );
+    assert!(
+        said.contains("overlayfs: the filesystem beneath it cannot"),
+        "{said}"
+    );
 }
 
 #[test]

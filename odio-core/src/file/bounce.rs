@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aligned_write_waits_for_the_block_that_is_being_patched() {
+    fn whatever_changes_a_block_waits_while_it_is_being_patched() {
         let directory = directory();
         let file = bouncing(&directory, "direct");
         let buffer = file.buffer(4096).unwrap();
@@ -543,17 +543,43 @@ mod tests {
         // SAFETY: the buffer lives on.
         let error = unsafe { file.writev_raw(&[vector(address, 4096)], 0, Flags::NOWAIT) };
         assert_eq!(error.unwrap_err().errno(), Errno(libc::EAGAIN));
-        thread::scope(|scope| {
-            let writer = scope.spawn(|| file.write_at(&buffer, 0).unwrap());
-            // It cannot end before the range is given up; a writer that did not wait would show in the size.
-            for _ in 0..50 {
-                thread::yield_now();
-                assert_eq!(file.size().unwrap(), 0);
-            }
-            drop(held);
-            writer.join().unwrap();
-        });
-        assert_eq!(file.size().unwrap(), 4096);
+        drop(held);
+        let changes: [&(dyn Fn() -> Result<(), Error> + std::marker::Sync); 5] = [
+            &|| file.write_at(&buffer, 0),
+            &|| file.punch_hole(0, 4096),
+            &|| file.zero_range(0, 4096),
+            &|| file.allocate(0, 4096),
+            &|| file.truncate(10),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let held = file.lock_range_try(100, 1).unwrap();
+            thread::scope(|scope| {
+                let changer = scope.spawn(|| change().unwrap());
+                let lock = &file.inner.bounce.as_ref().unwrap().lock;
+                while lock.held_or_waited_for() < 2 {
+                    assert!(!changer.is_finished(), "{number} did not wait");
+                    thread::yield_now();
+                }
+                drop(held);
+            });
+        }
+        assert_eq!(file.size().unwrap(), 10);
+    }
+
+    #[test]
+    fn only_the_block_that_the_file_ends_in_goes_through_the_page_cache() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct");
+        file.write_at(&file.buffer(8192).unwrap(), 0).unwrap();
+        let counted = || (file.counters().bounced, file.counters().fallen_back);
+        assert_eq!(counted(), (0, 0));
+        file.write_at(&[1; 100], 5000).unwrap();
+        file.write_at(&[1; 100], 8092).unwrap();
+        assert_eq!(counted(), (2, 0));
+        file.write_at(&[1; 5000], 8000).unwrap();
+        assert_eq!(counted(), (3, 1));
+        file.read_at(&mut [0; 100], 12_950).unwrap();
+        assert_eq!(counted(), (4, 1));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct OpenOptions {
     truncate: bool,
     durable: bool,
     bounce: bool,
+    shared_device: bool,
     permissions: u32,
 }
 
@@ -53,6 +54,7 @@ impl OpenOptions {
             truncate: false,
             durable: false,
             bounce: false,
+            shared_device: false,
             permissions: 0o666,
         }
     }
@@ -97,6 +99,14 @@ impl OpenOptions {
         self
     }
 
+    /// Shares a block device with whoever uses it. A block device that is opened for writing is otherwise opened with
+    /// `O_EXCL`: it fails with `EBUSY` where it is mounted or held by another, and keeps others out who ask the same.
+    /// Means nothing for a regular file and for reading.
+    pub fn shared_device(mut self, yes: bool) -> OpenOptions {
+        self.shared_device = yes;
+        self
+    }
+
     /// Fails with `EEXIST` where there is a file already. Wants [`OpenOptions::create`].
     pub fn exclusive(mut self, yes: bool) -> OpenOptions {
         self.exclusive = yes;
@@ -128,14 +138,25 @@ impl OpenOptions {
             .map_err(|_| failed(Errno(libc::EINVAL), "the path holds a NUL byte"))?;
 
         // Before open, because opening a FIFO waits and opening a device may act.
+        let mut hold = false;
         if let Ok(stat) = sys::stat_path(&name) {
             check_kind(&stat).map_err(|(errno, why)| failed(errno, why))?;
+            hold = self.holds(&stat);
         }
         let (fd, created) = self
-            .open_plain(&name)
+            .open_plain(&name, hold)
             .map_err(|errno| failed(errno, why(errno)))?;
         let stat = sys::stat(fd.as_fd()).map_err(|errno| failed(errno, "fstat"))?;
         let opened = check_kind(&stat)
+            .and_then(|()| {
+                // Without O_CREAT, O_EXCL means something for a block device alone.
+                if self.holds(&stat) == hold {
+                    Ok(())
+                } else {
+                    let why = "another file got this name while it was being opened";
+                    Err((Errno(libc::EAGAIN), why))
+                }
+            })
             .map_err(|(errno, why)| failed(errno, why))
             .and_then(|()| self.finish(fd, &stat, path, created));
         if opened.is_err() && created && sys::stat_path(&name).is_ok_and(|now| now.is(&stat)) {
@@ -166,11 +187,16 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// Opens without O_DIRECT and O_TRUNC, and says whether the file is new.
+    /// Whether the file is a device to be had alone.
+    fn holds(&self, stat: &sys::Stat) -> bool {
+        stat.kind() == libc::S_IFBLK && self.write && !self.shared_device
+    }
+
+    /// Opens without O_DIRECT and O_TRUNC, a device that is to be held with O_EXCL, and says whether the file is new.
     ///
     /// open(2) with O_CREAT|O_DIRECT makes the file first and refuses O_DIRECT after, with no way to tell whose file is
     /// left behind. So the flag is set on the open file instead (`do_dentry_open` and `setfl` make the same check).
-    fn open_plain(&self, name: &CString) -> Result<(OwnedFd, bool), Errno> {
+    fn open_plain(&self, name: &CString, hold: bool) -> Result<(OwnedFd, bool), Errno> {
         let access = if self.write {
             libc::O_RDWR
         } else {
@@ -181,7 +207,8 @@ impl OpenOptions {
         let mut last = Errno(libc::EAGAIN);
         for _ in 0..16 {
             if !self.exclusive {
-                match sys::open(name, flags, 0) {
+                let hold = if hold { libc::O_EXCL } else { 0 };
+                match sys::open(name, flags | hold, 0) {
                     Err(Errno(libc::ENOENT)) if self.create => {}
                     result => return result.map(|fd| (fd, false)),
                 }
@@ -335,7 +362,11 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
     sys::set_direct(fd.as_fd(), true).map_err(|errno| {
         (
             errno,
-            format!("{} does not take O_DIRECT", limits.filesystem_name()),
+            format!(
+                "{} does not take O_DIRECT{}",
+                limits.filesystem_name(),
+                limits.likely_cause()
+            ),
         )
     })?;
     let (memory, offset) = (limits.memory_align.value, limits.offset_align.value);
@@ -363,7 +394,10 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
         }
         Err(errno @ Errno(libc::EINVAL | libc::EOPNOTSUPP)) => Err((
             errno,
-            format!("O_DIRECT could be set, but an aligned read of {page} bytes failed"),
+            format!(
+                "O_DIRECT could be set, but an aligned read of {page} bytes failed{}",
+                limits.likely_cause()
+            ),
         )),
         // Any other failure is about this block or this moment, not about direct I/O.
         Err(errno) => {
@@ -400,6 +434,10 @@ fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {
 fn why(errno: Errno) -> &'static str {
     match errno.0 {
         libc::EACCES => "this user may not open it so, or may not enter a directory above it",
+        libc::EBUSY => {
+            "the block device is mounted or held by another (swap, RAID, LVM, O_EXCL); to write beside them anyway, ask \
+             for a shared device"
+        }
         libc::EROFS => "the filesystem is mounted read-only",
         libc::ETXTBSY => "it is a program that is running, or a swap file",
         _ => "",

@@ -92,6 +92,11 @@ impl RangeLock {
         free.then(|| queue.enter(begin, end))
     }
 
+    #[cfg(test)]
+    pub(super) fn held_or_waited_for(&self) -> usize {
+        self.queue().entries.len()
+    }
+
     /// By any thread.
     pub(super) fn release(&self, ticket: u64) {
         self.queue().entries.retain(|each| each.ticket != ticket);
@@ -144,7 +149,7 @@ mod tests {
                     lock.release(ticket);
                 });
                 // The next one comes when this one stands in the queue.
-                while lock.queue().entries.len() <= waiting {
+                while lock.held_or_waited_for() <= waiting {
                     thread::yield_now();
                 }
             }

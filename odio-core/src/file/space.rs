@@ -74,6 +74,12 @@ impl File {
     fn why_not(&self, op: Op, errno: Errno, length: u64) -> String {
         let limits = self.limits();
         match errno.0 {
+            libc::EOPNOTSUPP
+                if limits.filesystem.is_none()
+                    && matches!(op, Op::Allocate | Op::AllocateKeepSize) =>
+            {
+                "a block device has all of its blocks; there is nothing to allocate".to_owned()
+            }
             libc::EOPNOTSUPP => format!(
                 "{} has no {op} ({})",
                 limits.filesystem_name(),

@@ -39,6 +39,16 @@ impl Masks {
     }
 }
 
+/// What the first, short part of a read or write left to do.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub enum Left {
+    /// Nothing has been done.
+    Everything,
+    /// A system call was made and returned this; its error number is still the thread's last.
+    After(isize),
+}
+
 impl File {
     /// Whether a request can go to the kernel as it is, in one piece.
     #[inline(always)]
@@ -73,20 +83,68 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<usize, Error> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.read == 0 {
+        // SAFETY: the same promise.
+        match unsafe { self.start_read(address, length, offset) } {
+            Ok(()) => Ok(length),
             // SAFETY: the same promise.
-            let result = unsafe { sys::pread(self.fd(), address, length, offset) };
-            if result == Ok(length) {
-                let counters = self.count();
-                counters::add(&counters.at_once, 1);
-                counters::add(&counters.bytes_read, length as u64);
-                return Ok(length);
-            }
-            // SAFETY: the same promise.
-            return unsafe { self.go_on(Op::Read, address, length, offset, result) };
+            Err(left) => unsafe { self.finish_read(left, address, length, offset) },
+        }
+    }
+
+    /// The part of [`File::read_raw`] that a whole aligned read is done with. Cannot panic.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::read_raw`].
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn start_read(
+        &self,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<(), Left> {
+        if (address as u64 | length as u64 | offset) & self.inner.masks.read != 0 {
+            return Err(Left::Everything);
         }
         // SAFETY: the same promise.
-        unsafe { self.read_slowly(address, length, offset) }
+        let result = unsafe { sys::pread_once(self.fd(), address, length, offset) };
+        if result != length as isize {
+            return Err(Left::After(result));
+        }
+        let counters = self.count();
+        counters::add(&counters.at_once, 1);
+        counters::add(&counters.bytes_read, length as u64);
+        Ok(())
+    }
+
+    /// The rest of [`File::read_raw`], on the same thread right after [`File::start_read`].
+    ///
+    /// # Safety
+    ///
+    /// As [`File::read_raw`].
+    #[doc(hidden)]
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn finish_read(
+        &self,
+        left: Left,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        let first = match left {
+            Left::After(result) => sys::ended(result),
+            Left::Everything => {
+                check_range(offset, length as u64)?;
+                if !self.is_bounce() {
+                    self.check_read(address as usize, length, offset)?;
+                }
+                None
+            }
+        };
+        // SAFETY: the same promise.
+        unsafe { self.whole(Op::Read, address, length, offset, first) }
     }
 
     /// Writes all of `buffer`, or fails. The error says how many bytes were written before it.
@@ -107,21 +165,69 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<(), Error> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.write == 0 {
+        // SAFETY: the same promise.
+        match unsafe { self.start_write(address, length, offset) } {
+            Ok(()) => Ok(()),
             // SAFETY: the same promise.
-            let result = unsafe { sys::pwrite(self.fd(), address, length, offset) };
-            if result == Ok(length) {
-                let counters = self.count();
-                counters::add(&counters.at_once, 1);
-                counters::add(&counters.bytes_written, length as u64);
-                return Ok(());
-            }
-            // SAFETY: the same promise.
-            return unsafe { self.go_on(Op::Write, address.cast_mut(), length, offset, result) }
-                .map(drop);
+            Err(left) => unsafe { self.finish_write(left, address, length, offset) },
+        }
+    }
+
+    /// The part of [`File::write_raw`] that a whole aligned write is done with. Cannot panic.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::write_raw`].
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn start_write(
+        &self,
+        address: *const u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<(), Left> {
+        if (address as u64 | length as u64 | offset) & self.inner.masks.write != 0 {
+            return Err(Left::Everything);
         }
         // SAFETY: the same promise.
-        unsafe { self.write_slowly(address, length, offset) }
+        let result = unsafe { sys::pwrite_once(self.fd(), address, length, offset) };
+        if result != length as isize {
+            return Err(Left::After(result));
+        }
+        let counters = self.count();
+        counters::add(&counters.at_once, 1);
+        counters::add(&counters.bytes_written, length as u64);
+        Ok(())
+    }
+
+    /// The rest of [`File::write_raw`], on the same thread right after [`File::start_write`].
+    ///
+    /// # Safety
+    ///
+    /// As [`File::write_raw`].
+    #[doc(hidden)]
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn finish_write(
+        &self,
+        left: Left,
+        address: *const u8,
+        length: usize,
+        offset: u64,
+    ) -> Result<(), Error> {
+        let first = match left {
+            Left::After(result) => sys::ended(result),
+            Left::Everything => {
+                self.check_writable(Op::Write)?;
+                check_range(offset, length as u64)?;
+                if !self.is_bounce() {
+                    self.check(address as usize, length, offset)?;
+                }
+                None
+            }
+        };
+        // SAFETY: the same promise.
+        unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, first) }.map(drop)
     }
 
     /// Reads into several pieces of memory, one after the other, as [`File::read_raw`]; `flags` may ask for more
@@ -188,66 +294,6 @@ impl File {
         self.counted(op, result)
     }
 
-    /// # Safety
-    ///
-    /// `address` is valid for writes of `length` bytes.
-    #[cold]
-    #[inline(never)]
-    unsafe fn read_slowly(
-        &self,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<usize, Error> {
-        if self.is_bounce() {
-            check_range(offset, length as u64)?;
-            // SAFETY: the same promise.
-            return unsafe { self.serve_one(Op::Read, address, length, offset) };
-        }
-        self.check_read(address as usize, length, offset)?;
-        // SAFETY: the same promise.
-        unsafe { self.whole(Op::Read, address, length, offset, None) }
-    }
-
-    /// # Safety
-    ///
-    /// `address` is valid for reads of `length` bytes.
-    #[cold]
-    #[inline(never)]
-    unsafe fn write_slowly(
-        &self,
-        address: *const u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<(), Error> {
-        self.check_writable(Op::Write)?;
-        if self.is_bounce() {
-            check_range(offset, length as u64)?;
-            // SAFETY: the same promise.
-            return unsafe { self.serve_one(Op::Write, address.cast_mut(), length, offset) }
-                .map(drop);
-        }
-        self.check(address as usize, length, offset)?;
-        // SAFETY: the same promise.
-        unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, None) }.map(drop)
-    }
-
-    /// # Safety
-    ///
-    /// As [`File::go_on`].
-    unsafe fn serve_one(
-        &self,
-        op: Op,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<usize, Error> {
-        let vector = vector(address, length);
-        // SAFETY: the same promise.
-        let result = unsafe { self.serve(op, &[vector], length, offset, Flags::NONE) };
-        self.counted(op, result)
-    }
-
     /// A transfer as it is, or through an aligned copy where this file does that and the request needs it. On such a
     /// file an aligned write holds its range too: beside one that patches a block it could be undone.
     ///
@@ -263,15 +309,13 @@ impl File {
         flags: Flags,
     ) -> Result<usize, Error> {
         let aligned = !self.is_bounce() || self.check_vector_alignment(op, vectors, offset).is_ok();
-        // SAFETY: the same promise, in each of them.
-        match op {
-            Op::Read if !aligned => {
-                return unsafe { self.bounce_read(vectors, length, offset, flags) };
-            }
-            Op::Write if !aligned => {
-                return unsafe { self.bounce_write(vectors, length, offset, flags) };
-            }
-            _ => {}
+        if !aligned && op == Op::Read {
+            // SAFETY: the same promise.
+            return unsafe { self.bounce_read(vectors, length, offset, flags) };
+        }
+        if !aligned {
+            // SAFETY: the same promise.
+            return unsafe { self.bounce_write(vectors, length, offset, flags) };
         }
         let _held = if op == Op::Write && self.is_bounce() {
             if flags.has(Flags::NOWAIT) {
@@ -290,28 +334,11 @@ impl File {
         unsafe { self.transfer(op, vectors, length, offset, flags, None) }
     }
 
-    /// After a first call that did not move everything.
+    /// A request in one piece; `first` is how its first call ended, if that has been made.
     ///
     /// # Safety
     ///
     /// `address` is valid for `length` bytes, for writes where `op` is a read.
-    #[cold]
-    #[inline(never)]
-    unsafe fn go_on(
-        &self,
-        op: Op,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-        first: Result<usize, Errno>,
-    ) -> Result<usize, Error> {
-        // SAFETY: the same promise.
-        unsafe { self.whole(op, address, length, offset, Some(first)) }
-    }
-
-    /// # Safety
-    ///
-    /// As [`File::go_on`].
     unsafe fn whole(
         &self,
         op: Op,
@@ -320,9 +347,15 @@ impl File {
         offset: u64,
         first: Option<Result<usize, Errno>>,
     ) -> Result<usize, Error> {
-        let vector = vector(address, length);
+        let vectors = [vector(address, length)];
         // SAFETY: the same promise.
-        let result = unsafe { self.transfer(op, &[vector], length, offset, Flags::NONE, first) };
+        let result = unsafe {
+            if first.is_none() {
+                self.serve(op, &vectors, length, offset, Flags::NONE)
+            } else {
+                self.transfer(op, &vectors, length, offset, Flags::NONE, first)
+            }
+        };
         self.counted(op, result)
     }
 

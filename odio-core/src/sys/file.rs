@@ -267,6 +267,41 @@ pub(crate) unsafe fn pwrite(
     retry(|| unsafe { libc::pwrite64(fd, address.cast(), length, offset as i64) } as _)
 }
 
+/// One pread, with the result as it comes.
+///
+/// # Safety
+///
+/// `address` is valid for writes of `length` bytes.
+#[inline(always)]
+pub(crate) unsafe fn pread_once(fd: RawFd, address: *mut u8, length: usize, offset: u64) -> isize {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor and offset.
+    unsafe { libc::pread64(fd, address.cast(), length, offset as i64) }
+}
+
+/// One pwrite, with the result as it comes.
+///
+/// # Safety
+///
+/// `address` is valid for reads of `length` bytes.
+#[inline(always)]
+pub(crate) unsafe fn pwrite_once(
+    fd: RawFd,
+    address: *const u8,
+    length: usize,
+    offset: u64,
+) -> isize {
+    // SAFETY: the caller promises the memory; the kernel checks descriptor and offset.
+    unsafe { libc::pwrite64(fd, address.cast(), length, offset as i64) }
+}
+
+/// How the call that this thread has just made ended; `None` where it was interrupted before it did anything.
+pub(crate) fn ended(result: isize) -> Option<Result<usize, Errno>> {
+    match check(result as libc::c_long) {
+        Err(Errno(libc::EINTR)) => None,
+        ended => Some(ended),
+    }
+}
+
 /// One preadv2. `flags` are the kernel's `RWF_` bits.
 ///
 /// # Safety

@@ -1,0 +1,164 @@
+//! # Which process something was made in
+//!
+//! What a kernel interface gives to one process is no good in a child of fork: an io_uring is shared with the parent, an
+//! AIO context and worker threads are gone. [`Home`] tells the two apart by one load from memory, where getpid would be
+//! a system call for each question: a page that the kernel empties in every child (madvise(2), `MADV_WIPEONFORK`,
+//! Linux 4.14).
+//!
+//! Nothing here takes a lock or allocates, so all of it may be called in the child of a process with threads. A child
+//! that shares its parent's memory (vfork, clone with `CLONE_VM`) is taken for the parent; it may only exec or exit.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// The process that this value was made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Home(u64);
+
+/// Set in numbers that are process ids, for kernels that cannot empty a page.
+const IS_PID: u64 = 1 << 63;
+
+/// Holds the number of this process, or 0 in a child that has not asked for one. Never unmapped.
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+
+/// The last number given out, here or in an ancestor. Inherited, so that a child's number differs from all before it.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+impl Home {
+    /// This process. The first call in a process makes system calls.
+    pub(crate) fn here() -> Home {
+        page().map_or_else(Home::by_pid, |page| Home(number(page)))
+    }
+
+    /// Whether this is still the process. No system call where the kernel is Linux 4.14 or newer.
+    pub(crate) fn is_here(self) -> bool {
+        if self.0 & IS_PID != 0 {
+            return self == Home::by_pid();
+        }
+        // A number is given out only once there is a page, and the page stays.
+        // SAFETY: `page` stored the pointer to an aligned AtomicU64 that is never unmapped.
+        let page = unsafe { PAGE.load(Ordering::Acquire).as_ref() };
+        page.is_some_and(|page| page.load(Ordering::Relaxed) == self.0)
+    }
+
+    fn by_pid() -> Home {
+        // SAFETY: always allowed, never fails.
+        Home(IS_PID | unsafe { libc::getpid() } as u64)
+    }
+}
+
+/// The number of this process, given out now where it has none.
+fn number(page: &AtomicU64) -> u64 {
+    let known = page.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let new = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    match page.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => new,
+        Err(known) => known,
+    }
+}
+
+/// The page, mapped now where there is none. `None` where the kernel cannot empty it in children.
+fn page() -> Option<&'static AtomicU64> {
+    const LENGTH: usize = 4096;
+
+    let known = PAGE.load(Ordering::Acquire);
+    // SAFETY: what is stored below is never unmapped.
+    if let Some(page) = unsafe { known.as_ref() } {
+        return Some(page);
+    }
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let mapped = unsafe { libc::mmap(ptr::null_mut(), LENGTH, protection, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the mapping just made.
+    let wiped = unsafe { libc::madvise(mapped, LENGTH, libc::MADV_WIPEONFORK) } == 0;
+    let new: *mut AtomicU64 = mapped.cast();
+    if wiped {
+        match PAGE.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: zeroed, aligned to a page, and from now on never unmapped.
+            Ok(_) => return unsafe { new.as_ref() },
+            Err(first) => {
+                // SAFETY: nobody else has seen this mapping.
+                unsafe { libc::munmap(mapped, LENGTH) };
+                // SAFETY: another thread stored it, and it is never unmapped.
+                return unsafe { first.as_ref() };
+            }
+        }
+    }
+    // SAFETY: nobody else has seen this mapping.
+    unsafe { libc::munmap(mapped, LENGTH) };
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `body` in a child and returns its answer. It may not allocate or lock: other tests' threads are gone there.
+    fn in_a_child(body: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child only runs `body`, which is async-signal-safe, and ends.
+        match unsafe { libc::fork() } {
+            -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+            0 => {
+                let answer = body();
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(if answer { 0 } else { 1 }) }
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: `status` is writable, and the child is ours.
+                assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                assert!(libc::WIFEXITED(status), "the child died: {status:#x}");
+                libc::WEXITSTATUS(status) == 0
+            }
+        }
+    }
+
+    fn a_child_is_not_home(home: fn() -> Home) {
+        let parent = home();
+        assert!(parent.is_here() && home() == parent);
+        assert!(in_a_child(|| !parent.is_here()));
+        // A child has a home of its own, the parent's does not become it, and a grandchild's differs from both.
+        assert!(in_a_child(|| {
+            let child = home();
+            child.is_here()
+                && !parent.is_here()
+                && in_a_child(|| {
+                    let grandchild = home();
+                    grandchild.is_here() && !child.is_here() && !parent.is_here()
+                })
+        }));
+        assert!(parent.is_here());
+    }
+
+    #[test]
+    fn a_child_is_not_its_parents_home() {
+        assert_eq!(Home::here().0 & IS_PID, 0, "this test wants Linux 4.14");
+        a_child_is_not_home(Home::here);
+    }
+
+    #[test]
+    fn old_kernels_are_asked_for_the_process_id() {
+        a_child_is_not_home(Home::by_pid);
+    }
+
+    #[test]
+    fn threads_agree_on_the_first_number() {
+        let homes: Vec<Home> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(Home::here)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(homes.iter().all(|&home| home == Home::here()), "{homes:?}");
+    }
+}
