@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static const struct conformance_case *const tables[] = {transfer_cases, queue_cases, rule_cases};
+static const struct conformance_case *const tables[] = {transfer_cases, queue_cases, rule_cases, more_cases};
 enum { TABLES = sizeof tables / sizeof *tables };
 
 /* tmpfs has no direct I/O that odio accepts: 0 where the file can be opened, -EINVAL with a reason where it cannot. */

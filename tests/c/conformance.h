@@ -10,6 +10,6 @@ struct conformance_case {
     void (*run)(void);
 };
 /* Each ends with a name of NULL. */
-extern const struct conformance_case transfer_cases[], queue_cases[], rule_cases[];
+extern const struct conformance_case transfer_cases[], queue_cases[], rule_cases[], more_cases[];
 
 #endif

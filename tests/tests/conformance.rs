@@ -12,10 +12,11 @@ const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 3] = ["direct", "preferred", "buffered"];
 const SYNCS: [&str; 3] = ["none", "dsync", "sync"];
 /// The other files of the program.
-const PARTS: [&str; 4] = [
+const PARTS: [&str; 5] = [
     "tests/c/conformance_transfer.c",
     "tests/c/conformance_queue.c",
     "tests/c/conformance_rules.c",
+    "tests/c/conformance_more.c",
     "tests/c/subject.c",
 ];
 
