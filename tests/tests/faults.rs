@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use odio_tests::place::{Place, in_memory};
-use odio_tests::{Link, command, compile, compile_parts, everything, run, scratch, succeed};
+use odio_tests::vm::Run;
+use odio_tests::{
+    Link, command, compile, compile_parts, everything, root, run, scratch, succeed,
+};
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 2] = ["direct", "buffered"];
@@ -126,6 +129,28 @@ fn a_failing_device_is_told_to_the_right_requests_and_its_failed_sync_sticks() {
         done"#;
     let output = in_memory(script, &[text(&program)], |_| ());
     assert_ok(&output, "failing", 18);
+}
+
+#[test]
+fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
+    let directory = scratch();
+    // The guest's dynamic linker need not find libodio.so then.
+    let program = compile_parts("tests/c/faults.c", &PARTS, Link::Static, &[], directory.path());
+    let script = root().join("tests/guest/failing.sh");
+    let options = [
+        "--fs",
+        "none",
+        "--module",
+        "dm-mod",
+        "--module",
+        "dm-flakey",
+        "--add",
+        "dmsetup",
+        "--add",
+        text(&program),
+    ];
+    let run = Run::new(&options, &["sh", text(&script), text(&program)]);
+    assert_ok(&run.output(), "failing", 36);
 }
 
 #[test]
