@@ -10,7 +10,7 @@ export PREFIX LIBDIR DESTDIR
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
-	@echo 'make bench     benchmarks'
+	@echo 'make bench     instructions per request beside its peers, and memory; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
 	@echo 'make man       the manual pages, in target/man'
 	@echo 'make install   library, header, manual pages and odio-trace; PREFIX=/usr/local LIBDIR=lib DESTDIR='
@@ -26,7 +26,7 @@ check:
 	@scripts/check
 
 bench:
-	@scripts/setup build bench
+	@scripts/setup build ebpf vm bench
 	@scripts/bench
 
 header:

@@ -11,8 +11,9 @@
  * Fork. Every descriptor that odio opens is close-on-exec, so a program that is started gets none of them. After
  * fork() a child that goes on may read, write, sync and close an inherited odio_file, unless another thread was inside
  * odio at the fork. It shares the parent's open file description, through which the kernel reports a lost write once:
- * to the parent or to the child, whoever syncs first. An inherited odio_queue is the parent's alone, and the child may
- * neither use nor free it; it may make queues of its own. While direct reads are in flight do not fork, see open(2).
+ * to the parent or to the child, whoever syncs first. An inherited odio_queue is the parent's alone and refuses the
+ * child with -ECHILD; the child may free its copy and make queues of its own. While direct reads are in flight do not
+ * fork, see open(2).
  *
  * Compatibility. A struct that begins with a size is filled in with sizeof and the rest zero; zero is the safe
  * default. Such structs grow at the end; what a library does not know is refused unless it is zero.
@@ -364,6 +365,9 @@ typedef struct odio_pool odio_pool;
  * Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
  * Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
  * request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
+ *
+ * It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
+ * call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
  *
  * Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
  * the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);

@@ -34,6 +34,7 @@ impl Errno {
             libc::ENXIO => "ENXIO",
             libc::E2BIG => "E2BIG",
             libc::EBADF => "EBADF",
+            libc::ECHILD => "ECHILD",
             libc::EAGAIN => "EAGAIN",
             libc::ENOMEM => "ENOMEM",
             libc::EACCES => "EACCES",
@@ -255,6 +256,10 @@ pub enum Error {
         source_of_limit: &'static str,
     },
 
+    /// A queue in a child of the process that made it. No system call was made for it.
+    #[error("this queue was made before a fork, in the parent process, and works only there")]
+    Forked,
+
     /// A parameter outside its range.
     #[error("{0}")]
     Invalid(String),
@@ -472,6 +477,7 @@ impl Error {
             | Error::TooLarge { .. }
             | Error::NotAtomic { .. }
             | Error::Invalid(_) => Errno(libc::EINVAL),
+            Error::Forked => Errno(libc::ECHILD),
             Error::ReadOnly { .. } => Errno(libc::EBADF),
             Error::NoFlag { .. } => Errno(libc::EOPNOTSUPP),
             Error::Stopped { .. } => Errno(libc::EIO),

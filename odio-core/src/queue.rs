@@ -28,6 +28,7 @@ use crate::flags::Flags;
 use crate::mode::{Cache, Engine, Sync};
 use crate::pool::Pool;
 use crate::sys::event;
+use crate::sys::fork::Home;
 use crate::sys::memory::Region;
 
 use hold::Way;
@@ -54,7 +55,12 @@ use tables::Tables;
 /// [`File::allocate_keep_size`] does not, because such a write still extends the size.
 ///
 /// Dropping a queue hands over what was taken in, and waits for everything in flight.
+///
+/// In a child of fork an inherited queue takes nothing in and reports nothing but [`Error::Forked`]; dropping it there
+/// releases the child's copy and leaves the parent's requests alone.
 pub struct Queue {
+    /// An engine works in the process that started it and in no child.
+    home: Home,
     engine: Engine,
     reason: String,
     iopoll: bool,
@@ -133,6 +139,7 @@ impl Queue {
             errno,
         })?;
         Ok(Queue {
+            home: Home::here(),
             engine,
             reason,
             iopoll: options.iopoll,
@@ -404,6 +411,7 @@ impl Queue {
 
     /// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
     pub fn drain(&mut self) -> Result<(), Error> {
+        self.check_home()?;
         while self.in_flight > 0 {
             self.advance(self.ready() + self.in_flight, Deadline::Never)?;
         }
@@ -414,7 +422,8 @@ impl Queue {
     /// `ECANCELED` or with what came of it before it could be stopped; a write that was stopped half way has
     /// `ECANCELED`. Returns how many there were. A transfer that a device has is not stopped by any engine, and libaio
     /// stops nothing but what is still to be resumed.
-    pub fn cancel(&mut self, user_data: u64) -> u32 {
+    pub fn cancel(&mut self, user_data: u64) -> Result<u32, Error> {
+        self.check_home()?;
         let mut found = 0;
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
@@ -430,13 +439,14 @@ impl Queue {
                 found += 1;
             }
         }
-        found
+        Ok(found)
     }
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
     /// resumed inside. It is the queue's, closed on exec, and stays the same.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
+        self.check_home()?;
         if self.event.is_none() {
             let system = |call| move |errno| Error::System { call, errno };
             let event = event::create().map_err(system("eventfd"))?;
@@ -456,14 +466,16 @@ impl Queue {
     /// until it is removed or the queue is gone. At most 256. True where the engine knows it now; [`Queue::registered`]
     /// says why not.
     pub fn add_file(&mut self, file: &File) -> Result<bool, Error> {
+        self.check_home()?;
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
         self.tables.add_file(driver, file)
     }
 
     /// Takes back [`Queue::add_file`]; false where the file was not added. Requests in flight are not affected.
-    pub fn remove_file(&mut self, file: &File) -> bool {
+    pub fn remove_file(&mut self, file: &File) -> Result<bool, Error> {
+        self.check_home()?;
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
-        self.tables.remove_file(driver, file)
+        Ok(self.tables.remove_file(driver, file))
     }
 
     /// Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
@@ -471,14 +483,16 @@ impl Queue {
     /// too small the pool works all the same. At most 16. True where the engine knows it now; [`Queue::registered`] says
     /// why not.
     pub fn add_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
+        self.check_home()?;
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
         self.tables.add_pool(driver, pool)
     }
 
     /// Takes back [`Queue::add_pool`]; false where the pool was not added. Requests in flight are not affected.
-    pub fn remove_pool(&mut self, pool: &Pool) -> bool {
+    pub fn remove_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
+        self.check_home()?;
         let driver = self.driver.as_mut().expect("taken out in `drop` alone");
-        self.tables.remove_pool(driver, pool)
+        Ok(self.tables.remove_pool(driver, pool))
     }
 
     /// How many files and pools the engine really knows beforehand, and why it does not know another that was added.
@@ -490,7 +504,21 @@ impl Queue {
     /// what is in flight may still use its memory. Only an engine that was broken from outside does that, for example
     /// by closing a descriptor that is not one's own.
     pub fn close(mut self) -> Result<(), Error> {
-        self.drain()
+        match self.drain() {
+            // The parent waits for its own.
+            Err(Error::Forked) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether this is the process that made the queue. Makes no system call.
+    #[inline(always)]
+    fn check_home(&self) -> Result<(), Error> {
+        if self.home.is_here() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
     }
 
     #[inline(always)]
@@ -693,6 +721,7 @@ impl Queue {
 
     #[inline(always)]
     fn take_slot(&mut self) -> Result<u32, Error> {
+        self.check_home()?;
         let depth = self.depth();
         self.free.pop().ok_or(Error::QueueFull { depth })
     }
@@ -747,6 +776,7 @@ impl Queue {
     /// Exchanges with the engine until `min` completions are ready, nothing more is in flight, or the time is up.
     #[inline]
     fn advance(&mut self, min: u32, deadline: Deadline) -> Result<(), Error> {
+        self.check_home()?;
         loop {
             let mut goes_on = !self.held.is_empty() && self.look_at_held();
             let missing = min.saturating_sub(self.ready()).min(self.in_flight);
@@ -785,6 +815,14 @@ fn no_sync_with_iopoll() -> Error {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        if self.check_home().is_err() {
+            // The threads to be joined are the parent's. Of the other engines a child has descriptors, which close, and
+            // copies of mappings.
+            if self.engine == Engine::Psync {
+                mem::forget(self.driver.take());
+            }
+            return;
+        }
         // A failure is dealt with below; `close` is for those who want to know of it.
         let _ = self.drain();
         let with_engine = self.with_engine as usize;

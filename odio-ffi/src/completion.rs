@@ -193,7 +193,7 @@ pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u6
     guard(|| {
         required!(queue);
         // SAFETY: a handle, as the caller promises. At most the depth, 32768.
-        Ok(unsafe { &*queue }.enter()?.cancel(user_data) as c_int)
+        Ok(unsafe { &*queue }.enter()?.cancel(user_data)? as c_int)
     })
 }
 

@@ -191,7 +191,7 @@ pub unsafe extern "C" fn odio_queue_remove_pool(
         required!(pool);
         // SAFETY: handles, as the caller promises.
         let (queue, pool) = unsafe { (&*queue, &(*pool).pool) };
-        found(queue.enter()?.remove_pool(pool))
+        found(queue.enter()?.remove_pool(pool)?)
     })
 }
 
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn odio_queue_remove_file(
         required!(file);
         // SAFETY: handles, as the caller promises.
         let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        found(queue.enter()?.remove_file(file))
+        found(queue.enter()?.remove_file(file)?)
     })
 }
 

@@ -29,6 +29,9 @@ use crate::required;
 /// Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
 /// request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
 ///
+/// It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
+/// call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
+///
 /// Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
 /// the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
 /// ODIO_ENGINE_IO_URING hands it to a kernel worker that waits. One onto allocated space inside the file's size is

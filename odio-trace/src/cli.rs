@@ -99,7 +99,7 @@ pub(crate) struct Vm {
     /// Kernel series from Debian (6.1), or the path of a bzImage
     #[arg(long, default_value = "6.1")]
     pub(crate) kernel: vm::Kernel,
-    /// Filesystem of the working directory
+    /// Filesystem of the working directory: ext4, xfs, btrfs, vfat, tmpfs or none; ODIO_VM_DISK is the disk
     #[arg(long, default_value = "ext4")]
     pub(crate) fs: vm::Filesystem,
     /// Memory of the guest, in MiB
@@ -114,6 +114,12 @@ pub(crate) struct Vm {
     /// Take this file or program, with its shared libraries, into the guest (may be given again)
     #[arg(long)]
     pub(crate) add: Vec<PathBuf>,
+    /// Load this kernel module, and what it depends on: 'null_blk nr_devices=1' (may be given again)
+    #[arg(long, value_name = "NAME [PARAMETER=VALUE]...")]
+    pub(crate) module: Vec<vm::Module>,
+    /// Let the guest's clock count its instructions, one a nanosecond; one processor, emulated
+    #[arg(long, conflicts_with = "cpus")]
+    pub(crate) icount: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

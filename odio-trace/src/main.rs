@@ -89,6 +89,8 @@ async fn guest(arguments: &cli::Vm) -> Result<u8> {
         cpus: arguments.cpus,
         timeout: Duration::from_secs(arguments.timeout),
         add: arguments.add.clone(),
+        modules: arguments.module.clone(),
+        icount: arguments.icount,
         command: arguments.command.clone(),
     })
     .await?;

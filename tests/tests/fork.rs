@@ -24,6 +24,17 @@ fn a_program_that_is_started_gets_no_descriptor_of_odios() {
 }
 
 #[test]
+fn a_child_is_refused_by_its_parents_queue() {
+    let directory = scratch();
+    let program = compile("tests/c/fork_queue.c", Link::Shared, &[], directory.path());
+    for engine in ENGINES {
+        let file = directory.path().join(engine);
+        let arguments = [file.to_str().unwrap(), engine];
+        succeed(&mut command(&[], &program, &arguments));
+    }
+}
+
+#[test]
 fn a_child_uses_the_file_and_a_queue_of_its_own() {
     let directory = scratch();
     for link in [Link::Shared, Link::Static] {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use odio_tests::vm::Run;
+use odio_tests::{Link, compile, scratch, vm::Run};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -78,6 +78,110 @@ fn the_guest_is_what_was_asked_for() {
     assert_eq!(output.status.code(), Some(128 + 15));
 }
 
+/// What the guest says of its working directory in each filesystem, and that
+/// it can be written to.
+const LOOK: &str = r#"
+    mount | sed -n 's/.* on \/mnt type \([a-z0-9]*\) .*/\1/p'
+    cat "/sys/block/${ODIO_VM_DISK#/dev/}/size"
+    pwd; echo kept >file; sync; cat file
+"#;
+
+#[test]
+fn the_working_directory_has_the_filesystem_that_was_asked_for() {
+    let sectors = (1 << 30) / 512;
+    for fs in ["ext4", "xfs", "btrfs", "vfat", "tmpfs"] {
+        let output = Run::new(&["--fs", fs], &["sh", "-c", LOOK]).output();
+        assert_eq!(
+            stdout(&output),
+            format!("{fs}\n{sectors}\n/mnt\nkept\n"),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(output.status.code(), Some(0), "{fs}");
+    }
+}
+
+#[test]
+fn without_a_filesystem_the_disk_is_empty_and_free_to_write_to() {
+    let script = r#"
+        mount | grep -c ' on /mnt '
+        cmp -n 1048576 "$ODIO_VM_DISK" /dev/zero && echo empty
+        echo raw | dd of="$ODIO_VM_DISK" conv=fsync 2>/dev/null
+        head -c 4 "$ODIO_VM_DISK"
+        pwd
+    "#;
+    let output = Run::new(&["--fs", "none"], &["sh", "-c", script]).output();
+    assert_eq!(
+        stdout(&output),
+        "0\nempty\nraw\n/mnt\n",
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn modules_come_with_parameters_and_what_they_depend_on() {
+    let script = r#"
+        cut -d ' ' -f 1 /proc/modules | grep -x -E 'null_blk|configfs|dm_mod|dm_flakey|dm_log_writes|scsi_debug|loop' | sort
+        cat /sys/module/null_blk/parameters/irqmode /sys/block/nullb1/queue/physical_block_size
+        test -e /dev/nullb2 || echo two
+    "#;
+    let options: Vec<&str> = [
+        "null_blk nr_devices=2 irqmode=0 bs=4096",
+        "dm-flakey",
+        "dm-log-writes",
+        "scsi_debug dev_size_mb=8",
+        "loop",
+    ]
+    .into_iter()
+    .flat_map(|module| ["--module", module])
+    .collect();
+    let output = Run::new(&options, &["sh", "-c", script]).output();
+    assert_eq!(
+        stdout(&output),
+        "configfs\ndm_flakey\ndm_log_writes\ndm_mod\nloop\nnull_blk\nscsi_debug\n0\n4096\ntwo\n",
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_program_that_is_added_runs_with_its_libraries() {
+    let script = "mkfs.xfs -V; command -v mkfs.xfs";
+    let output = Run::new(&["--add", "/usr/sbin/mkfs.xfs"], &["sh", "-c", script]).output();
+    let lines = stdout(&output);
+    let (version, rest) = lines.split_once('\n').unwrap_or_default();
+    assert!(
+        version.starts_with("mkfs.xfs version"),
+        "{lines}{}",
+        stderr(&output)
+    );
+    assert_eq!(rest, "/odio/bin/mkfs.xfs\n");
+}
+
+#[test]
+fn a_counted_instruction_is_a_nanosecond_and_a_count_comes_back_the_same() {
+    let room = scratch();
+    let clock = compile("tests/bench/clock.c", Link::Static, &[], room.path());
+    let options = ["--icount", "--fs", "none", "--module", "null_blk irqmode=0"];
+    let output = Run::new(&options, &[clock.to_str().unwrap(), "/dev/nullb0"]).output();
+    let figures: Vec<f64> = stdout(&output)
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    let [counted, first, second] = figures[..] else {
+        panic!("{}{}", stdout(&output), stderr(&output));
+    };
+    assert!(
+        (1_999_000.0..2_010_000.0).contains(&counted),
+        "2,000,000 instructions took {counted} ns"
+    );
+    assert!(
+        (first - second).abs() / first < 0.005,
+        "a write took {first} and then {second} instructions"
+    );
+}
+
 #[test]
 fn a_panic_of_the_guest_is_reported_with_its_console() {
     let script = "echo c >/proc/sysrq-trigger; sleep 100";
@@ -121,6 +225,18 @@ fn what_cannot_work_is_refused_before_anything_starts() {
 
     let output = true_in(&["--add", "/no/such/file"]).output();
     assert_fails(&output, 125, "/no/such/file");
+
+    let output = true_in(&["--module", "no-such-module"]).output();
+    assert_fails(&output, 125, "the kernel has no module no_such_module");
+
+    let output = true_in(&["--module", "loop max_loop='1'"]).output();
+    assert_fails(&output, 2, "no quotes");
+
+    let output = true_in(&["--fs", "ext5"]).output();
+    assert_fails(&output, 2, "ext4, xfs, btrfs, vfat, tmpfs, none");
+
+    let output = true_in(&["--icount", "--cpus", "2"]).output();
+    assert_fails(&output, 2, "cannot be used with");
 
     let output = true_in(&[]).env("PATH", "/nowhere").output();
     assert_fails(&output, 125, "apt-get install qemu-system-x86");

@@ -6,7 +6,6 @@
 pub(crate) mod aio;
 pub(crate) mod event;
 pub(crate) mod file;
-#[cfg_attr(not(test), expect(dead_code, reason = "the queue's to use"))]
 pub(crate) mod fork;
 pub(crate) mod memory;
 pub(crate) mod signal;

@@ -26,6 +26,7 @@ use super::{
     elf::Elf,
     host,
     initramfs::{Content, Node},
+    kernel::Module,
 };
 
 /// First on the guest's PATH: one link per program carried in.
@@ -304,14 +305,20 @@ impl Tree {
     }
 
     /// Modules, to be loaded in this order.
-    pub(crate) fn modules(&mut self, modules: &[PathBuf]) {
-        for (index, path) in modules.iter().enumerate() {
+    pub(crate) fn modules(&mut self, modules: &[Module]) {
+        for (index, module) in modules.iter().enumerate() {
+            let path = &module.path;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = name.split_once(".ko").map_or(&*name, |(name, _)| name);
             self.put(
                 &PathBuf::from(format!("/odio/modules/{index:02}-{name}.ko")),
                 0o644,
                 Content::Module(path.clone()),
+            );
+            let parameters = module.parameters.join(" ") + "\n";
+            self.text(
+                &format!("/odio/modules/{index:02}-{name}.parameters"),
+                &parameters,
             );
         }
     }

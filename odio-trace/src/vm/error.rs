@@ -19,8 +19,14 @@ pub(crate) enum Error {
     )]
     KernelName { name: String },
 
-    #[error("the filesystem {name:?} is not known here; ext4 is")]
-    FilesystemName { name: String },
+    #[error("the filesystem {name:?} is not known here; these are: {known}")]
+    FilesystemName { name: String, known: String },
+
+    #[error("{name:?} is no kernel module with parameters: {why}")]
+    ModuleName { name: String, why: String },
+
+    #[error("the kernel has no module {name}")]
+    NoModule { name: String },
 
     #[error("{program} is missing: apt-get install {package}")]
     ToolMissing { program: String, package: String },

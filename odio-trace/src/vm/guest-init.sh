@@ -49,7 +49,11 @@ rm /odio/settings
 
 for module in /odio/modules/*.ko; do
     [ -e "$module" ] || continue
-    insmod "$module" || give_up "cannot load $module"
+    read -r parameters <"${module%.ko}.parameters"
+    set -f
+    # shellcheck disable=SC2086 # each parameter is a word
+    insmod "$module" $parameters || give_up "cannot load $module $parameters"
+    set +f
 done
 
 # Ports and disks appear a moment after their drivers, and are told by the
@@ -87,8 +91,10 @@ file=$(find_device "$DISK" '/sys/block/nvme*/device/serial' \
     "no NVMe disk: this kernel needs BLK_DEV_NVME")
 file=${file%/device/serial}
 disk=/dev/${file##*/}
-mount -t "$FS" -o "$FS_OPTIONS" "$disk" /mnt ||
-    give_up "cannot mount $disk: has this kernel $FS?"
+if [ "$FS" != none ]; then
+    mount -t "$FS" -o "$FS_OPTIONS" "$disk" /mnt ||
+        give_up "cannot mount $disk: has this kernel $FS?"
+fi
 rm -rf /mnt/lost+found
 
 mkfifo /run/stdout /run/stderr
@@ -101,6 +107,7 @@ relay_err=$!
 
 (
     unset MARK DISK FS FS_OPTIONS
+    export ODIO_VM_DISK="$disk"
     . /odio/environment
     ulimit -l unlimited
     cd /mnt || exit

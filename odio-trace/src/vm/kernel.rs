@@ -20,7 +20,8 @@ use anyhow::{Context as _, anyhow};
 use super::{
     Error, Filesystem,
     apt::{self, Package},
-    host, modules,
+    host,
+    modules::{self, module_name},
     progress::Progress,
     spec,
 };
@@ -33,22 +34,31 @@ pub(crate) struct Kernel {
     pub(crate) name: String,
     pub(crate) image: PathBuf,
     /// Modules that must be loaded for the VM to work, in this order.
-    pub(crate) modules: Vec<PathBuf>,
+    pub(crate) modules: Vec<Module>,
+    /// Words for its command line: parameters of what it has built in.
+    pub(crate) parameters: Vec<String>,
+}
+
+/// A module of this kernel.
+pub(crate) struct Module {
+    pub(crate) path: PathBuf,
+    pub(crate) parameters: Vec<String>,
 }
 
 pub(crate) async fn get(
     choice: &spec::Kernel,
     fs: Filesystem,
+    wanted: &[spec::Module],
     progress: &Progress,
 ) -> anyhow::Result<Kernel> {
     match choice {
-        spec::Kernel::Image(path) => image(path),
-        spec::Kernel::Series(series) => debian(series, fs, progress).await,
+        spec::Kernel::Image(path) => image(path, wanted),
+        spec::Kernel::Series(series) => debian(series, fs, wanted, progress).await,
     }
 }
 
 /// An image without a package: what the VM needs must be built in.
-fn image(path: &Path) -> anyhow::Result<Kernel> {
+fn image(path: &Path, wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
     let image = std::path::absolute(path)?;
     let mut start = Vec::new();
     File::open(&image)
@@ -66,10 +76,33 @@ fn image(path: &Path) -> anyhow::Result<Kernel> {
         name: path.display().to_string(),
         image,
         modules: Vec::new(),
+        parameters: command_line(wanted, &[]),
     })
 }
 
-async fn debian(series: &str, fs: Filesystem, progress: &Progress) -> anyhow::Result<Kernel> {
+/// The parameters of those `wanted` that are not among the `carried`, as the
+/// kernel's command line has them.
+fn command_line(wanted: &[spec::Module], carried: &[PathBuf]) -> Vec<String> {
+    wanted
+        .iter()
+        .filter(|module| !carried.iter().any(|path| is_module(path, &module.name)))
+        .flat_map(|module| {
+            let name = &module.name;
+            module.parameters.iter().map(move |p| format!("{name}.{p}"))
+        })
+        .collect()
+}
+
+fn is_module(path: &Path, name: &str) -> bool {
+    module_name(path).as_deref() == Some(name)
+}
+
+async fn debian(
+    series: &str,
+    fs: Filesystem,
+    wanted: &[spec::Module],
+    progress: &Progress,
+) -> anyhow::Result<Kernel> {
     let cache = cache()?;
     let package = newest(series, &cache).await?;
     let unpacked = cache.join(format!("{}_{}", package.name, package.version));
@@ -80,10 +113,14 @@ async fn debian(series: &str, fs: Filesystem, progress: &Progress) -> anyhow::Re
             let deb = deb(&package, &cache, progress).await?;
             unpack(&deb, &unpacked, progress).await?;
         }
-        if let Ok(kernel) = look(&unpacked, fs).await {
-            return Ok(kernel);
+        match look(&unpacked, fs, wanted).await {
+            Ok(kernel) => return Ok(kernel),
+            // The package never had it.
+            Err(error) if matches!(error.downcast_ref(), Some(Error::NoModule { .. })) => {
+                return Err(error);
+            }
+            Err(_) => fs::remove_dir_all(&unpacked)?,
         }
-        fs::remove_dir_all(&unpacked)?;
     }
     Err(Error::NoKernel {
         series: series.to_owned(),
@@ -202,18 +239,23 @@ async fn unpack(deb: &Path, unpacked: &Path, progress: &Progress) -> anyhow::Res
 }
 
 /// Finds what is needed in an unpacked package, and checks just that.
-async fn look(unpacked: &Path, fs: Filesystem) -> anyhow::Result<Kernel> {
-    let files = files(unpacked)?;
+async fn look(unpacked: &Path, fs: Filesystem, wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
+    let known = fs::read_to_string(unpacked.join(SUMS))?;
+    let known: HashSet<&str> = known.lines().collect();
+    // What the package had, which a damaged folder may have no more.
+    let files: Vec<PathBuf> = known
+        .iter()
+        .filter_map(|line| Some(line.split_once("  ")?.1.into()))
+        .collect();
     let image = files
         .iter()
         .find(|path| path.starts_with("boot") && named(path).starts_with("vmlinuz-"))
         .context("no boot/vmlinuz-*")?;
-    let mut wanted = vec!["virtio_pci", "virtio_console"];
-    wanted.extend(fs.modules());
-    let modules = modules::closure(unpacked, &files, &wanted)?;
+    let mut names = vec!["virtio_pci", "virtio_console"];
+    names.extend(fs.modules());
+    names.extend(wanted.iter().map(|module| module.name.as_str()));
+    let modules = modules::closure(unpacked, &files, &names)?;
 
-    let known = fs::read_to_string(unpacked.join(SUMS))?;
-    let known: HashSet<&str> = known.lines().collect();
     let used = [image].into_iter().chain(&modules);
     let now = host::output("sha256sum", used, unpacked).await?;
     for line in String::from_utf8(now)?.lines() {
@@ -225,7 +267,18 @@ async fn look(unpacked: &Path, fs: Filesystem) -> anyhow::Result<Kernel> {
     Ok(Kernel {
         name: named(image).trim_start_matches("vmlinuz-").to_owned(),
         image: unpacked.join(image),
-        modules: modules.iter().map(|path| unpacked.join(path)).collect(),
+        parameters: command_line(wanted, &modules),
+        modules: modules
+            .iter()
+            .map(|path| Module {
+                path: unpacked.join(path),
+                parameters: wanted
+                    .iter()
+                    .filter(|module| is_module(path, &module.name))
+                    .flat_map(|module| module.parameters.clone())
+                    .collect(),
+            })
+            .collect(),
     })
 }
 
@@ -277,15 +330,21 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_kernel_is_refused() {
-        let error = image(Path::new("/bin/sh")).err().unwrap().to_string();
+        let error = image(Path::new("/bin/sh"), &[]).err().unwrap().to_string();
         assert!(error.contains("is no bzImage"), "{error}");
-        assert!(image(Path::new("/no/such/file")).is_err());
+        assert!(image(Path::new("/no/such/file"), &[]).is_err());
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bzImage");
         let mut bytes = vec![0; 0x300];
         bytes[0x202..0x206].copy_from_slice(b"HdrS");
         fs::write(&path, bytes).unwrap();
-        assert_eq!(image(&path).unwrap().image, path);
+        let wanted: spec::Module = "null_blk bs=4096 irqmode=0".parse().unwrap();
+        let kernel = image(&path, &[wanted]).unwrap();
+        assert_eq!(kernel.image, path);
+        assert_eq!(
+            kernel.parameters,
+            ["null_blk.bs=4096", "null_blk.irqmode=0"]
+        );
     }
 }

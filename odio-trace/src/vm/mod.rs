@@ -29,7 +29,7 @@ use anyhow::Context as _;
 use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
     error::{Error, exit_status},
-    spec::{Filesystem, Kernel, Spec},
+    spec::{Filesystem, Kernel, Module, Spec},
 };
 
 /// Runs the command of `spec` in a VM of its own.
@@ -59,11 +59,14 @@ async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
         tree.add(path)?;
     }
 
-    let kernel = tokio::time::timeout(spec.timeout, kernel::get(&spec.kernel, spec.fs, &progress))
-        .await
-        .map_err(|_| Error::SlowKernel {
-            seconds: spec.timeout.as_secs(),
-        })??;
+    let kernel = tokio::time::timeout(
+        spec.timeout,
+        kernel::get(&spec.kernel, spec.fs, &spec.modules, &progress),
+    )
+    .await
+    .map_err(|_| Error::SlowKernel {
+        seconds: spec.timeout.as_secs(),
+    })??;
     tree.modules(&kernel.modules);
 
     let room = tempfile::Builder::new()

@@ -10,12 +10,13 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 
-use super::host;
+use super::{Error, host};
 
 /// The modules to load for `wanted`, each after those it depends on. What the
-/// kernel has built in is left out.
+/// kernel has built in is left out. What a module asks for by an alias, as for
+/// a cipher, is not looked for.
 pub(crate) fn closure(
     root: &Path,
     files: &[PathBuf],
@@ -40,9 +41,9 @@ pub(crate) fn closure(
             if builtin.iter().any(|other| other == name) {
                 return Ok(None);
             }
-            let path = modules
-                .get(name)
-                .ok_or_else(|| anyhow!("this kernel has no {name}"))?;
+            let path = modules.get(name).ok_or_else(|| Error::NoModule {
+                name: name.to_owned(),
+            })?;
             let image = read(&root.join(path))?;
             Ok(Some(((*path).clone(), dependencies(&image))))
         })?;
@@ -90,7 +91,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// `kernel/drivers/nvme-core.ko.xz` is `nvme_core`.
-fn module_name(path: &Path) -> Option<String> {
+pub(crate) fn module_name(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, _) = file.split_once(".ko")?;
     Some(name.replace('-', "_"))
@@ -161,6 +162,6 @@ mod tests {
     fn a_module_that_is_nowhere_is_named() {
         let (root, files) = package(&[("a.ko", "b")], "");
         let error = closure(root.path(), &files, &["a"]).unwrap_err();
-        assert!(error.to_string().contains("no b"), "{error}");
+        assert!(error.to_string().contains("no module b"), "{error}");
     }
 }

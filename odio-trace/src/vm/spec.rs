@@ -19,6 +19,10 @@ pub(crate) struct Spec {
     pub(crate) timeout: Duration,
     /// Files, programs and folders to carry in besides the command.
     pub(crate) add: Vec<PathBuf>,
+    /// Kernel modules to load besides those that the VM needs.
+    pub(crate) modules: Vec<Module>,
+    /// Whether the guest's clock counts its instructions: one CPU, no KVM.
+    pub(crate) icount: bool,
     /// The command and its arguments; never empty.
     pub(crate) command: Vec<OsString>,
 }
@@ -32,6 +36,8 @@ impl Default for Spec {
             cpus: 2,
             timeout: Duration::from_secs(300),
             add: Vec::new(),
+            modules: Vec::new(),
+            icount: false,
             command: Vec::new(),
         }
     }
@@ -63,17 +69,70 @@ impl FromStr for Kernel {
     }
 }
 
-/// A filesystem that a VM can have as its working directory.
+/// A kernel module as named on the command line: `null_blk nr_devices=1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    /// As the kernel names it, with `_` and not `-`.
+    pub(crate) name: String,
+    /// Each a `name=value`, or a name alone.
+    pub(crate) parameters: Vec<String>,
+}
+
+impl FromStr for Module {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refused = |why: &str| Error::ModuleName {
+            name: text.to_owned(),
+            why: why.to_owned(),
+        };
+        let mut words = text.split_whitespace();
+        let name = words.next().unwrap_or_default().replace('-', "_");
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(known) {
+            return Err(refused("a name has letters, digits, - and _"));
+        }
+        let parameters: Vec<String> = words.map(str::to_owned).collect();
+        // A quote would change where a parameter ends, for insmod and for the kernel.
+        if text.contains(['"', '\'', '\\']) {
+            return Err(refused("a parameter has no quotes and no backslash"));
+        }
+        Ok(Self { name, parameters })
+    }
+}
+
+/// What a VM can have as its working directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filesystem {
     Ext4,
+    Xfs,
+    Btrfs,
+    Vfat,
+    /// In memory; the disk stays empty.
+    Tmpfs,
+    /// A folder of the initramfs; the disk stays empty.
+    None,
 }
 
 impl Filesystem {
-    /// The name that mount(8) knows.
+    const ALL: [Self; 6] = [
+        Self::Ext4,
+        Self::Xfs,
+        Self::Btrfs,
+        Self::Vfat,
+        Self::Tmpfs,
+        Self::None,
+    ];
+
+    /// The name that mount(8) knows; `none` is for the guest to understand.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::Vfat => "vfat",
+            Self::Tmpfs => "tmpfs",
+            Self::None => "none",
         }
     }
 
@@ -81,13 +140,42 @@ impl Filesystem {
     pub(crate) fn mount_options(self) -> &'static str {
         match self {
             Self::Ext4 => "noinit_itable",
+            _ => "rw",
         }
     }
 
-    /// The modules for kernels that do not have it built in.
+    /// The command that makes it on a file, to which it appends the name.
+    pub(crate) fn make(self) -> Option<&'static [&'static str]> {
+        match self {
+            // Tables that are initialised later would be written by the kernel
+            // while the command runs.
+            Self::Ext4 => Some(&[
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-E",
+                "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
+            ]),
+            Self::Xfs => Some(&["mkfs.xfs", "-q", "-f"]),
+            Self::Btrfs => Some(&["mkfs.btrfs", "-q", "-f"]),
+            Self::Vfat => Some(&["mkfs.vfat", "-F", "32"]),
+            Self::Tmpfs | Self::None => None,
+        }
+    }
+
+    /// The modules for kernels that do not have it built in. Those that it
+    /// asks for by an alias, and not by a dependency, come first.
     pub(crate) fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Ext4 => &["ext4"],
+            Self::Xfs => &["xfs"],
+            Self::Btrfs => &["btrfs"],
+            Self::Vfat => &["nls_cp437", "nls_ascii", "nls_utf8", "vfat"],
+            Self::Tmpfs | Self::None => &[],
         }
     }
 }
@@ -102,12 +190,11 @@ impl FromStr for Filesystem {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "ext4" => Ok(Self::Ext4),
-            _ => Err(Error::FilesystemName {
-                name: text.to_owned(),
-            }),
-        }
+        let known = Self::ALL.into_iter().find(|fs| fs.name() == text);
+        known.ok_or_else(|| Error::FilesystemName {
+            name: text.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -131,8 +218,26 @@ mod tests {
 
     #[test]
     fn an_unknown_filesystem_is_refused_by_name() {
-        assert_eq!("ext4".parse::<Filesystem>().unwrap(), Filesystem::Ext4);
+        for fs in Filesystem::ALL {
+            assert_eq!(fs.name().parse::<Filesystem>().unwrap(), fs);
+        }
         let error = "ext5".parse::<Filesystem>().unwrap_err().to_string();
         assert!(error.contains("ext5"), "{error}");
+        assert!(error.contains("ext4, xfs"), "{error}");
+    }
+
+    #[test]
+    fn a_module_is_a_name_and_parameters() {
+        let module: Module = "dm-flakey".parse().unwrap();
+        assert_eq!(
+            (module.name.as_str(), module.parameters.len()),
+            ("dm_flakey", 0)
+        );
+        let module: Module = " null_blk  nr_devices=1 irqmode=0".parse().unwrap();
+        assert_eq!(module.name, "null_blk");
+        assert_eq!(module.parameters, ["nr_devices=1", "irqmode=0"]);
+        for bad in ["", " ", "a/b", "a=1", "a b='c d'", "../a"] {
+            assert!(bad.parse::<Module>().is_err(), "{bad:?} was accepted");
+        }
     }
 }

@@ -40,8 +40,12 @@ fn known_files_and_pools_serve_as_others_do() {
                 assert_eq!(queue.complete().unwrap().result, Ok(0), "{engine}");
             }
             match round {
-                0 => assert!(queue.remove_file(&file) && !queue.remove_file(&file)),
-                1 => assert!(queue.remove_pool(&pool) && !queue.remove_pool(&pool)),
+                0 => {
+                    assert!(queue.remove_file(&file).unwrap() && !queue.remove_file(&file).unwrap())
+                }
+                1 => {
+                    assert!(queue.remove_pool(&pool).unwrap() && !queue.remove_pool(&pool).unwrap())
+                }
                 _ => assert_eq!(queue.registered(), (0, 0, None), "{engine}"),
             }
         }
