@@ -41,6 +41,7 @@ int main(int argc, char **argv)
         {"engine", 0, engine},
         {"full", 1, full_filesystem},
         {"failing", 2, failing_device},
+        {"flushing", 0, failing_flush},
         {"stalled", 1, stalled_device},
         {"truncated", 0, truncated_meanwhile},
         {"storm", 0, signal_storm},

@@ -7,6 +7,7 @@
 /* Each is one fault, in the subject's mode; `words` are the rest of the command line. */
 void full_filesystem(char **words);
 void failing_device(char **words);
+void failing_flush(char **words);
 void stalled_device(char **words);
 void truncated_meanwhile(char **words);
 void signal_storm(char **words);

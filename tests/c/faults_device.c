@@ -1,6 +1,8 @@
 /*
  * failing DEVICE ... GOOD ERRNO: a device that fails from the byte GOOD on, reads with EIO and direct writes with
  * ERRNO. GOOD is a multiple of 65536, with as much again behind it.
+ *
+ * flushing DEVICE ...: a device that takes writes at its beginning and fails each flush; without a sync of the mode.
  */
 #include "faults.h"
 
@@ -112,5 +114,25 @@ void failing_device(char **words)
         CHECK(odio_queue_free(queue) == 0);
         CHECK(odio_file_close(file) == 0);
     }
+    odio_buffer_free(memory);
+}
+
+void failing_flush(char **words)
+{
+    (void)words;
+    odio_file *file = open_empty("");
+    odio_queue *queue = new_queue(1);
+    unsigned char *memory = new_memory(file, BLOCK);
+    for (uint64_t round = 0; round < 3; round++) {
+        CHECK(odio_queue_write(queue, file, memory, BLOCK, round * BLOCK, 1) == 0);
+        CHECK(result_of(queue, 1) == BLOCK);
+        int result = round == 1 ? odio_queue_datasync(queue, file, 2) : odio_queue_sync(queue, file, 2);
+        CHECK(result == 0);
+        CHECK(result_of(queue, 2) == -EIO);
+        check_sticks(queue, file);
+    }
+    CHECK(odio_file_sync(file) == -EIO);
+    CHECK(odio_queue_free(queue) == 0);
+    CHECK(odio_file_close(file) == -EIO);
     odio_buffer_free(memory);
 }

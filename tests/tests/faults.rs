@@ -2,16 +2,14 @@
 //!
 //! One C program under filesystems that are full, devices that fail or stall, limits, filters, signals, and another
 //! process that truncates. Images are in memory, under loop devices; those tests want root and are run with
-//! `--ignored`.
+//! `--ignored`. The device mapper's are in a VM.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use odio_tests::place::{Place, in_memory};
 use odio_tests::vm::Run;
-use odio_tests::{
-    Link, command, compile, compile_parts, everything, root, run, scratch, succeed,
-};
+use odio_tests::{Link, command, compile, compile_parts, everything, root, run, scratch, succeed};
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 2] = ["direct", "buffered"];
@@ -135,7 +133,13 @@ fn a_failing_device_is_told_to_the_right_requests_and_its_failed_sync_sticks() {
 fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
     let directory = scratch();
     // The guest's dynamic linker need not find libodio.so then.
-    let program = compile_parts("tests/c/faults.c", &PARTS, Link::Static, &[], directory.path());
+    let program = compile_parts(
+        "tests/c/faults.c",
+        &PARTS,
+        Link::Static,
+        &[],
+        directory.path(),
+    );
     let script = root().join("tests/guest/failing.sh");
     let options = [
         "--fs",
@@ -145,12 +149,16 @@ fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
         "--module",
         "dm-flakey",
         "--add",
-        "dmsetup",
+        "/usr/sbin/dmsetup",
         "--add",
         text(&program),
+        "--add",
+        text(&script),
     ];
-    let run = Run::new(&options, &["sh", text(&script), text(&program)]);
-    assert_ok(&run.output(), "failing", 36);
+    let vm = Run::new(&options, &["sh", text(&script), text(&program)]);
+    let output = vm.output();
+    assert_ok(&output, "failing", 18);
+    assert_ok(&output, "flushing", 6);
 }
 
 #[test]
