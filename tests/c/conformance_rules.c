@@ -29,24 +29,28 @@ static void a_file_says_what_it_is(void)
     CHECK(odio_file_close(file) == 0);
 }
 
-/* A refusal names the value, the limit, and the limit's source; nothing was taken in. */
+/*
+ * A refusal names the value, the limit, and the limit's source; nothing was taken in. Reads may have a limit of their
+ * own.
+ */
 static void check_misaligned(odio_queue *queue, odio_file *file, unsigned char *memory, size_t length, uint64_t offset,
-                             const char *what, uint64_t value, uint32_t limit, uint32_t source)
+                             const char *what, const char *value, const uint32_t write_limit[2],
+                             const uint32_t read_limit[2])
 {
-    char text[64];
+    char needed[32];
     odio_completion done;
     for (int call = 0; call < 4; call++) {
         int64_t result = call == 0   ? odio_queue_read(queue, file, memory, length, offset, 1)
                          : call == 1 ? odio_queue_write(queue, file, memory, length, offset, 1)
                          : call == 2 ? odio_file_read(file, memory, length, offset)
                                      : odio_file_write(file, memory, length, offset);
+        const uint32_t *limit = call % 2 == 0 ? read_limit : write_limit;
         CHECK(result == -EINVAL);
         CHECK_SAYS(what);
-        snprintf(text, sizeof text, strstr(what, "address") ? "0x%llx" : "%llu", (unsigned long long)value);
-        CHECK_SAYS(text);
-        snprintf(text, sizeof text, "%u is needed", limit);
-        CHECK_SAYS(text);
-        CHECK_SAYS(odio_source_name(source));
+        CHECK_SAYS(value);
+        snprintf(needed, sizeof needed, "%u is needed", limit[0]);
+        CHECK_SAYS(needed);
+        CHECK_SAYS(odio_source_name(limit[1]));
     }
     CHECK(odio_queue_wait(queue, &done, 1, 1, -1) == 0);
 }
@@ -69,11 +73,15 @@ static void alignment_is_checked_where_it_matters(void)
         CHECK(memory[4] == 0 && memory[5] == 7 && memory[5 + SIZE] == 7 && memory[6 + SIZE] == 0);
     } else {
         CHECK(odio_file_write(file, memory, SIZE, 0) == SIZE);
-        check_misaligned(queue, file, memory + 1, SIZE, 0, "address", (uint64_t)(uintptr_t)(memory + 1),
-                         limits.memory_align, limits.memory_align_source);
-        check_misaligned(queue, file, memory, SIZE, 1, "offset", 1, limits.offset_align, limits.offset_align_source);
-        check_misaligned(queue, file, memory, SIZE - 1, 0, "length", SIZE - 1, limits.length_align,
-                         limits.length_align_source);
+        const uint32_t address[] = {limits.memory_align, limits.memory_align_source};
+        const uint32_t offset[] = {limits.offset_align, limits.offset_align_source};
+        const uint32_t length[] = {limits.length_align, limits.length_align_source};
+        const uint32_t reading[] = {limits.read_offset_align, limits.read_offset_align_source};
+        char value[32];
+        snprintf(value, sizeof value, "0x%llx", (unsigned long long)(uintptr_t)(memory + 1));
+        check_misaligned(queue, file, memory + 1, SIZE, 0, "address", value, address, address);
+        check_misaligned(queue, file, memory, SIZE, 1, "offset", "1", offset, reading);
+        check_misaligned(queue, file, memory, SIZE - 1, 0, "length", "4095", length, reading);
         CHECK(odio_queue_read(queue, file, memory, SIZE, 0, 3) == 0);
         CHECK(result_of(queue, 3) == SIZE);
     }
