@@ -1,6 +1,7 @@
 //! # What the tests share
 
 mod c;
+pub mod place;
 pub mod truth;
 pub mod vm;
 
