@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use odio_tests::{
-    Link, STATIC_LIBRARIES, STRICT, command, compile, everything, libodio, root, run, scratch,
-    succeed,
+    Link, STRICT, command, compile, everything, libodio, relinked, root, run, scratch, succeed,
 };
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
@@ -185,20 +184,7 @@ fn the_soname_carries_the_abi_version() {
 #[test]
 fn the_archive_makes_a_shared_library_with_symbol_versions() {
     let directory = scratch();
-    let library = directory.path().join("libodio.so.0");
-    let mut link = Command::new("cc");
-    link.arg("-shared")
-        .arg("-o")
-        .arg(&library)
-        .arg("-Wl,-soname,libodio.so.0,--gc-sections");
-    link.arg(format!(
-        "-Wl,--version-script={}",
-        root().join("odio-ffi/odio.map").display()
-    ));
-    link.arg("-Wl,--whole-archive")
-        .arg(&libodio().archive)
-        .arg("-Wl,--no-whole-archive");
-    succeed(link.args(STATIC_LIBRARIES));
+    let library = relinked(directory.path());
 
     let symbols = succeed(
         Command::new("nm")
