@@ -46,6 +46,10 @@ fn programs(file: &str) -> Vec<(&'static str, Vec<String>)> {
         ("tests/c/structs.c", line(&[file])),
         ("tests/c/open_file.c", line(&[file, "direct+sync"])),
         ("examples-c/direct_read.c", line(&[file])),
+        ("examples-c/pool.c", line(&[file])),
+        ("examples-c/log.c", line(&[file, "67"])),
+        // Standard input is empty; tests/examples.rs gives it lines.
+        ("examples-c/event_loop.c", line(&[file])),
     ];
     for engine in ENGINES {
         all.push(("tests/c/misaligned.c", line(&[file, engine])));
