@@ -1,8 +1,8 @@
 //! # The C ABI, from C
 //!
 //! Compiles the C programs of the repository against libodio and runs them, bare, under valgrind, and under strace
-//! with system calls that fail. Needs cc, c++, nm, readelf, valgrind, strace, setpriv and unshare. The tests that mount a
-//! filesystem of their own want root and are run with `--ignored`; they need mkfs.ext4 and mkfs.btrfs as well.
+//! with system calls that fail. Needs cc, c++, musl-gcc, nm, readelf, valgrind, strace, setpriv and unshare. The tests
+//! that mount a filesystem of their own want root and are run with `--ignored`; they need mkfs.ext4 and mkfs.btrfs too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,6 +54,7 @@ fn programs(file: &str) -> Vec<(&'static str, Vec<String>)> {
     for engine in ENGINES {
         all.push(("tests/c/misaligned.c", line(&[file, engine])));
         all.push(("tests/c/queue_rules.c", line(&[file, engine])));
+        all.push(("tests/c/queue_calls.c", line(&[file, engine])));
         all.push((
             "examples-c/write_modes.c",
             line(&[file, "direct+dsync", engine, "7"]),
@@ -100,7 +101,7 @@ fn the_static_library_is_clean_under_valgrind() {
 }
 
 #[test]
-fn the_header_compiles_as_c99_c11_and_cpp17() {
+fn the_header_compiles_as_c99_c11_and_cpp17_and_with_musl() {
     let directory = scratch();
     let user = directory.path().join("user");
     // Twice, for the include guard.
@@ -110,6 +111,9 @@ fn the_header_compiles_as_c99_c11_and_cpp17() {
         ("cc", "c", "-std=c99"),
         ("cc", "c", "-std=c11"),
         ("c++", "c++", "-std=c++17"),
+        // Another C library, with types of its own.
+        ("musl-gcc", "c", "-std=c99"),
+        ("musl-gcc", "c", "-std=c11"),
     ] {
         let mut cc = Command::new(compiler);
         cc.args([standard, "-fsyntax-only"])
@@ -146,18 +150,12 @@ fn a_cpp_program_links() {
     succeed(&mut command::<&str>(&[], &program, &[]));
 }
 
-#[test]
-fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
-    let symbols = succeed(
-        Command::new("nm")
-            .args(["-D", "--defined-only"])
-            .arg(&libodio().shared),
-    );
-    let exported: BTreeSet<&str> = symbols
-        .lines()
-        .filter_map(|line| line.split_whitespace().last())
-        .collect();
-    let header = fs::read_to_string(root().join("include/odio.h")).unwrap();
+fn header() -> String {
+    fs::read_to_string(root().join("include/odio.h")).unwrap()
+}
+
+/// The functions that the header declares.
+fn declared(header: &str) -> BTreeSet<&str> {
     // A declaration begins in the first column; comments and members do not.
     let declared: BTreeSet<&str> = header
         .lines()
@@ -169,7 +167,46 @@ fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
         .filter(|name| name.starts_with("odio_"))
         .collect();
     assert!(declared.len() > 20, "{declared:?}");
-    assert_eq!(exported, declared);
+    declared
+}
+
+/// C without its comments.
+fn without_comments(source: &str) -> String {
+    let mut parts = source.split("/*");
+    let first = parts.next().unwrap_or("").to_owned();
+    parts.fold(first, |code, part| {
+        code + part.split_once("*/").map_or("", |(_, rest)| rest)
+    })
+}
+
+#[test]
+fn every_function_of_the_header_is_called_from_c() {
+    let mut code = String::new();
+    for folder in ["tests/c", "examples-c"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            code += &without_comments(&fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+    let header = header();
+    let missing: Vec<&str> = declared(&header)
+        .into_iter()
+        .filter(|name| !code.contains(&format!("{name}(")))
+        .collect();
+    assert!(missing.is_empty(), "no C program calls {missing:?}");
+}
+
+#[test]
+fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
+    let symbols = succeed(
+        Command::new("nm")
+            .args(["-D", "--defined-only"])
+            .arg(&libodio().shared),
+    );
+    let exported: BTreeSet<&str> = symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    assert_eq!(exported, declared(&header()));
 }
 
 #[test]
