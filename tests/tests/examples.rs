@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use odio_tests::{Link, command, compile, everything, run, scratch, succeed};
+use odio_tests::{Link, command, compile, everything, root, run, scratch, succeed};
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 
@@ -27,6 +27,21 @@ fn on(engine: &str, tool: &[&str], program: &Path, words: &[&str]) -> Command {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("the build directory is UTF-8")
+}
+
+#[test]
+fn the_program_of_the_readme_builds_and_does_what_is_said_of_it() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, program) = readme.split_once("```c\n").expect("a program in C");
+    let (program, _) = program.split_once("```").expect("and its end");
+    let directory = scratch();
+    let source = directory.path().join("program.c");
+    fs::write(&source, program).unwrap();
+    // An absolute path stays what it is below the repository.
+    let program = compile(text(&source), Link::Shared, &[], directory.path());
+    succeed(command::<&str>(&[], &program, &[]).current_dir(directory.path()));
+    let data = fs::read(directory.path().join("data")).unwrap();
+    assert_eq!(data, [0; 4096]);
 }
 
 #[test]
