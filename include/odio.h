@@ -202,8 +202,10 @@ typedef enum odio_sync {
  */
 typedef enum odio_engine {
     /**
-     * io_uring where it can be had, else libaio, else psync; the environment variable ODIO_ENGINE (psync, libaio or
-     * io_uring) forces one. odio_queue_reason() says why it was that one. The default.
+     * io_uring where it can be had, else libaio, else psync; with ODIO_QUEUE_IOPOLL or ODIO_QUEUE_SQPOLL io_uring or
+     * nothing. The environment variable ODIO_ENGINE (psync, libaio or io_uring), where it is set and not empty, forces
+     * one, and -EINVAL for any other word; it does nothing to the engines below. odio_queue_reason() says why it was
+     * that one. The default.
      */
     ODIO_ENGINE_AUTO = 0,
     /**
@@ -656,7 +658,7 @@ typedef struct odio_counters {
      */
     size_t size;
     /**
-     * Reads, writes and syncs taken in.
+     * Reads, writes and syncs taken in; none that were refused.
      */
     uint64_t submitted;
     /**
@@ -692,7 +694,7 @@ typedef struct odio_counters {
      */
     uint64_t finishing_syncs;
     /**
-     * With ODIO_QUEUE_LATENCY, the longest that a request took, in nanoseconds; otherwise 0, as is the rest.
+     * Of a queue with ODIO_QUEUE_LATENCY, the longest that a request took, in nanoseconds; otherwise 0, as is the rest.
      */
     uint64_t latency_max;
     /**
@@ -757,7 +759,8 @@ const char *odio_version_string(void);
 /**
  * What the last call that failed on this thread has to say: the value, the limit and where the limit came from, for
  * example "buffer address 0x7f0000000200 is a multiple of 512; 4096 is needed; source: statx DIOALIGN". An empty text
- * where no call has failed yet. Calls that succeed leave it alone.
+ * where no call has failed yet. Calls that succeed leave it alone. It says nothing of a request that failed in a queue:
+ * odio_completion.result is an errno for strerror(3).
  *
  * Never NULL. Valid until the next odio call on this thread; not to be released.
  */
@@ -765,11 +768,14 @@ const char *odio_last_error(void);
 
 /**
  * Sets direct and sync from the name of a mode: "direct", "direct+dsync", "direct+sync", "buffered",
- * "buffered+dsync" or "buffered+sync". A direct mode becomes ODIO_DIRECT_REQUIRED.
+ * "buffered+dsync" or "buffered+sync". A direct mode becomes ODIO_DIRECT_REQUIRED, and one that names no sync
+ * ODIO_SYNC_NONE. `options->size` must be set.
  *
- * Returns 0, or -EINVAL for any other text. Any thread.
+ * Returns 0; -EINVAL for any other text or a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any
+ * thread.
  */
-int odio_open_options_set_mode(struct odio_open_options *options, const char *mode);
+int odio_open_options_set_mode(struct odio_open_options *options,
+                               const char *mode);
 
 /**
  * Opens a regular file or a block device and finds out what it can do, which may include one read of its first block.
@@ -798,8 +804,9 @@ int odio_file_close(struct odio_file *file);
  * Reads until `length` bytes are there or the file ends.
  *
  * Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
- * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and the file was not opened
- * with ODIO_OPEN_BOUNCE; odio_file_limits() tells which. -EIO where the kernel stopped short for another reason than the end of the file.
+ * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and
+ * the file was not opened with ODIO_OPEN_BOUNCE (odio_file_limits() tells which), and for a range that ends past
+ * INT64_MAX. -EIO where the kernel stopped short for another reason than the end of the file.
  * Any thread.
  */
 ssize_t odio_file_read(const struct odio_file *file,
@@ -899,7 +906,8 @@ ssize_t odio_file_readv(const struct odio_file *file,
  *   atomic_write_max, the offset a multiple of the length, `count` at most atomic_write_segments; the file is direct.
  * - ODIO_RWF_DONTCACHE: as for reads.
  * - ODIO_RWF_THEN_DATASYNC, ODIO_RWF_THEN_SYNC: all of the write, and then odio_file_datasync() or odio_file_sync(),
- *   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun.
+ *   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun. -EINVAL together
+ *   with ODIO_RWF_NOWAIT, because a sync waits.
  *
  * Returns the number of bytes, all of them but with ODIO_RWF_NOWAIT. On failure a negative errno: those of
  * odio_file_write(), odio_file_readv() and, with ODIO_RWF_THEN_*, odio_file_sync(). Any thread.
@@ -951,9 +959,10 @@ ssize_t odio_file_explain(const struct odio_file *file,
  * XFS wait for direct requests in flight on the file.
  *
  * Returns 0 or a negative errno: -EOPNOTSUPP where the filesystem has no such call, which odio_last_error() names (a
- * block device has no odio_file_allocate: all of it is there), -ENOSPC, -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
- * -EPERM where the file is immutable, append-only or sealed, -EINVAL for a range outside the limits, -EBADF on a file
- * opened for reading. After -ENOSPC part of the range may be allocated. Any thread.
+ * block device has no odio_file_allocate: all of it is there), -ENOSPC, -EFBIG past the largest file (past
+ * RLIMIT_FSIZE the kernel sends SIGXFSZ as well), -EPERM where the file is immutable, append-only or sealed, -EINVAL
+ * for a range outside the limits, -EBADF on a file opened for reading. After -ENOSPC part of the range may be
+ * allocated. Any thread.
  */
 int odio_file_allocate(const struct odio_file *file,
                        uint64_t offset,
@@ -1059,11 +1068,13 @@ int odio_buffer_new(const struct odio_file *file,
 void odio_buffer_free(void *memory);
 
 /**
- * Sets the engine from its name: "psync", "libaio" or "io_uring".
+ * Sets the engine from its name: "psync", "libaio" or "io_uring". `options->size` must be set.
  *
- * Returns 0, or -EINVAL for any other text. Any thread.
+ * Returns 0; -EINVAL for any other text or a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any
+ * thread.
  */
-int odio_queue_options_set_engine(struct odio_queue_options *options, const char *engine);
+int odio_queue_options_set_engine(struct odio_queue_options *options,
+                                  const char *engine);
 
 /**
  * Sets up a queue. `options` may be NULL, which is the default of each option.
@@ -1238,11 +1249,13 @@ int odio_queue_cancel(struct odio_queue *queue,
 int odio_queue_eventfd(struct odio_queue *queue);
 
 /**
- * Makes a pool of zeroed buffers. No NUMA policy is set: a page comes from the node of the thread that first touches it.
+ * Makes a pool of zeroed buffers. No NUMA policy is set: a page comes from the node of the thread that first touches
+ * it.
  *
- * On success `*pool` is a handle that odio_pool_free() releases; on failure it is NULL.
+ * `options` may not be NULL, since nothing stands for the length and the count. On success `*pool` is a handle that
+ * odio_pool_free() releases; on failure it is NULL.
  *
- * Returns 0, -EINVAL for a size outside its range or an unknown flag, or -ENOMEM. Any thread.
+ * Returns 0, -EINVAL for a length or a count outside its range or an unknown flag, or -ENOMEM. Any thread.
  */
 int odio_pool_new(const struct odio_pool_options *options,
                   struct odio_pool **pool);

@@ -2,7 +2,9 @@
 
 mod c;
 pub mod place;
+mod relink;
 pub mod truth;
 pub mod vm;
 
 pub use c::*;
+pub use relink::relinked;

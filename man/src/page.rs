@@ -22,10 +22,13 @@ pub(crate) struct Sources {
 }
 
 /// The page that shows each example program; pages of other functions that it calls refer to that one.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 6] = [
     ("direct_read.c", "odio_file_read"),
     ("write_modes.c", "odio_queue_wait"),
     ("async_queue.c", "odio_queue_dispatch"),
+    ("log.c", "odio_queue_writev"),
+    ("pool.c", "odio_pool_new"),
+    ("event_loop.c", "odio_queue_eventfd"),
 ];
 
 /// The standard texts of errors that comments name without a word.

@@ -22,7 +22,8 @@ pub const ODIO_LATENCY_BUCKETS: usize = 40;
 pub struct odio_counters {
     /// sizeof(odio_counters).
     pub size: usize,
-    /// Reads, writes and syncs taken in. A file counts those that have ended, so for a file this is `completed`.
+    /// Reads, writes and syncs taken in; none that were refused. A file counts those that have ended, so for a file this
+    /// is `completed`.
     pub submitted: u64,
     /// Of these, those that have ended, well or not.
     pub completed: u64,
@@ -40,7 +41,7 @@ pub struct odio_counters {
     pub fallen_back: u64,
     /// Syncs added by odio to a write, because the kernel acknowledges such a write too early on this filesystem.
     pub finishing_syncs: u64,
-    /// With ODIO_QUEUE_LATENCY, the longest that a request took, in nanoseconds; otherwise 0, as is the rest.
+    /// Of a queue with ODIO_QUEUE_LATENCY, the longest that a request took, in nanoseconds; otherwise 0, as is the rest.
     pub latency_max: u64,
     /// At index n the requests that took less than 2^n nanoseconds and not less than half of that; the last one holds
     /// all that took longer. From the call that took a request in to the call that saw it complete.

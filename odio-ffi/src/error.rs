@@ -44,7 +44,8 @@ pub(crate) fn keep(failure: Failure) -> i32 {
 
 /// What the last call that failed on this thread has to say: the value, the limit and where the limit came from, for
 /// example "buffer address 0x7f0000000200 is a multiple of 512; 4096 is needed; source: statx DIOALIGN". An empty text
-/// where no call has failed yet. Calls that succeed leave it alone.
+/// where no call has failed yet. Calls that succeed leave it alone. It says nothing of a request that failed in a queue:
+/// odio_completion.result is an errno for strerror(3).
 ///
 /// Never NULL. Valid until the next odio call on this thread; not to be released.
 #[unsafe(no_mangle)]

@@ -231,9 +231,11 @@ pub(crate) unsafe fn parse<T: std::str::FromStr<Err = odio_core::error::Error>>(
 }
 
 /// Sets direct and sync from the name of a mode: "direct", "direct+dsync", "direct+sync", "buffered",
-/// "buffered+dsync" or "buffered+sync". A direct mode becomes ODIO_DIRECT_REQUIRED.
+/// "buffered+dsync" or "buffered+sync". A direct mode becomes ODIO_DIRECT_REQUIRED, and one that names no sync
+/// ODIO_SYNC_NONE. `options->size` must be set.
 ///
-/// Returns 0, or -EINVAL for any other text. Any thread.
+/// Returns 0; -EINVAL for any other text or a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any
+/// thread.
 ///
 /// # Safety
 ///

@@ -41,11 +41,13 @@ pub struct odio_pool_options {
 unsafe impl Sized_ for odio_pool_options {}
 const _: () = assert!(size_of::<odio_pool_options>() == size_of::<usize>() + 8 + 2 * 4);
 
-/// Makes a pool of zeroed buffers. No NUMA policy is set: a page comes from the node of the thread that first touches it.
+/// Makes a pool of zeroed buffers. No NUMA policy is set: a page comes from the node of the thread that first touches
+/// it.
 ///
-/// On success `*pool` is a handle that odio_pool_free() releases; on failure it is NULL.
+/// `options` may not be NULL, since nothing stands for the length and the count. On success `*pool` is a handle that
+/// odio_pool_free() releases; on failure it is NULL.
 ///
-/// Returns 0, -EINVAL for a size outside its range or an unknown flag, or -ENOMEM. Any thread.
+/// Returns 0, -EINVAL for a length or a count outside its range or an unknown flag, or -ENOMEM. Any thread.
 ///
 /// # Safety
 ///

@@ -13,8 +13,10 @@ use crate::required;
 /// The kernel interface that carries a queue's requests.
 #[repr(C)]
 pub enum odio_engine {
-    /// io_uring where it can be had, else libaio, else psync; the environment variable ODIO_ENGINE (psync, libaio or
-    /// io_uring) forces one. odio_queue_reason() says why it was that one. The default.
+    /// io_uring where it can be had, else libaio, else psync; with ODIO_QUEUE_IOPOLL or ODIO_QUEUE_SQPOLL io_uring or
+    /// nothing. The environment variable ODIO_ENGINE (psync, libaio or io_uring), where it is set and not empty, forces
+    /// one, and -EINVAL for any other word; it does nothing to the engines below. odio_queue_reason() says why it was
+    /// that one. The default.
     ODIO_ENGINE_AUTO = 0,
     /// preadv2, pwritev2 and fsync on worker threads, 64 at most. Works everywhere.
     ODIO_ENGINE_PSYNC = 1,
@@ -104,9 +106,10 @@ impl odio_queue_options {
     }
 }
 
-/// Sets the engine from its name: "psync", "libaio" or "io_uring".
+/// Sets the engine from its name: "psync", "libaio" or "io_uring". `options->size` must be set.
 ///
-/// Returns 0, or -EINVAL for any other text. Any thread.
+/// Returns 0; -EINVAL for any other text or a wrong size, -E2BIG for a larger struct whose unknown part is not zero. Any
+/// thread.
 ///
 /// # Safety
 ///

@@ -29,9 +29,10 @@ unsafe fn change(file: *const odio_file, body: impl FnOnce(&File) -> Result<(), 
 /// XFS wait for direct requests in flight on the file.
 ///
 /// Returns 0 or a negative errno: -EOPNOTSUPP where the filesystem has no such call, which odio_last_error() names (a
-/// block device has no odio_file_allocate: all of it is there), -ENOSPC, -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
-/// -EPERM where the file is immutable, append-only or sealed, -EINVAL for a range outside the limits, -EBADF on a file
-/// opened for reading. After -ENOSPC part of the range may be allocated. Any thread.
+/// block device has no odio_file_allocate: all of it is there), -ENOSPC, -EFBIG past the largest file (past
+/// RLIMIT_FSIZE the kernel sends SIGXFSZ as well), -EPERM where the file is immutable, append-only or sealed, -EINVAL
+/// for a range outside the limits, -EBADF on a file opened for reading. After -ENOSPC part of the range may be
+/// allocated. Any thread.
 ///
 /// # Safety
 ///

@@ -69,7 +69,8 @@ pub unsafe extern "C" fn odio_file_readv(
 ///   atomic_write_max, the offset a multiple of the length, `count` at most atomic_write_segments; the file is direct.
 /// - ODIO_RWF_DONTCACHE: as for reads.
 /// - ODIO_RWF_THEN_DATASYNC, ODIO_RWF_THEN_SYNC: all of the write, and then odio_file_datasync() or odio_file_sync(),
-///   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun.
+///   with their rules. Where an earlier sync failed and was not acknowledged, the write is not begun. -EINVAL together
+///   with ODIO_RWF_NOWAIT, because a sync waits.
 ///
 /// Returns the number of bytes, all of them but with ODIO_RWF_NOWAIT. On failure a negative errno: those of
 /// odio_file_write(), odio_file_readv() and, with ODIO_RWF_THEN_*, odio_file_sync(). Any thread.

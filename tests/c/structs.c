@@ -77,7 +77,7 @@ static void modes(void)
 static void queue_options(void)
 {
     odio_queue *queue = NULL;
-    odio_queue_options engine = {.size = sizeof engine, .engine = 3};
+    odio_queue_options engine = {.size = sizeof engine, .engine = 4};
     CHECK(odio_queue_new(&engine, &queue) == -EINVAL && queue == NULL);
     CHECK_SAYS("odio_engine");
     odio_queue_options depth = {.size = sizeof depth, .depth = 32769};

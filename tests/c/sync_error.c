@@ -9,9 +9,10 @@ int main(int argc, char **argv)
     odio_open_options open = {.size = sizeof open, .sync = ODIO_SYNC_NONE, .flags = ODIO_OPEN_WRITE};
     odio_file *file;
     odio_queue *queue;
+    odio_queue_options setup = {.size = sizeof setup, .engine = ODIO_ENGINE_PSYNC}; /* It calls fsync itself. */
     odio_completion done;
     CHECK(odio_file_open(argv[1], &open, &file) == 0);
-    CHECK(odio_queue_new(NULL, &queue) == 0);
+    CHECK(odio_queue_new(&setup, &queue) == 0);
 
     /* Through the queue, so that the failure has to get from its completion to the file. */
     CHECK(odio_queue_sync(queue, file, 1) == 0);

@@ -89,6 +89,8 @@ fn examples(directory: &Path) -> Vec<(String, Vec<Vec<String>>)> {
                 .map(|engine| line(&[file, "direct+dsync", engine, "7"]))
                 .into(),
             "async_queue" => ENGINES.map(|engine| line(&[file, engine])).into(),
+            "log" => vec![line(&[file, "3"])],
+            "pool" | "event_loop" => vec![line(&[file])],
             other => panic!("say here how examples-c/{other}.c is run"),
         };
         fs::copy(&path, directory.join(format!("{name}.c"))).unwrap();
