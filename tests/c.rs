@@ -112,6 +112,17 @@ pub fn scratch() -> tempfile::TempDir {
 
 /// Compiles one C file of the repository; `flags` come before the strict ones.
 pub fn compile(source: &str, link: Link, flags: &[&str], directory: &Path) -> PathBuf {
+    compile_parts(source, &[], link, flags, directory)
+}
+
+/// As [`compile`], for a program of several C files; `source` names the program.
+pub fn compile_parts(
+    source: &str,
+    parts: &[&str],
+    link: Link,
+    flags: &[&str],
+    directory: &Path,
+) -> PathBuf {
     let library = libodio();
     let program = directory
         .join(Path::new(source).file_stem().expect("a file"))
@@ -126,6 +137,7 @@ pub fn compile(source: &str, link: Link, flags: &[&str], directory: &Path) -> Pa
     cc.arg("-I")
         .arg(root().join("include"))
         .arg(root().join(source))
+        .args(parts.iter().map(|part| root().join(part)))
         .arg("-o")
         .arg(&program);
     match link {

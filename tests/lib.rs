@@ -1,6 +1,7 @@
 //! # What the tests share
 
 mod c;
+pub mod place;
 mod relink;
 pub mod truth;
 pub mod vm;

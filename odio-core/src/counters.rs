@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What became of requests since the file was opened or the queue was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Reads, writes and syncs taken in.
+    /// Reads, writes and syncs taken in. A file counts those that have ended, so for a file this is `completed`.
     pub submitted: u64,
     /// Of these, those that have ended, well or not.
     pub completed: u64,
@@ -30,10 +30,8 @@ pub struct Counters {
 /// [`Counters`] that any number of threads may add to.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Requests on the calling thread: taken in and ended, counted once when they end.
-    pub(crate) at_once: AtomicU64,
-    pub(crate) submitted: AtomicU64,
-    pub(crate) completed: AtomicU64,
+    /// Requests, counted once, when they have ended.
+    pub(crate) ended: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -52,10 +50,10 @@ impl Shared {
     /// Each counter as it is at some moment during the call.
     pub(crate) fn read(&self) -> Counters {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let at_once = of(&self.at_once);
+        let ended = of(&self.ended);
         Counters {
-            submitted: of(&self.submitted) + at_once,
-            completed: of(&self.completed) + at_once,
+            submitted: ended,
+            completed: ended,
             failed: of(&self.failed),
             bytes_read: of(&self.bytes_read),
             bytes_written: of(&self.bytes_written),

@@ -256,6 +256,18 @@ impl File {
         }
     }
 
+    /// What tells this file from every other that is open now; never 0.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
+    }
+
+    /// Whether [`File::address`] was of this file.
+    #[inline(always)]
+    pub(crate) fn is_at(&self, address: usize) -> bool {
+        self.address() == address
+    }
+
     /// Whether both are clones of one.
     pub(crate) fn is(&self, other: &File) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -264,7 +276,9 @@ impl File {
     /// Makes a file that nobody else holds look as if it were on another filesystem.
     #[cfg(test)]
     pub(crate) fn pretend_filesystem(&mut self, filesystem: crate::limits::Filesystem) {
-        Arc::get_mut(&mut self.inner).unwrap().limits.filesystem = Some(filesystem);
+        let inner = Arc::get_mut(&mut self.inner).unwrap();
+        inner.limits.filesystem = Some(filesystem);
+        inner.masks = inner.masks.with_no_plain_queued_write();
     }
 
     #[inline]

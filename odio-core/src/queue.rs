@@ -16,16 +16,16 @@ pub use options::QueueOptions;
 use std::collections::VecDeque;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::counters::{self, Counters};
-use crate::engine::{Arrival, Deadline, Driver, Kind, Memory, Request};
+use crate::counters::Counters;
+use crate::engine::{Deadline, Driver, Kind, Plain, Request, Sink};
 use crate::error::{Errno, Error, Op};
 use crate::file::{File, vector};
 use crate::flags::Flags;
-use crate::mode::{Cache, Engine, Sync};
+use crate::mode::{Cache, Engine};
 use crate::pool::Pool;
 use crate::sys::event;
 use crate::sys::fork::Home;
@@ -64,6 +64,8 @@ pub struct Queue {
     engine: Engine,
     reason: String,
     iopoll: bool,
+    /// Whether every request wants a closer look.
+    unusual: bool,
     slots: Box<[Slot]>,
     free: Vec<u32>,
     in_flight: u32,
@@ -73,8 +75,10 @@ pub struct Queue {
     held: VecDeque<u32>,
     /// Slots whose completion waits to be collected, in the order of completion.
     ready: VecDeque<u32>,
-    driver: Option<Driver>,
-    arrivals: Vec<Arrival>,
+    /// Taken out while it gives results back, and where it cannot be waited for any more.
+    driver: Option<Box<Driver>>,
+    /// Slots and results that want a closer look.
+    arrivals: Vec<(u32, i32)>,
     /// `max_vectors` pieces for each slot.
     vectors: Region,
     max_vectors: u32,
@@ -143,13 +147,14 @@ impl Queue {
             engine,
             reason,
             iopoll: options.iopoll,
+            unusual: options.iopoll || options.latency,
             slots: (0..depth).map(|_| Slot::EMPTY).collect(),
             free: (0..options.depth).rev().collect(),
             in_flight: 0,
             with_engine: 0,
             held: VecDeque::with_capacity(depth),
             ready: VecDeque::with_capacity(depth),
-            driver: Some(driver),
+            driver: Some(Box::new(driver)),
             arrivals: Vec::with_capacity(depth),
             vectors,
             max_vectors: options.max_vectors,
@@ -251,9 +256,11 @@ impl Queue {
         let number = self.take_slot()?;
         let slot = &mut self.slots[number as usize];
         slot.stage = Stage::Syncing;
+        slot.expected = slot::NEVER;
+        slot.way = Way::Plain;
+        slot.then = Some(kind);
         slot.file = Some(file.clone());
         slot.user_data = user_data;
-        slot.then = Some(kind);
         slot.flags = Flags::NONE;
         slot.cancelled = false;
         slot.begun = self.latency.as_ref().map_or(0, |_| event::now());
@@ -361,14 +368,14 @@ impl Queue {
     /// Hands everything taken in to the kernel, without waiting for completions.
     #[inline]
     pub fn submit(&mut self) -> Result<(), Error> {
-        self.advance(0, Deadline::Now)
+        self.advance(0, 0, Deadline::Now, |_, _| {}).map(drop)
     }
 
     /// Hands everything taken in to the kernel, and collects what has completed. Returns how many completions are
     /// ready for [`Queue::pop`].
     #[inline]
     pub fn poll(&mut self) -> Result<u32, Error> {
-        self.advance(0, Deadline::Now)?;
+        self.submit()?;
         Ok(self.ready())
     }
 
@@ -376,14 +383,21 @@ impl Queue {
     /// what is in flight is waited for. Fewer than `min` ready means that the time was up, or that there was no more.
     #[inline]
     pub fn wait(&mut self, min: u32, timeout: Option<Duration>) -> Result<u32, Error> {
-        // A time too far away to be represented is no limit.
-        let end = match timeout {
-            None => None,
-            Some(Duration::ZERO) => return self.poll(),
-            Some(timeout) => Instant::now().checked_add(timeout),
-        };
-        self.advance(min, end.map_or(Deadline::Never, Deadline::At))?;
+        self.advance(min, 0, Deadline::after(timeout), |_, _| {})?;
         Ok(self.ready())
+    }
+
+    /// As [`Queue::wait`] and then [`Queue::pop`] of up to `max`, each given to `collect` as its user data and its bytes or
+    /// negative errno; buffers are dropped. Returns how many.
+    #[inline(always)]
+    pub fn collect(
+        &mut self,
+        min: u32,
+        max: u32,
+        timeout: Option<Duration>,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
+        self.advance(min, max, Deadline::after(timeout), collect)
     }
 
     /// Takes the next completion, in the order of completion.
@@ -412,7 +426,7 @@ impl Queue {
     pub fn drain(&mut self) -> Result<(), Error> {
         self.check_home()?;
         while self.in_flight > 0 {
-            self.advance(self.ready() + self.in_flight, Deadline::Never)?;
+            self.wait(self.ready() + self.in_flight, None)?;
         }
         Ok(())
     }
@@ -466,14 +480,20 @@ impl Queue {
     /// says why not.
     pub fn add_file(&mut self, file: &File) -> Result<bool, Error> {
         self.check_home()?;
-        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        let driver = self
+            .driver
+            .as_mut()
+            .expect("the engine lives as long as the queue");
         self.tables.add_file(driver, file)
     }
 
     /// Takes back [`Queue::add_file`]; false where the file was not added. Requests in flight are not affected.
     pub fn remove_file(&mut self, file: &File) -> Result<bool, Error> {
         self.check_home()?;
-        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        let driver = self
+            .driver
+            .as_mut()
+            .expect("the engine lives as long as the queue");
         Ok(self.tables.remove_file(driver, file))
     }
 
@@ -483,14 +503,20 @@ impl Queue {
     /// why not.
     pub fn add_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         self.check_home()?;
-        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        let driver = self
+            .driver
+            .as_mut()
+            .expect("the engine lives as long as the queue");
         self.tables.add_pool(driver, pool)
     }
 
     /// Takes back [`Queue::add_pool`]; false where the pool was not added. Requests in flight are not affected.
     pub fn remove_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         self.check_home()?;
-        let driver = self.driver.as_mut().expect("taken out in `drop` alone");
+        let driver = self
+            .driver
+            .as_mut()
+            .expect("the engine lives as long as the queue");
         Ok(self.tables.remove_pool(driver, pool))
     }
 
@@ -522,7 +548,6 @@ impl Queue {
 
     #[inline(always)]
     fn driver(&mut self) -> &mut Driver {
-        // Taken out in `drop` alone.
         self.driver
             .as_mut()
             .expect("the engine lives as long as the queue")
@@ -543,18 +568,86 @@ impl Queue {
             unsafe { self.transfer_raw(stage, file, address, length, offset, flags, user_data) };
         match taken {
             Ok(slot) => {
-                self.slots[slot as usize].buffer = Some(buffer);
+                let slot = &mut self.slots[slot as usize];
+                slot.buffer = Some(buffer);
+                // The completion brings it back, which the shortest way does not.
+                slot.expected = slot::NEVER;
                 Ok(())
             }
             Err(error) => Err(Refused { error, buffer }),
         }
     }
 
+    /// Takes in a transfer of one piece that needs nothing out of the ordinary, in few instructions. `None` says that it
+    /// does, or is not to be taken in at all: [`Queue::read_raw`] and [`Queue::write_raw`] then say why. It does not panic.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::read_raw`] or [`Queue::write_raw`].
+    #[inline(always)]
+    pub unsafe fn try_plain(
+        &mut self,
+        is_write: bool,
+        file: &File,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+        user_data: u64,
+    ) -> Option<u32> {
+        if self.unusual
+            || length > Buffer::MAX
+            || !file.is_plain_in_queue(is_write, address, length, offset)
+            || !self.home.is_here()
+        {
+            return None;
+        }
+        let driver = self.driver.as_deref_mut()?;
+        let number = self.free.pop()?;
+        let slot = self.slots.get_mut(number as usize)?;
+        slot.stage = if is_write {
+            Stage::Writing
+        } else {
+            Stage::Reading
+        };
+        slot.flags = Flags::NONE;
+        slot.cancelled = false;
+        slot.then = None;
+        slot.way = Way::Plain;
+        slot.user_data = user_data;
+        slot.file = Some(file.clone());
+        slot.address = address;
+        slot.vectors = 0;
+        slot.offset = offset;
+        slot.length = length as u32;
+        slot.expected = length as i32;
+        slot.moved = 0;
+        let (known_file, known_memory) = if self.tables.is_empty() {
+            (None, None)
+        } else {
+            (self.tables.file(file), self.tables.memory(address, length))
+        };
+        let plain = Plain {
+            is_write,
+            fd: file.fd(),
+            address,
+            length: length as u32,
+            offset,
+            file: known_file,
+            memory: known_memory,
+        };
+        submit_probe(slot);
+        self.in_flight += 1;
+        self.with_engine += 1;
+        self.counters.submitted += 1;
+        // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
+        unsafe { driver.stage_plain(number, plain) };
+        Some(number)
+    }
+
     /// # Safety
     ///
     /// The memory stays valid until the completion of this request or the drop of the queue.
     #[allow(clippy::too_many_arguments)]
-    #[inline(always)]
     unsafe fn transfer_raw(
         &mut self,
         stage: Stage,
@@ -565,54 +658,37 @@ impl Queue {
         flags: Flags,
         user_data: u64,
     ) -> Result<u32, Error> {
-        let is_write = stage == Stage::Writing;
-        let plain = flags.is_empty()
-            && length <= Buffer::MAX
-            && !self.iopoll
-            && !(is_write && file.mode().sync != Sync::None)
-            && file.is_plain(is_write, address, length, offset);
-        let (then, way) = if plain {
-            (None, Way::Plain)
-        } else {
-            self.check_closely(stage, file, &[vector(address, length)], offset, flags)?
-        };
-        let number = self.take_slot()?;
-        let begun = self.latency.as_ref().map_or(0, |_| event::now());
-        let slot = &mut self.slots[number as usize];
-        slot.stage = stage;
-        slot.flags = flags;
-        slot.cancelled = false;
-        slot.then = then;
-        slot.user_data = user_data;
-        slot.file = Some(file.clone());
-        slot.address = address;
-        slot.vectors = 0;
-        slot.offset = offset;
-        slot.length = length as u32;
-        slot.moved = 0;
-        slot.way = way;
-        slot.begun = begun;
-        if way != Way::Plain {
-            self.taken_in(number);
-            self.hold(number);
-            return Ok(number);
+        if flags.is_empty() {
+            let is_write = stage == Stage::Writing;
+            // SAFETY: the same promise.
+            let taken =
+                unsafe { self.try_plain(is_write, file, address, length, offset, user_data) };
+            if let Some(number) = taken {
+                return Ok(number);
+            }
         }
-        let request = Request {
-            kind: if is_write { Kind::Write } else { Kind::Read },
-            fd: file.fd(),
-            registered: self.tables.file(file),
-            memory: Memory::Plain {
-                address,
-                length: length as u32,
-                registered: self.tables.memory(address, length),
-            },
+        let (then, way) =
+            self.check_closely(stage, file, &[vector(address, length)], offset, flags)?;
+        let number = self.take_slot()?;
+        self.slots[number as usize] = Slot {
+            stage,
+            flags,
+            then,
+            user_data,
+            file: Some(file.clone()),
+            address,
             offset,
-            flags: flags.kernel(),
+            length: length as u32,
+            way,
+            begun: self.latency.as_ref().map_or(0, |_| event::now()),
+            ..Slot::EMPTY
         };
         self.taken_in(number);
-        self.with_engine += 1;
-        // SAFETY: the slot keeps the file open, and the caller or the slot keeps the memory, until the arrival.
-        unsafe { self.driver().stage(number, request) };
+        if way == Way::Plain {
+            self.stage_rest(number);
+        } else {
+            self.hold(number);
+        }
         Ok(number)
     }
 
@@ -753,56 +829,137 @@ impl Queue {
     }
 
     /// Counts a request that has just been taken in, and lets the outside see it.
-    #[inline(always)]
     fn taken_in(&mut self, number: u32) {
         self.in_flight += 1;
         self.counters.submitted += 1;
-        let slot = &self.slots[number as usize];
-        if let Some(file) = &slot.file {
-            counters::add(&file.count().submitted, 1);
-            probe::probe!(
-                odio,
-                submit,
-                slot.user_data,
-                file.fd(),
-                slot.stage as u8,
-                slot.offset,
-                slot.length
-            );
-        }
+        submit_probe(&self.slots[number as usize]);
     }
 
-    /// Exchanges with the engine until `min` completions are ready, nothing more is in flight, or the time is up.
-    #[inline]
-    fn advance(&mut self, min: u32, deadline: Deadline) -> Result<(), Error> {
+    /// Exchanges with the engine until `min` completions are there, nothing more is in flight, or the time is up. The
+    /// first `max` go to `collect` as user data and bytes or a negative errno, those that are ready before all others;
+    /// the rest becomes ready. Returns how many were collected.
+    #[inline(always)]
+    fn advance(
+        &mut self,
+        min: u32,
+        max: u32,
+        deadline: Deadline,
+        mut collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
         self.check_home()?;
+        let mut collected = 0;
+        if max > 0 && !self.ready.is_empty() {
+            collected = self.collect_ready(max, &mut collect);
+        }
         loop {
-            let mut goes_on = !self.held.is_empty() && self.look_at_held();
-            let missing = min.saturating_sub(self.ready()).min(self.in_flight);
+            if !self.held.is_empty() {
+                self.look_at_held();
+            }
+            let missing = self.missing(min, collected);
             if missing > 0 && self.with_engine == 0 && deadline != Deadline::Now {
                 // All that is left waits for another thread.
                 self.wait_for_held(deadline);
-                goes_on = true;
             }
-            let missing = missing.min(self.with_engine);
-            let mut arrivals = mem::take(&mut self.arrivals);
-            let result = self
-                .driver()
-                .exchange(missing as usize, deadline, &mut arrivals);
-            goes_on &= !arrivals.is_empty() && !self.held.is_empty();
-            for &(slot, result) in &arrivals {
-                goes_on |= self.arrive(slot, result) || !self.held.is_empty();
+            let want = missing.min(self.with_engine);
+            let mut driver = self
+                .driver
+                .take()
+                .expect("the engine lives as long as the queue");
+            let mut collector = Collector {
+                queue: self,
+                collect: &mut collect,
+                collected,
+                max,
+                arrived: 0,
+            };
+            let result = driver.exchange(want as usize, deadline, &mut collector);
+            let arrived;
+            Collector {
+                collected,
+                arrived,
+                ..
+            } = collector;
+            self.with_engine -= arrived;
+            self.driver = Some(driver);
+            // What has ended may have been what another waited for.
+            let mut goes_on = !self.held.is_empty() && arrived > 0;
+            if !self.arrivals.is_empty() {
+                goes_on |= self.look_at_arrivals();
+                collected += self.collect_ready(max - collected, &mut collect);
             }
-            arrivals.clear();
-            self.arrivals = arrivals;
             result?;
             // What goes on has just been staged again: it is handed over now, not at the next call.
-            let missing = min.saturating_sub(self.ready()).min(self.in_flight);
-            if !goes_on && (missing == 0 || deadline.over()) {
-                return Ok(());
+            if !goes_on && (self.missing(min, collected) == 0 || deadline.over()) {
+                return Ok(collected);
             }
         }
     }
+
+    /// How many completions are still to be waited for.
+    #[inline(always)]
+    fn missing(&self, min: u32, collected: u32) -> u32 {
+        min.saturating_sub(collected)
+            .saturating_sub(self.ready.len() as u32)
+            .min(self.in_flight)
+    }
+
+    #[inline(never)]
+    fn collect_ready(&mut self, max: u32, collect: &mut impl FnMut(u64, i32)) -> u32 {
+        let mut collected = 0;
+        while collected < max {
+            let Some(number) = self.ready.pop_front() else {
+                break;
+            };
+            self.free.push(number);
+            let slot = &mut self.slots[number as usize];
+            slot.stage = Stage::Idle;
+            slot.buffer = None;
+            collect(slot.user_data, slot.result);
+            collected += 1;
+        }
+        collected
+    }
+}
+
+/// Where an engine's results go while it is at work.
+struct Collector<'a, F> {
+    queue: &'a mut Queue,
+    collect: &'a mut F,
+    collected: u32,
+    max: u32,
+    arrived: u32,
+}
+
+impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
+    #[inline(always)]
+    fn arrive(&mut self, number: u32, result: i32) {
+        self.arrived += 1;
+        let Some(user_data) = self.queue.arrive(number, result) else {
+            return;
+        };
+        // What was ready before comes first.
+        if self.collected < self.max && self.queue.ready.is_empty() {
+            self.queue.free.push(number);
+            (self.collect)(user_data, result);
+            self.collected += 1;
+        } else {
+            self.queue.ready.push_back(number);
+        }
+    }
+}
+
+/// Lets the outside see a request that is taken in: its user data, its descriptor, what it is, where and how long.
+#[inline(always)]
+fn submit_probe(slot: &Slot) {
+    probe::probe_lazy!(
+        odio,
+        submit,
+        slot.user_data,
+        slot.fd(),
+        slot.stage as u8,
+        slot.offset,
+        slot.length
+    );
 }
 
 #[cold]
@@ -822,10 +979,13 @@ impl Drop for Queue {
             }
             return;
         }
-        // A failure is dealt with below; `close` is for those who want to know of it.
-        let _ = self.drain();
+        // A failure is dealt with below; `close` is for those who want to know of it. Without a driver a panic came
+        // between, and nothing can be waited for.
+        if self.driver.is_some() {
+            let _ = self.drain();
+        }
         let with_engine = self.with_engine as usize;
-        let staged = self.driver().staged();
+        let staged = self.driver.as_ref().map_or(0, |driver| driver.staged());
         if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.

@@ -96,14 +96,15 @@ pub unsafe extern "C" fn odio_queue_wait(
         }
         // SAFETY: a handle, as the caller promises.
         let mut queue = unsafe { &*queue }.enter()?;
-        queue.wait(min, timeout(timeout_ns))?;
-        let mut stored = 0;
-        while stored < max {
-            let Some(done) = queue.pop() else { break };
-            // SAFETY: below `max`, so writable as the caller promises.
-            unsafe { completions.add(stored as usize).write(done.into()) };
-            stored += 1;
-        }
+        let mut next = completions;
+        let stored = queue.collect(min, max, timeout(timeout_ns), |user_data, result| {
+            let result = i64::from(result);
+            // SAFETY: called `max` times at most, so writable as the caller promises.
+            unsafe {
+                next.write(odio_completion { user_data, result });
+                next = next.add(1);
+            }
+        })?;
         // At most the depth, 32768.
         Ok(stored as c_int)
     })

@@ -22,7 +22,8 @@ pub const ODIO_LATENCY_BUCKETS: usize = 40;
 pub struct odio_counters {
     /// sizeof(odio_counters).
     pub size: usize,
-    /// Reads, writes and syncs taken in; none that were refused.
+    /// Reads, writes and syncs taken in; none that were refused. A file counts those that have ended, so for a file this
+    /// is `completed`.
     pub submitted: u64,
     /// Of these, those that have ended, well or not.
     pub completed: u64,

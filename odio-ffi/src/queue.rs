@@ -89,6 +89,49 @@ impl Drop for Inside<'_> {
 }
 
 impl odio_queue {
+    /// Takes in a transfer that needs nothing out of the ordinary, in few instructions, without a guard against panics
+    /// because there is none. False says that the long way is to be taken, which tells why.
+    ///
+    /// # Safety
+    ///
+    /// `queue` and `file` are NULL or handles; the memory is as odio_queue_read() or odio_queue_write() want it.
+    #[inline(always)]
+    unsafe fn try_plain(
+        queue: *mut odio_queue,
+        is_write: bool,
+        file: *const odio_file,
+        memory: *mut c_void,
+        length: usize,
+        offset: u64,
+        user_data: u64,
+    ) -> bool {
+        if queue.is_null() || file.is_null() || memory.is_null() {
+            return false;
+        }
+        // SAFETY: handles, as the caller promises.
+        let (handle, file) = unsafe { (&*queue, &(*file).file) };
+        let state = &handle.state;
+        if state
+            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            return false;
+        }
+        // SAFETY: BUSY was set by this call, so the reference is the only one; the memory is the caller's to promise.
+        let taken = unsafe {
+            (*handle.queue.get()).try_plain(
+                is_write,
+                file,
+                memory.cast(),
+                length,
+                offset,
+                user_data,
+            )
+        };
+        state.store(FREE, Ordering::Release);
+        taken.is_some()
+    }
+
     /// Comes in, where nobody else is. This is no lock: nobody waits.
     #[inline(always)]
     pub(crate) fn enter(&self) -> Result<Inside<'_>, Failure> {
@@ -210,6 +253,27 @@ pub unsafe extern "C" fn odio_queue_read(
     offset: u64,
     user_data: u64,
 ) -> c_int {
+    // SAFETY: the same promise.
+    if unsafe { odio_queue::try_plain(queue, false, file, memory, length, offset, user_data) } {
+        return 0;
+    }
+    // SAFETY: the same promise.
+    unsafe { read_closely(queue, file, memory, length, offset, user_data) }
+}
+
+/// # Safety
+///
+/// As for odio_queue_read().
+#[cold]
+#[inline(never)]
+unsafe fn read_closely(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    memory: *mut c_void,
+    length: usize,
+    offset: u64,
+    user_data: u64,
+) -> c_int {
     guard(|| {
         required!(queue);
         required!(file);
@@ -234,6 +298,37 @@ pub unsafe extern "C" fn odio_queue_read(
 /// `queue` and `file` are handles; `memory` is readable for `length` bytes and not changed until the completion.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_write(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    memory: *const c_void,
+    length: usize,
+    offset: u64,
+    user_data: u64,
+) -> c_int {
+    // SAFETY: the same promise; a write never stores through the address.
+    if unsafe {
+        odio_queue::try_plain(
+            queue,
+            true,
+            file,
+            memory.cast_mut(),
+            length,
+            offset,
+            user_data,
+        )
+    } {
+        return 0;
+    }
+    // SAFETY: the same promise.
+    unsafe { write_closely(queue, file, memory, length, offset, user_data) }
+}
+
+/// # Safety
+///
+/// As for odio_queue_write().
+#[cold]
+#[inline(never)]
+unsafe fn write_closely(
     queue: *mut odio_queue,
     file: *const odio_file,
     memory: *const c_void,

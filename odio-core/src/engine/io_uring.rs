@@ -2,16 +2,14 @@
 //!
 //! One ring per queue. Submitting and waiting are one io_uring_enter; results that are already there cost none.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
+use std::time::Duration;
 
-use io_uring::squeue::Entry;
-use io_uring::types::{Fd, Fixed, FsyncFlags, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, opcode};
-
-use super::{Arrival, Deadline, Kind, Memory, Request, Setup};
+use super::{Deadline, Kind, Memory, Plain, Request, Setup, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::file::poll_readable;
+use crate::sys::uring::{self, Entry, Uring};
 
 /// Places for registered files.
 pub(crate) const FILES: u32 = 256;
@@ -23,13 +21,13 @@ const CANCELLATION: u64 = u64::MAX;
 
 /// A ring. Its completion side is twice as long as its submission side, so it cannot overflow below the depth.
 pub(crate) struct Ring {
-    ring: IoUring,
+    ring: Uring,
     /// Requests pushed and not reaped.
-    inside: usize,
-    /// Of these, those that the kernel has not taken yet.
-    staged: usize,
+    inside: u32,
+    /// Of these, those that the kernel has not taken yet; and cancellations.
+    staged: u32,
     /// Cancellations pushed whose own completion has not been reaped.
-    cancellations: usize,
+    cancellations: u32,
     /// io_uring_enter takes a timeout (Linux 5.11).
     timed_enter: bool,
     sqpoll: bool,
@@ -38,83 +36,25 @@ pub(crate) struct Ring {
     memory: Option<Result<(), String>>,
 }
 
-/// What every kind of transfer ends with.
-macro_rules! transfer {
-    ($opcode:ident, $request:ident, $($argument:expr),*) => {
-        opcode::$opcode::new($($argument),*)
-            .offset($request.offset)
-            .rw_flags($request.flags)
-            .build()
-    };
-}
-
-/// The submission entry of a request on `$target`, a descriptor or a place in the table of files. A macro, because the
-/// trait that both have is not to be named outside its crate.
-macro_rules! entry {
-    ($target:expr, $request:expr) => {{
-        let (target, request) = ($target, $request);
-        match (request.kind, request.memory) {
-            (
-                Kind::Read,
-                Memory::Plain {
-                    address,
-                    length,
-                    registered,
-                },
-            ) => match registered {
-                None => transfer!(Read, request, target, address, length),
-                Some(place) => transfer!(ReadFixed, request, target, address, length, place),
-            },
-            (
-                Kind::Write,
-                Memory::Plain {
-                    address,
-                    length,
-                    registered,
-                },
-            ) => match registered {
-                None => transfer!(Write, request, target, address, length),
-                Some(place) => transfer!(WriteFixed, request, target, address, length, place),
-            },
-            (Kind::Read, Memory::Vector { vectors, count }) => {
-                transfer!(Readv, request, target, vectors, count)
-            }
-            (Kind::Write, Memory::Vector { vectors, count }) => {
-                transfer!(Writev, request, target, vectors, count)
-            }
-            (Kind::DataSync, _) => opcode::Fsync::new(target)
-                .flags(FsyncFlags::DATASYNC)
-                .build(),
-            (Kind::FullSync, _) => opcode::Fsync::new(target).build(),
-        }
-    }};
-}
 impl Ring {
     pub(super) fn new(setup: Setup) -> Result<Ring, Error> {
-        let mut builder = IoUring::builder();
+        let mut flags = 0;
         if setup.iopoll {
-            builder.setup_iopoll();
+            flags |= uring::SETUP_IOPOLL;
         }
         if setup.sqpoll {
-            // The thread goes to sleep after this many milliseconds without work; submit wakes it.
-            builder.setup_sqpoll(50);
+            flags |= uring::SETUP_SQPOLL;
         }
-        let ring = builder
-            .build(setup.depth)
-            .map_err(|error| setup_error(errno_of(&error), setup))?;
-        let mut probe = Probe::new();
-        let supported = ring.submitter().register_probe(&mut probe).is_ok()
-            && [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE]
-                .iter()
-                .all(|&code| probe.is_supported(code));
-        if !supported {
+        // The thread of SQPOLL goes to sleep after this many milliseconds without work; entering wakes it.
+        let ring = Uring::new(setup.depth, flags, 50).map_err(|errno| setup_error(errno, setup))?;
+        if !ring.supports(&[uring::READ, uring::WRITE, uring::FSYNC]) {
             return Err(Error::Setup {
                 engine: Engine::IoUring,
                 errno: Errno(libc::EOPNOTSUPP),
                 why: "the ring knows no plain read and write, which came with Linux 5.6".to_owned(),
             });
         }
-        let timed_enter = ring.params().is_feature_ext_arg();
+        let timed_enter = ring.has_timed_enter();
         Ok(Ring {
             ring,
             inside: 0,
@@ -127,172 +67,196 @@ impl Ring {
         })
     }
 
-    #[inline]
-    fn reap(&mut self, arrivals: &mut Vec<Arrival>) {
-        for entry in self.ring.completion() {
-            if entry.user_data() == CANCELLATION {
-                self.cancellations -= 1;
-                continue;
+    /// Gives what is there to `sink`; returns how many it was.
+    #[inline(always)]
+    fn reap(&mut self, sink: &mut impl Sink) -> usize {
+        let (mut arrived, mut cancellations) = (0, 0);
+        self.ring.reap(|done| {
+            if done.user_data == CANCELLATION {
+                cancellations += 1;
+            } else {
+                arrived += 1;
+                sink.arrive(done.user_data as u32, done.result);
             }
-            arrivals.push((entry.user_data() as u32, entry.result()));
-            self.inside -= 1;
-        }
+        });
+        self.cancellations -= cancellations;
+        self.inside -= arrived;
+        arrived as usize
     }
 
     /// One io_uring_enter: hands over what is staged and waits for `want` completions in the ring.
-    #[inline]
-    fn enter(&mut self, want: usize, deadline: Deadline) -> Result<(), Errno> {
-        let result = match deadline.left() {
-            Some(left) if want > 0 => self.enter_timed(want, left),
-            _ => self.ring.submit_and_wait(want),
+    #[inline(always)]
+    fn enter(&mut self, want: u32, deadline: Deadline) -> Result<(), Errno> {
+        let result = match deadline {
+            Deadline::At(_) if want > 0 => self.enter_timed(want, deadline),
+            _ => self.ring.enter(want, None),
         };
         // Counted from the ring itself: an error says nothing of what was taken before it.
         self.staged = if self.sqpoll && result.is_ok() {
             // The kernel's thread takes them in its own time.
             0
         } else {
-            self.ring.submission().len()
+            self.ring.pushed()
         };
-        result.map(drop).map_err(|error| errno_of(&error))
+        result
     }
 
-    fn enter_timed(&mut self, want: usize, left: std::time::Duration) -> std::io::Result<usize> {
+    #[inline(never)]
+    fn enter_timed(&mut self, want: u32, deadline: Deadline) -> Result<(), Errno> {
+        let left = deadline.left().unwrap_or(Duration::MAX);
         if self.timed_enter {
-            let time = Timespec::from(left);
-            return self
-                .ring
-                .submitter()
-                .submit_with_args(want, &SubmitArgs::new().timespec(&time));
+            return self.ring.enter(want, Some(left));
         }
         // Before Linux 5.11 the call takes no time; the ring is a descriptor that can be waited for instead.
-        let submitted = self.ring.submit()?;
-        match poll_readable(self.ring.as_raw_fd(), left) {
+        let before = self.ring.pushed();
+        self.ring.enter(0, None)?;
+        let handed_over = before > self.ring.pushed();
+        match poll_readable(self.ring.fd(), left) {
             // What was handed over counts, whatever became of the wait.
-            Err(Errno(errno)) if submitted == 0 => Err(std::io::Error::from_raw_os_error(errno)),
-            _ => Ok(submitted),
+            Err(errno) if !handed_over => Err(errno),
+            _ => Ok(()),
         }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, entry: &Entry) {
-        // SAFETY: descriptor and memory stay valid until the arrival, as promised to `stage`.
-        let pushed = unsafe { self.ring.submission().push(entry) };
-        // The ring has at least one entry for each slot, and cancellations go out at once.
-        debug_assert!(pushed.is_ok());
-        self.staged += 1;
     }
 
     /// # Safety
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
-    pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
-        let entry = match request.registered {
-            Some(place) => entry!(Fixed(place), &request),
-            None => entry!(Fd(request.fd), &request),
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let (fd, flags) = match plain.file {
+            Some(place) => (place as i32, uring::FIXED_FILE),
+            None => (plain.fd, 0),
         };
-        self.push(&entry.user_data(u64::from(slot)));
+        let (fixed, buffer) = match plain.memory {
+            Some(place) => (true, place),
+            None => (false, 0),
+        };
+        let opcode = match (plain.is_write, fixed) {
+            (false, false) => uring::READ,
+            (false, true) => uring::READ_FIXED,
+            (true, false) => uring::WRITE,
+            (true, true) => uring::WRITE_FIXED,
+        };
+        let entry = Entry {
+            opcode,
+            flags,
+            fd,
+            offset: plain.offset,
+            address: plain.address as u64,
+            length: plain.length,
+            user_data: u64::from(slot),
+            buffer,
+            ..Entry::EMPTY
+        };
+        // SAFETY: as in `stage`.
+        unsafe { self.ring.push(entry) };
+        self.staged += 1;
         self.inside += 1;
     }
 
-    #[inline]
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
+        // SAFETY: the ring has at least one entry for each slot, cancellations go out at once, and what the entry names
+        // stays valid until the arrival, as promised.
+        unsafe { self.ring.push(entry(slot, &request)) };
+        self.staged += 1;
+        self.inside += 1;
+    }
+
+    #[inline(always)]
     pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrivals: &mut Vec<Arrival>,
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
-        let want = arrivals.len() + min;
+        let mut arrived = 0;
+        let mut last = false;
         loop {
-            self.reap(arrivals);
-            let missing = want.saturating_sub(arrivals.len());
-            if self.staged == 0 && missing == 0 {
+            arrived += self.reap(sink);
+            let missing = min.saturating_sub(arrived) as u32;
+            if last || (self.staged == 0 && missing == 0) {
                 return Ok(());
             }
-            let missing = if deadline == Deadline::Now {
-                0
-            } else {
-                missing
-            };
-            let before = self.staged;
             // What a cancellation leaves in the ring is no arrival.
-            let want_in_ring = match missing {
+            let want = match missing {
                 0 => 0,
+                _ if deadline == Deadline::Now => 0,
                 missing => missing + self.cancellations,
             };
-            match self.enter(want_in_ring, deadline) {
-                Ok(()) | Err(Errno(libc::EINTR | libc::ETIME)) => {}
-                // Out of memory for requests, or completions to be taken first: those in flight make room.
-                Err(errno @ Errno(libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) => {
-                    if self.inside == self.staged {
-                        return Err(Error::System {
-                            call: "io_uring_enter",
-                            errno,
-                        });
-                    }
-                    if deadline != Deadline::Now {
-                        self.wait_only(deadline)?;
-                    }
-                }
-                Err(errno) => {
-                    return Err(Error::System {
-                        call: "io_uring_enter",
-                        errno,
-                    });
-                }
+            let before = self.staged;
+            if let Err(errno) = self.enter(want, deadline) {
+                self.recover(errno, deadline)?;
             }
             // Before Linux 5.18 a request that is refused ends the call, and those after it want another.
             let more = self.staged > 0 && self.staged < before;
-            if deadline.over() && !more {
-                self.reap(arrivals);
-                return Ok(());
-            }
+            last = !more && deadline.over();
+        }
+    }
+
+    /// After an enter that failed: whether it can go on.
+    #[inline(never)]
+    fn recover(&self, errno: Errno, deadline: Deadline) -> Result<(), Error> {
+        let failed = Error::System {
+            call: "io_uring_enter",
+            errno,
+        };
+        match errno.0 {
+            libc::EINTR | libc::ETIME => Ok(()),
+            // Out of memory for requests, or completions to be taken first: those in flight make room.
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.staged => Err(failed),
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM => match deadline {
+                Deadline::Now => Ok(()),
+                deadline => self.wait_only(deadline),
+            },
+            _ => Err(failed),
         }
     }
 
     pub(super) fn staged(&self) -> usize {
-        self.staged
+        self.staged as usize
     }
 
     /// Sent at once, so that the submission side keeps an entry for each slot.
     pub(super) fn cancel(&mut self, slot: u32) {
-        let entry = opcode::AsyncCancel::new(u64::from(slot)).build();
-        if self.ring.submission().is_full() {
+        if !self.ring.has_room() {
             // What is in the way goes first; where it cannot, there is nothing to cancel either.
             let _ = self.enter(0, Deadline::Now);
         }
         // The completion side has room for as many again as there are slots.
-        if self.cancellations >= self.ring.params().cq_entries() as usize / 2
-            || self.ring.submission().is_full()
-        {
+        if !self.ring.has_room() || self.cancellations >= self.ring.completion_count() / 2 {
             return;
         }
-        self.push(&entry.user_data(CANCELLATION));
+        let entry = Entry {
+            opcode: uring::ASYNC_CANCEL,
+            address: u64::from(slot),
+            user_data: CANCELLATION,
+            ..Entry::EMPTY
+        };
+        // SAFETY: there is room, and a cancellation names no memory.
+        unsafe { self.ring.push(entry) };
+        self.staged += 1;
         self.cancellations += 1;
         let _ = self.enter(0, Deadline::Now);
     }
 
     pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
-        self.ring
-            .submitter()
-            .register_eventfd(event)
-            .map_err(|error| errno_of(&error))
+        self.ring.register_eventfd(event)
     }
 
     pub(super) fn register_file(&mut self, place: u32, fd: Option<RawFd>) -> Result<(), String> {
-        let submitter = self.ring.submitter();
         self.files
             .get_or_insert_with(|| {
-                let empty = [-1; FILES as usize];
-                submitter
-                    .register_files(&empty)
-                    .map_err(|error| format!("no table of files: {}", errno_of(&error)))
+                self.ring
+                    .register_files(FILES)
+                    .map_err(|errno| format!("no table of files: {errno}"))
             })
             .clone()?;
-        submitter
-            .register_files_update(place, &[fd.unwrap_or(-1)])
-            .map(drop)
-            .map_err(|error| format!("the file was not registered: {}", errno_of(&error)))
+        self.ring
+            .update_file(place, fd.unwrap_or(-1))
+            .map_err(|errno| format!("the file was not registered: {errno}"))
     }
 
     /// # Safety
@@ -304,12 +268,11 @@ impl Ring {
         address: *mut u8,
         length: usize,
     ) -> Result<(), String> {
-        let submitter = self.ring.submitter();
         self.memory
             .get_or_insert_with(|| {
-                submitter
-                    .register_buffers_sparse(u32::from(POOLS))
-                    .map_err(|error| match errno_of(&error) {
+                self.ring
+                    .register_memory(u32::from(POOLS))
+                    .map_err(|errno| match errno {
                         Errno(libc::EINVAL) => {
                             "a table of memory that can grow came with Linux 5.19".to_owned()
                         }
@@ -317,22 +280,20 @@ impl Ring {
                     })
             })
             .clone()?;
-        let vector = libc::iovec {
+        let memory = libc::iovec {
             iov_base: address.cast(),
             iov_len: length,
         };
         // SAFETY: the memory stays mapped, as the caller promises.
-        unsafe { submitter.register_buffers_update(u32::from(place), &[vector], None) }
-            .map(drop)
-            .map_err(|error| match errno_of(&error) {
-                Errno(libc::ENOMEM) => format!(
-                    "{length} bytes are more than RLIMIT_MEMLOCK leaves to be locked; raise it (ulimit -l)"
-                ),
-                Errno(libc::EFAULT) if length > 1 << 30 => {
-                    "one piece of registered memory holds at most 1 GiB".to_owned()
-                }
-                errno => format!("the memory was not registered: {errno}"),
-            })
+        unsafe { self.ring.update_memory(u32::from(place), memory) }.map_err(|errno| match errno {
+            Errno(libc::ENOMEM) => format!(
+                "{length} bytes are more than RLIMIT_MEMLOCK leaves to be locked; raise it (ulimit -l)"
+            ),
+            Errno(libc::EFAULT) if length > 1 << 30 => {
+                "one piece of registered memory holds at most 1 GiB".to_owned()
+            }
+            errno => format!("the memory was not registered: {errno}"),
+        })
     }
 
     pub(super) fn unregister_memory(&mut self, place: u16) {
@@ -341,19 +302,13 @@ impl Ring {
             iov_len: 0,
         };
         // SAFETY: an empty place has no memory that would have to stay.
-        let _ = unsafe {
-            self.ring
-                .submitter()
-                .register_buffers_update(u32::from(place), &[none], None)
-        };
+        let _ = unsafe { self.ring.update_memory(u32::from(place), none) };
     }
-}
 
-impl Ring {
     /// Waits for one completion without handing anything over.
     fn wait_only(&self, deadline: Deadline) -> Result<(), Error> {
-        let left = deadline.left().unwrap_or(std::time::Duration::from_secs(1));
-        match poll_readable(self.ring.as_raw_fd(), left) {
+        let left = deadline.left().unwrap_or(Duration::from_secs(1));
+        match poll_readable(self.ring.fd(), left) {
             Ok(_) | Err(Errno(libc::EINTR)) => Ok(()),
             Err(errno) => Err(Error::System {
                 call: "poll",
@@ -363,8 +318,42 @@ impl Ring {
     }
 }
 
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+/// The submission entry of a request.
+fn entry(slot: u32, request: &Request) -> Entry {
+    let (address, length, vector, registered) = match request.memory {
+        Memory::Plain {
+            address,
+            length,
+            registered,
+        } => (address as u64, length, false, registered),
+        Memory::Vector { vectors, count } => (vectors as u64, count, true, None),
+    };
+    let (fd, flags) = match request.registered {
+        Some(place) => (place as i32, uring::FIXED_FILE),
+        None => (request.fd, 0),
+    };
+    let (opcode, op_flags) = match (request.kind, vector, registered) {
+        (Kind::Read, true, _) => (uring::READV, request.flags as u32),
+        (Kind::Read, _, None) => (uring::READ, request.flags as u32),
+        (Kind::Read, _, Some(_)) => (uring::READ_FIXED, request.flags as u32),
+        (Kind::Write, true, _) => (uring::WRITEV, request.flags as u32),
+        (Kind::Write, _, None) => (uring::WRITE, request.flags as u32),
+        (Kind::Write, _, Some(_)) => (uring::WRITE_FIXED, request.flags as u32),
+        (Kind::DataSync, ..) => (uring::FSYNC, uring::DATASYNC),
+        (Kind::FullSync, ..) => (uring::FSYNC, 0),
+    };
+    Entry {
+        opcode,
+        flags,
+        fd,
+        offset: request.offset,
+        address,
+        length,
+        op_flags,
+        user_data: u64::from(slot),
+        buffer: registered.unwrap_or(0),
+        ..Entry::EMPTY
+    }
 }
 
 fn setup_error(errno: Errno, setup: Setup) -> Error {
@@ -395,7 +384,8 @@ fn setup_error(errno: Errno, setup: Setup) -> Error {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::{Duration, Instant};
+    use std::os::fd::AsRawFd;
+    use std::time::Instant;
 
     use super::*;
     use crate::buffer::Buffer;

@@ -4,7 +4,7 @@
 
 use std::os::fd::RawFd;
 
-use super::{Arrival, Deadline, Kind, Memory, Request};
+use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::aio::{self, Context, Event, Iocb};
@@ -30,7 +30,7 @@ unsafe impl Send for Libaio {}
 
 impl Libaio {
     pub(crate) fn new(depth: u32) -> Result<Libaio, Error> {
-        let context = aio::setup(depth).map_err(|errno| Error::Setup {
+        let context = Context::new(depth).map_err(|errno| Error::Setup {
             engine: Engine::Libaio,
             errno,
             why: match errno.0 {
@@ -54,8 +54,9 @@ impl Libaio {
         })
     }
 
-    /// Offers everything staged until the kernel has it, refuses it, or has no room.
-    fn submit(&mut self, arrivals: &mut Vec<Arrival>) -> Result<(), Error> {
+    /// Offers everything staged until the kernel has it, refuses it, or has no room. Returns how many it refused.
+    fn submit(&mut self, sink: &mut impl Sink) -> (usize, Result<(), Error>) {
+        let mut arrived = 0;
         self.pointers.clear();
         let blocks = self.blocks.as_mut_ptr();
         // SAFETY: every staged slot is below the depth, the length of `blocks`.
@@ -68,7 +69,7 @@ impl Libaio {
         let mut outcome = Ok(());
         while taken < self.pointers.len() {
             // SAFETY: the pointers lead into `blocks`; whoever staged the requests keeps their memory valid.
-            match unsafe { aio::submit(self.context, &self.pointers[taken..]) } {
+            match unsafe { aio::submit(&self.context, &self.pointers[taken..]) } {
                 Ok(0) | Err(Errno(libc::EAGAIN | libc::ENOMEM)) if self.in_kernel > 0 => {
                     // Completions will make room; the rest stays staged.
                     break;
@@ -94,7 +95,8 @@ impl Libaio {
                 }
                 // About the first request offered: that one is answered, the others go on.
                 Err(Errno(errno)) => {
-                    arrivals.push((self.staged[taken], -errno));
+                    sink.arrive(self.staged[taken], -errno);
+                    arrived += 1;
                     taken += 1;
                     if let Some(event) = self.event {
                         event::signal(event);
@@ -103,7 +105,7 @@ impl Libaio {
             }
         }
         self.staged.drain(..taken);
-        outcome
+        (arrived, outcome)
     }
 }
 
@@ -112,6 +114,32 @@ impl Libaio {
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let (flags, event_fd) = match self.event {
+            Some(event) => (aio::SIGNAL, event as u32),
+            None => (0, 0),
+        };
+        if let Some(block) = self.blocks.get_mut(slot as usize) {
+            *block = Iocb::EMPTY;
+            block.data = u64::from(slot);
+            block.opcode = if plain.is_write {
+                aio::PWRITE
+            } else {
+                aio::PREAD
+            };
+            block.fd = plain.fd as u32;
+            block.address = plain.address as u64;
+            block.length = u64::from(plain.length);
+            block.offset = plain.offset as i64;
+            block.flags = flags;
+            block.event_fd = event_fd;
+        }
+        self.staged.push(slot);
+    }
+
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
     pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
         // The kernel refuses a sync that names memory or a range; the queue gives it none.
         let (address, length, vector) = match request.memory {
@@ -150,32 +178,35 @@ impl Libaio {
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrivals: &mut Vec<Arrival>,
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
-        let want = arrivals.len() + min;
+        let mut arrived = 0;
         loop {
             if !self.staged.is_empty() {
-                self.submit(arrivals)?;
+                let (refused, outcome) = self.submit(sink);
+                arrived += refused;
+                outcome?;
             }
-            if self.in_kernel == 0 {
+            arrived += self.reap(sink);
+            if self.in_kernel == 0 || (arrived >= min && self.staged.is_empty()) {
                 return Ok(());
             }
             // Where requests could not be handed over for want of room, one completion is needed to go on.
-            let missing = want
-                .saturating_sub(arrivals.len())
+            let missing = min
+                .saturating_sub(arrived)
                 .max(usize::from(!self.staged.is_empty()));
-            let missing = if deadline == Deadline::Now {
-                0
-            } else {
-                missing.min(self.in_kernel)
-            };
-            match aio::getevents(self.context, missing, &mut self.events, deadline.left()) {
+            if deadline == Deadline::Now {
+                return Ok(());
+            }
+            let missing = missing.min(self.in_kernel);
+            match aio::getevents(&self.context, missing, &mut self.events, deadline.left()) {
                 Ok(count) => {
                     self.in_kernel -= count;
-                    arrivals.extend(self.events[..count].iter().map(|event| {
+                    arrived += count;
+                    for event in &self.events[..count] {
                         // A result is at most MAX_RW_COUNT or at least -4095.
-                        (event.data as u32, event.result as i32)
-                    }));
+                        sink.arrive(event.data as u32, event.result as i32);
+                    }
                 }
                 Err(Errno(libc::EINTR)) => {}
                 Err(errno) => {
@@ -185,10 +216,21 @@ impl Libaio {
                     });
                 }
             }
-            if (arrivals.len() >= want && self.staged.is_empty()) || deadline.over() {
+            if (arrived >= min && self.staged.is_empty()) || deadline.over() {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives the events that are there to `sink`, without a system call where the ring can be read from here; returns
+    /// how many it was.
+    #[inline(always)]
+    fn reap(&mut self, sink: &mut impl Sink) -> usize {
+        let count = self.context.reap(|event| {
+            sink.arrive(event.data as u32, event.result as i32);
+        });
+        self.in_kernel -= count;
+        count
     }
 
     pub(super) fn staged(&self) -> usize {
@@ -198,7 +240,7 @@ impl Libaio {
     pub(super) fn cancel(&mut self, slot: u32) {
         let block: *mut Iocb = &mut self.blocks[slot as usize];
         // SAFETY: every slot that the queue names is in flight. The answer does not matter: the event comes anyway.
-        let _ = unsafe { aio::cancel(self.context, block) };
+        let _ = unsafe { aio::cancel(&self.context, block) };
     }
 
     pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
@@ -208,12 +250,5 @@ impl Libaio {
             (block.flags, block.event_fd) = (aio::SIGNAL, event as u32);
         }
         Ok(())
-    }
-}
-
-impl Drop for Libaio {
-    fn drop(&mut self) {
-        // Waits for whatever is still in flight, so no memory is written after this.
-        let _ = aio::destroy(self.context);
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Arrival, Deadline, Kind, Memory, Request};
+use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::{event, file as sys, signal};
@@ -30,7 +30,8 @@ struct Shared {
 
 struct State {
     work: VecDeque<(u32, Request)>,
-    done: Vec<Arrival>,
+    /// Slots and what came of their requests.
+    done: Vec<(u32, i32)>,
     /// How many results the queue waits for; a worker wakes it at that many and not before.
     wanted: usize,
     /// Signalled at each result, where one was asked for.
@@ -156,11 +157,35 @@ impl Psync {
         self.staged.push((slot, request));
     }
 
+    /// # Safety
+    ///
+    /// As for [`super::Driver::stage`].
+    #[inline(never)]
+    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        let request = Request {
+            kind: if plain.is_write {
+                Kind::Write
+            } else {
+                Kind::Read
+            },
+            fd: plain.fd,
+            registered: None,
+            memory: Memory::Plain {
+                address: plain.address,
+                length: plain.length,
+                registered: None,
+            },
+            offset: plain.offset,
+            flags: 0,
+        };
+        self.staged.push((slot, request));
+    }
+
     pub(super) fn exchange(
         &mut self,
         min: usize,
         deadline: Deadline,
-        arrivals: &mut Vec<Arrival>,
+        sink: &mut impl Sink,
     ) -> Result<(), Error> {
         let mut state = self.shared.lock();
         if !self.staged.is_empty() {
@@ -186,7 +211,9 @@ impl Psync {
                 }
             };
         }
-        arrivals.append(&mut state.done);
+        for (slot, result) in state.done.drain(..) {
+            sink.arrive(slot, result);
+        }
         Ok(())
     }
 
@@ -234,8 +261,8 @@ mod tests {
     fn a_wait_ends_when_its_time_is_up() {
         let mut psync = Psync::new(1).unwrap();
         let end = Instant::now() + Duration::from_millis(30);
-        let mut arrivals = Vec::new();
         // A worker that was given nothing reports nothing.
+        let mut arrivals = Vec::new();
         psync.exchange(1, Deadline::At(end), &mut arrivals).unwrap();
         assert!(arrivals.is_empty() && Instant::now() >= end);
     }

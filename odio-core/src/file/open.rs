@@ -16,9 +16,10 @@ use super::name::sync_name;
 use super::transfer::Masks;
 use super::{File, Inner};
 use crate::buffer::Buffer;
+use crate::contract::Contract;
 use crate::error::{Errno, Error};
 use crate::limits::{Limits, Proof, Source, Sourced};
-use crate::mode::{Cache, Mode, Sync};
+use crate::mode::{Cache, Engine, Mode, Sync};
 use crate::sys::file as sys;
 
 /// How to open a file.
@@ -297,13 +298,21 @@ impl OpenOptions {
         if !self.write || bounce.is_some() {
             masks = masks.with_no_plain_write();
         }
+        let mode = Mode::new(outcome.cache, self.mode.sync);
+        // What holds for one asynchronous engine holds for the other.
+        if Contract::of(mode, &limits)
+            .finishing_sync(Engine::IoUring)
+            .is_some()
+        {
+            masks = masks.with_no_plain_queued_write();
+        }
         Ok(File {
             inner: Arc::new(Inner {
                 fd,
                 path: Mutex::new(path.to_owned()),
                 asked: self.mode,
                 fall_back: self.fall_back,
-                mode: Mode::new(outcome.cache, self.mode.sync),
+                mode,
                 reason: outcome.reason,
                 writable: self.write,
                 limits,

@@ -18,6 +18,8 @@ use crate::sys::file as sys;
 pub(super) struct Masks {
     pub(super) read: u64,
     pub(super) write: u64,
+    /// As `write`, of a queue on an asynchronous engine.
+    pub(super) queued_write: u64,
 }
 
 impl Masks {
@@ -27,6 +29,7 @@ impl Masks {
         Masks {
             read: HUGE | (read_step as u64 - 1),
             write: HUGE | (write_step as u64 - 1),
+            queued_write: HUGE | (write_step as u64 - 1),
         }
     }
 
@@ -35,6 +38,15 @@ impl Masks {
         Masks {
             read: self.read,
             write: u64::MAX,
+            queued_write: u64::MAX,
+        }
+    }
+
+    /// Every queued write is looked at more closely: a sync of our own may follow it.
+    pub(super) const fn with_no_plain_queued_write(self) -> Masks {
+        Masks {
+            queued_write: u64::MAX,
+            ..self
         }
     }
 }
@@ -50,9 +62,9 @@ pub enum Left {
 }
 
 impl File {
-    /// Whether a request can go to the kernel as it is, in one piece.
+    /// Whether a queued request can go to the kernel as it is, in one piece, with nothing to follow.
     #[inline(always)]
-    pub(crate) fn is_plain(
+    pub(crate) fn is_plain_in_queue(
         &self,
         is_write: bool,
         address: *mut u8,
@@ -60,7 +72,11 @@ impl File {
         offset: u64,
     ) -> bool {
         let masks = &self.inner.masks;
-        let mask = if is_write { masks.write } else { masks.read };
+        let mask = if is_write {
+            masks.queued_write
+        } else {
+            masks.read
+        };
         (address as u64 | length as u64 | offset) & mask == 0
     }
 
@@ -113,7 +129,7 @@ impl File {
             return Err(Left::After(result));
         }
         let counters = self.count();
-        counters::add(&counters.at_once, 1);
+        counters::add(&counters.ended, 1);
         counters::add(&counters.bytes_read, length as u64);
         Ok(())
     }
@@ -195,7 +211,7 @@ impl File {
             return Err(Left::After(result));
         }
         let counters = self.count();
-        counters::add(&counters.at_once, 1);
+        counters::add(&counters.ended, 1);
         counters::add(&counters.bytes_written, length as u64);
         Ok(())
     }
@@ -448,7 +464,7 @@ impl File {
     /// Counts a request that has ended.
     pub(super) fn counted(&self, op: Op, result: Result<usize, Error>) -> Result<usize, Error> {
         let counters = self.count();
-        counters::add(&counters.at_once, 1);
+        counters::add(&counters.ended, 1);
         match (&result, op) {
             (Err(_), _) => counters::add(&counters.failed, 1),
             (Ok(moved), Op::Read) => counters::add(&counters.bytes_read, *moved as u64),

@@ -5,7 +5,7 @@
 use std::ptr;
 
 use super::hold::Hold;
-use super::slot::{self, Stage};
+use super::slot::{self, Slot, Stage};
 use super::{Queue, event};
 use crate::contract::SyncKind;
 use crate::counters;
@@ -15,17 +15,45 @@ use crate::flags::Flags;
 use crate::resume::Next;
 
 impl Queue {
-    /// Takes one result in. True where the request goes on.
+    /// Takes one result in, while the engine is at work. Gives the user data of a request that ended as expected, whose
+    /// completion the caller has to hand on; any other is looked at when the engine is back.
     #[inline(always)]
-    pub(super) fn arrive(&mut self, number: u32, result: i32) -> bool {
-        self.with_engine -= 1;
-        let slot = &self.slots[number as usize];
-        let moving = matches!(slot.stage, Stage::Reading | Stage::Writing);
-        if moving && slot.then.is_none() && result as u32 == slot.length && slot.moved == 0 {
-            self.end(number, result);
-            return false;
+    pub(super) fn arrive(&mut self, number: u32, result: i32) -> Option<u64> {
+        let slot = self.slots.get_mut(number as usize)?;
+        if result != slot.expected {
+            self.arrivals.push((number, result));
+            return None;
         }
-        self.arrive_otherwise(number, result)
+        complete_probe(slot, result);
+        // All that the general end does, without what such a request cannot have.
+        let file = slot.file.take()?;
+        let counters = &mut self.counters;
+        let (ours, files) = if slot.stage == Stage::Writing {
+            (&mut counters.bytes_written, &file.count().bytes_written)
+        } else {
+            (&mut counters.bytes_read, &file.count().bytes_read)
+        };
+        *ours += result as u64;
+        counters::add(files, result as u64);
+        counters.completed += 1;
+        counters::add(&file.count().ended, 1);
+        slot.stage = Stage::Ready;
+        slot.result = result;
+        self.in_flight -= 1;
+        Some(slot.user_data)
+    }
+
+    /// Takes in what wants a closer look. True where a request goes on.
+    #[inline(never)]
+    pub(super) fn look_at_arrivals(&mut self) -> bool {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        let mut goes_on = false;
+        for (number, result) in arrivals.drain(..) {
+            goes_on |= self.arrive_otherwise(number, result);
+        }
+        // Back in its place, with its room.
+        self.arrivals = arrivals;
+        goes_on
     }
 
     #[inline(never)]
@@ -35,6 +63,18 @@ impl Queue {
         let outcome = u32::try_from(result).map_err(|_| Errno(-result));
         match (slot.stage, outcome) {
             (Stage::Idle | Stage::Ready, _) => unreachable!("an engine reports a request once"),
+            // No sync has been done then, and nothing that it would have reported is gone. io_uring cancels what it has
+            // no worker for: a signal can keep it from making the first one (`io_wq_enqueue`, seen in 6.18).
+            (
+                Stage::Syncing | Stage::Finishing,
+                Err(Errno(libc::ECANCELED | libc::EINTR | libc::EAGAIN)),
+            ) => {
+                let kind = slot.then.expect("a sync has a kind");
+                self.counters.resumed += 1;
+                counters::add(&file.count().resumed, 1);
+                self.stage_sync(number, kind);
+                true
+            }
             (Stage::Syncing, _) => {
                 let result = negative(file.note_sync(outcome.map(drop)).map(|()| 0));
                 self.end(number, result);
@@ -50,8 +90,8 @@ impl Queue {
                 self.end(number, -libc::ECANCELED);
                 false
             }
-            // Before anything moved, and not for want of waiting.
-            (_, Err(Errno(libc::EAGAIN | libc::EINTR)))
+            // Before anything moved, and not for want of waiting. Cancelled, but not by us: as for syncs.
+            (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED)))
                 if !slot.flags.has(Flags::NOWAIT) && !slot.cancelled =>
             {
                 self.counters.resumed += 1;
@@ -95,7 +135,8 @@ impl Queue {
             file.size()
                 .is_ok_and(|size| slot.offset + u64::from(done) >= size)
         };
-        if nowait || (reading && ends()) {
+        // Where nothing moved the file ended there at that moment; it may have grown since.
+        if nowait || (reading && (moved == 0 || ends())) {
             // With NOWAIT a write may be in part; that part is what the closing sync is for.
             if !reading && done > 0 {
                 slot.length = done;
@@ -202,10 +243,10 @@ impl Queue {
     }
 
     /// Ends a request: its completion waits to be collected from now on.
-    #[inline(always)]
     pub(super) fn end(&mut self, number: u32, result: i32) {
         let slot = &mut self.slots[number as usize];
         let bytes = u64::try_from(result).unwrap_or(0);
+        complete_probe(slot, result);
         let file = slot.file.take().expect("a slot in use has a file");
         let shared = file.count();
         match slot.stage {
@@ -220,19 +261,11 @@ impl Queue {
             _ => {}
         }
         self.counters.completed += 1;
-        counters::add(&shared.completed, 1);
+        counters::add(&shared.ended, 1);
         if result < 0 {
             self.counters.failed += 1;
             counters::add(&shared.failed, 1);
         }
-        probe::probe!(
-            odio,
-            complete,
-            slot.user_data,
-            file.fd(),
-            slot.stage as u8,
-            result
-        );
         slot.stage = Stage::Ready;
         slot.result = result;
         let rare = slot.follower != slot::NONE || !matches!(slot.hold, Hold::Nothing);
@@ -251,6 +284,19 @@ impl Queue {
         self.slots[number as usize].hold = Hold::Nothing;
         self.end_followers(number, result);
     }
+}
+
+/// Lets the outside see a request that ends: its user data, its descriptor, what it was, and its result.
+#[inline(always)]
+fn complete_probe(slot: &Slot, result: i32) {
+    probe::probe_lazy!(
+        odio,
+        complete,
+        slot.user_data,
+        slot.fd(),
+        slot.stage as u8,
+        result
+    );
 }
 
 /// Bytes, or a negative errno.

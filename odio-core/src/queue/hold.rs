@@ -70,10 +70,9 @@ impl Queue {
         self.held.push_back(number);
     }
 
-    /// Looks once at each request that waits. True where one went on.
+    /// Looks once at each request that waits.
     #[inline(never)]
-    pub(super) fn look_at_held(&mut self) -> bool {
-        let mut went_on = false;
+    pub(super) fn look_at_held(&mut self) {
         let mut at = 0;
         // Taken out for the look: one that ends a copy may come back as a sync.
         while let Some(number) = self.held.remove(at) {
@@ -82,14 +81,10 @@ impl Queue {
                     self.held.insert(at, number);
                     at += 1;
                 }
-                Look::Staged => {
-                    self.take_followers(number);
-                    went_on = true;
-                }
-                Look::Ended => went_on = true,
+                Look::Staged => self.take_followers(number),
+                Look::Ended => {}
             }
         }
-        went_on
     }
 
     /// Waits for another thread to let the first held request go on; nothing of this queue is with its engine.

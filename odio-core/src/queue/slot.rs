@@ -2,6 +2,7 @@
 //!
 //! Pure values.
 
+use std::os::fd::RawFd;
 use std::ptr;
 
 use super::hold::{Hold, Way};
@@ -13,6 +14,9 @@ use crate::resume::Resume;
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
+
+/// No result of the kernel.
+pub(super) const NEVER: i32 = i32::MIN;
 
 /// How far a slot's request is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,9 @@ pub(super) struct Slot {
     pub(super) vectors: u32,
     pub(super) offset: u64,
     pub(super) length: u32,
+    /// The result that ends the request at once: all of a transfer that nothing follows. [`NEVER`] where every result
+    /// is to be looked at.
+    pub(super) expected: i32,
     /// How many bytes are known to have moved; [`crate::resume::Resume`] says where the next attempt begins.
     pub(super) moved: u32,
     /// Bytes, or a negative errno.
@@ -72,6 +79,7 @@ impl Slot {
         vectors: 0,
         offset: 0,
         length: 0,
+        expected: NEVER,
         moved: 0,
         result: 0,
         way: Way::Plain,
@@ -79,6 +87,11 @@ impl Slot {
         follower: NONE,
         begun: 0,
     };
+
+    /// The descriptor of its file; -1 where it has none.
+    pub(super) fn fd(&self) -> RawFd {
+        self.file.as_ref().map_or(-1, File::fd)
+    }
 
     /// How far the transfer is.
     pub(super) fn resume(&self) -> Resume {

@@ -19,9 +19,11 @@ struct Place<T> {
 pub(super) struct Tables {
     files: Vec<Option<Place<File>>>,
     pools: Vec<Option<Place<Pool>>>,
-    /// The place that was found last, which is likely to be the next one.
-    last_file: usize,
-    last_pool: usize,
+    empty: bool,
+    /// The file that was found last, by its address, and its place. 0 is no file.
+    last_file: (usize, u32),
+    /// The memory that was found last: where it begins, its length, and its place.
+    last_pool: (usize, usize, u16),
 }
 
 impl Tables {
@@ -29,52 +31,68 @@ impl Tables {
         Tables {
             files: Vec::new(),
             pools: Vec::new(),
-            last_file: 0,
-            last_pool: 0,
+            empty: true,
+            last_file: (0, 0),
+            last_pool: (0, 0, 0),
         }
+    }
+
+    /// Whether nothing was added.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty
     }
 
     /// The place of a file in the engine's table.
     #[inline(always)]
     pub(super) fn file(&mut self, file: &File) -> Option<u32> {
-        if self.files.is_empty() {
-            return None;
+        if file.is_at(self.last_file.0) {
+            return Some(self.last_file.1);
         }
         self.find_file(file)
     }
 
-    #[inline]
+    #[inline(never)]
     fn find_file(&mut self, file: &File) -> Option<u32> {
-        let is = |place: &Option<Place<File>>| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none());
-        if !is(&self.files[self.last_file]) {
-            self.last_file = self.files.iter().position(is)?;
-        }
-        Some(self.last_file as u32)
+        let at = self.files.iter().position(
+            |place| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none()),
+        )?;
+        self.last_file = (file.address(), at as u32);
+        Some(at as u32)
     }
 
     /// The place of the pool that the whole of this memory is in.
     #[inline(always)]
     pub(super) fn memory(&mut self, address: *mut u8, length: usize) -> Option<u16> {
-        if self.pools.is_empty() {
-            return None;
+        let (base, size, place) = self.last_pool;
+        let distance = (address as usize).wrapping_sub(base);
+        if distance < size && length <= size - distance {
+            return Some(place);
         }
         self.find_memory(address as usize, length)
     }
 
-    #[inline]
+    #[inline(never)]
     fn find_memory(&mut self, address: usize, length: usize) -> Option<u16> {
-        let is = |place: &Option<Place<Pool>>| match place {
-            Some(place) if place.absent.is_none() => {
-                let (base, size) = place.what.memory();
-                let distance = address.wrapping_sub(base as usize);
-                distance < size && length <= size - distance
+        for (at, place) in self.pools.iter().enumerate() {
+            let Some(place) = place else { continue };
+            let (base, size) = place.what.memory();
+            let distance = address.wrapping_sub(base as usize);
+            if place.absent.is_none() && distance < size && length <= size - distance {
+                self.last_pool = (base as usize, size, at as u16);
+                return Some(at as u16);
             }
-            _ => false,
-        };
-        if !is(&self.pools[self.last_pool]) {
-            self.last_pool = self.pools.iter().position(is)?;
         }
-        Some(self.last_pool as u16)
+        None
+    }
+
+    /// After something was added or taken out.
+    fn changed(&mut self) {
+        trim(&mut self.files);
+        trim(&mut self.pools);
+        self.empty = self.files.is_empty() && self.pools.is_empty();
+        self.last_file = (0, 0);
+        self.last_pool = (0, 0, 0);
     }
 
     pub(super) fn add_file(&mut self, driver: &mut Driver, file: &File) -> Result<bool, Error> {
@@ -93,6 +111,7 @@ impl Tables {
             what: file.clone(),
             absent,
         });
+        self.changed();
         Ok(known)
     }
 
@@ -107,8 +126,7 @@ impl Tables {
             // What is in flight holds the file itself.
             let _ = driver.register_file(place as u32, None);
         }
-        trim(&mut self.files);
-        self.last_file = 0;
+        self.changed();
         true
     }
 
@@ -131,6 +149,7 @@ impl Tables {
             what: pool.clone(),
             absent,
         });
+        self.changed();
         Ok(known)
     }
 
@@ -144,8 +163,7 @@ impl Tables {
         if was.is_some_and(|place| place.absent.is_none()) {
             driver.unregister_memory(place as u16);
         }
-        trim(&mut self.pools);
-        self.last_pool = 0;
+        self.changed();
         true
     }
 

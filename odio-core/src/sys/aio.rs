@@ -4,6 +4,7 @@
 //! `include/uapi/linux/aio_abi.h`.
 
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{check, retry};
@@ -19,8 +20,29 @@ pub(crate) const PWRITEV: u16 = 8;
 /// `IOCB_FLAG_RESFD`: `event_fd` is signalled when the event is there.
 pub(crate) const SIGNAL: u32 = 1;
 
-/// `aio_context_t`: names a context of this process.
-pub(crate) type Context = libc::c_ulong;
+/// A context of this process, `aio_context_t`. Dropping it waits for what is in flight, so no memory is written after.
+pub(crate) struct Context {
+    /// Also the address of the ring that the kernel puts events into.
+    id: libc::c_ulong,
+    /// The ring, where it is one that can be read from here.
+    ring: *const Ring,
+}
+
+// SAFETY: the ring is mapped as long as the context lives, and the one thread that has this value reads it.
+unsafe impl Send for Context {}
+
+/// `struct aio_ring` (fs/aio.c): not in a header, but unchanged since 2.5 and read by fio and others.
+#[repr(C)]
+struct Ring {
+    id: u32,
+    count: u32,
+    head: AtomicU32,
+    tail: AtomicU32,
+    magic: u32,
+    compatible: u32,
+    incompatible: u32,
+    header_length: u32,
+}
 
 /// `struct iocb`.
 #[derive(Clone, Copy)]
@@ -82,18 +104,58 @@ impl Event {
 
 const _: () = assert!(size_of::<Iocb>() == 64 && size_of::<Event>() == 32);
 
-pub(crate) fn setup(depth: u32) -> Result<Context, Errno> {
-    let mut context: Context = 0;
-    // SAFETY: io_setup writes one aio_context_t through the pointer, which must point at zero.
-    check(unsafe { libc::syscall(libc::SYS_io_setup, libc::c_long::from(depth), &mut context) })?;
-    Ok(context)
+impl Context {
+    /// For `depth` requests in flight.
+    pub(crate) fn new(depth: u32) -> Result<Context, Errno> {
+        let mut id: libc::c_ulong = 0;
+        // SAFETY: io_setup writes one aio_context_t through the pointer, which must point at zero.
+        check(unsafe { libc::syscall(libc::SYS_io_setup, libc::c_long::from(depth), &mut id) })?;
+        let ring = id as *const Ring;
+        // SAFETY: the id is the address where the kernel has mapped its ring (`ioctx_alloc`).
+        let header = unsafe { &*ring };
+        // What AIO_RING_MAGIC, AIO_RING_COMPAT_FEATURES and AIO_RING_INCOMPAT_FEATURES say is the layout above.
+        let known = header.magic == 0xa10a_10a1
+            && header.incompatible == 0
+            && header.header_length as usize == size_of::<Ring>();
+        let ring = if known { ring } else { ptr::null() };
+        Ok(Context { id, ring })
+    }
+
+    /// Calls `each` with the events that are in the ring, and takes them out. Nothing else may be taking events out of
+    /// this context. Returns how many there were; 0 where the ring cannot be read from here.
+    #[inline(always)]
+    pub(crate) fn reap(&mut self, mut each: impl FnMut(&Event)) -> usize {
+        // SAFETY: null, or mapped as long as the context lives.
+        let Some(ring) = (unsafe { self.ring.as_ref() }) else {
+            return 0;
+        };
+        let (mut head, tail) = (
+            ring.head.load(Ordering::Relaxed),
+            ring.tail.load(Ordering::Acquire),
+        );
+        let mut count = 0;
+        while head != tail {
+            // SAFETY: the events follow the header, and `head` is below their number.
+            let event = unsafe { &*self.ring.add(1).cast::<Event>().add(head as usize) };
+            each(event);
+            head += 1;
+            if head == ring.count {
+                head = 0;
+            }
+            count += 1;
+        }
+        if count > 0 {
+            ring.head.store(head, Ordering::Release);
+        }
+        count
+    }
 }
 
-/// Waits for what is in flight, then ends the context.
-pub(crate) fn destroy(context: Context) -> Result<(), Errno> {
-    // SAFETY: takes no memory of ours; a wrong context is refused with EINVAL.
-    check(unsafe { libc::syscall(libc::SYS_io_destroy, context) })?;
-    Ok(())
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: takes no memory of ours; a wrong context is refused with EINVAL.
+        unsafe { libc::syscall(libc::SYS_io_destroy, self.id) };
+    }
 }
 
 /// Hands `requests` over in order; the result says how many were taken.
@@ -101,12 +163,12 @@ pub(crate) fn destroy(context: Context) -> Result<(), Errno> {
 /// # Safety
 ///
 /// Each pointer is valid, and the memory that each iocb names stays valid until its event has arrived.
-pub(crate) unsafe fn submit(context: Context, requests: &[*mut Iocb]) -> Result<usize, Errno> {
+pub(crate) unsafe fn submit(context: &Context, requests: &[*mut Iocb]) -> Result<usize, Errno> {
     // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
     retry(|| unsafe {
         libc::syscall(
             libc::SYS_io_submit,
-            context,
+            context.id,
             requests.len() as libc::c_long,
             requests.as_ptr(),
         )
@@ -118,16 +180,16 @@ pub(crate) unsafe fn submit(context: Context, requests: &[*mut Iocb]) -> Result<
 /// # Safety
 ///
 /// `request` was submitted to this context.
-pub(crate) unsafe fn cancel(context: Context, request: *mut Iocb) -> Result<(), Errno> {
+pub(crate) unsafe fn cancel(context: &Context, request: *mut Iocb) -> Result<(), Errno> {
     let mut event = Event::EMPTY;
     // SAFETY: the kernel finds the request by its address and writes one event at most.
-    check(unsafe { libc::syscall(libc::SYS_io_cancel, context, request, &mut event) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_io_cancel, context.id, request, &mut event) }).map(drop)
 }
 
 /// Waits for `min` events at least, or until `timeout` has passed; the result says how many are in `events`.
 /// EINTR is the caller's, who knows how much of the time is left.
 pub(crate) fn getevents(
-    context: Context,
+    context: &Context,
     min: usize,
     events: &mut [Event],
     timeout: Option<Duration>,
@@ -142,7 +204,7 @@ pub(crate) fn getevents(
     check(unsafe {
         libc::syscall(
             libc::SYS_io_getevents,
-            context,
+            context.id,
             min as libc::c_long,
             events.len() as libc::c_long,
             events.as_mut_ptr(),

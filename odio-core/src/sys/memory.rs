@@ -3,6 +3,7 @@
 //! The C allocator, because memory that is handed to a C caller must be released by its address alone; and mapped
 //! regions, for memory that the kernel is to know as one piece.
 
+use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 
 use crate::error::Errno;
@@ -132,4 +133,44 @@ fn map(length: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
         return Err(Errno::last());
     }
     NonNull::new(address.cast()).ok_or(Errno(libc::ENOMEM))
+}
+
+/// Memory that the kernel shares through a descriptor.
+pub(crate) struct Shared {
+    address: NonNull<u8>,
+    length: usize,
+}
+
+impl Shared {
+    /// Maps `length` bytes of `fd` from `offset` on, for reading and writing.
+    pub(crate) fn new(fd: RawFd, length: usize, offset: i64) -> Result<Shared, Errno> {
+        // SAFETY: a new mapping touches no memory that is there.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_POPULATE,
+                fd,
+                offset as libc::off_t,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let address = NonNull::new(address.cast()).ok_or(Errno(libc::ENOMEM))?;
+        Ok(Shared { address, length })
+    }
+
+    /// The address of a byte of it.
+    pub(crate) fn at(&self, offset: usize) -> *mut u8 {
+        self.address.as_ptr().wrapping_add(offset)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's alone, and nobody uses an address of it any more.
+        unsafe { libc::munmap(self.address.as_ptr().cast(), self.length) };
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod memory;
 pub(crate) mod signal;
+pub(crate) mod uring;
 
 use crate::error::Errno;
 

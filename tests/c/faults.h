@@ -1,0 +1,19 @@
+/* What the files of the faults program share. */
+#ifndef FAULTS_H
+#define FAULTS_H
+
+#include "subject.h"
+
+/* Each is one fault, in the subject's mode; `words` are the rest of the command line. */
+void full_filesystem(char **words);
+void failing_device(char **words);
+void failing_flush(char **words);
+void stalled_device(char **words);
+void truncated_meanwhile(char **words);
+void signal_storm(char **words);
+
+/* Takes in a write (or a read) of each block from `first` on, `count` of them, user_data 0 to count - 1. */
+void take_in_blocks(odio_queue *queue, odio_file *file, bool is_write, unsigned char *memory, size_t block,
+                    uint64_t first, uint32_t count);
+
+#endif
