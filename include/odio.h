@@ -658,7 +658,8 @@ typedef struct odio_counters {
      */
     size_t size;
     /**
-     * Reads, writes and syncs taken in; none that were refused.
+     * Reads, writes and syncs taken in; none that were refused. A file counts those that have ended, so for a file this
+     * is `completed`.
      */
     uint64_t submitted;
     /**
