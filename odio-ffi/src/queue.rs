@@ -174,7 +174,8 @@ fn refused(state: u8) -> Failure {
 /// On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
 ///
 /// Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
-/// kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
+/// kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK leaves too little for the rings (io_uring; seen at
+/// 0 on Linux 6.18, at the usual 64 KiB before 5.12). -EAGAIN: sysctl
 /// fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
 /// before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
 /// an option that the engine cannot honour. Any thread.

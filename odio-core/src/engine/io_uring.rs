@@ -368,9 +368,7 @@ fn setup_error(errno: Errno, setup: Setup) -> Error {
         }
         (libc::EPERM, _) => "seccomp blocks io_uring_setup, as container runtimes do by default",
         (libc::ENOSYS, _) => "this kernel has no io_uring (Linux 5.1), or seccomp hides it",
-        (libc::ENOMEM, _) => {
-            "RLIMIT_MEMLOCK is too small for the rings (Linux before 5.12), or memory is short"
-        }
+        (libc::ENOMEM, _) => "RLIMIT_MEMLOCK is too small for the rings, or memory is short",
         (libc::EINVAL, _) => "the kernel takes no queue this deep (at most 32768)",
         _ => "",
     };
