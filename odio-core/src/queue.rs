@@ -1000,6 +1000,8 @@ impl Drop for Queue {
             mem::forget(mem::take(&mut self.slots));
             mem::forget(mem::replace(&mut self.tables, Tables::new()));
             mem::forget(self.driver.take());
+        } else {
+            self.driver().give_back_files();
         }
     }
 }
