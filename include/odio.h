@@ -615,7 +615,7 @@ typedef struct odio_completion {
      * Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
      * end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
      * waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
-     * odio_queue_cancel().
+     * odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
      */
     int64_t result;
 } odio_completion;
@@ -1083,7 +1083,8 @@ int odio_queue_options_set_engine(struct odio_queue_options *options,
  * On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
  *
  * Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
- * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
+ * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK leaves too little for the rings (io_uring; seen at
+ * 0 on Linux 6.18, at the usual 64 KiB before 5.12). -EAGAIN: sysctl
  * fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
  * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
  * an option that the engine cannot honour. Any thread.
@@ -1245,7 +1246,8 @@ int odio_queue_cancel(struct odio_queue *queue,
  * odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
  * resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
  *
- * Returns the descriptor, the same at each call, or a negative errno.
+ * Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
+ * completes but while somebody polls.
  */
 int odio_queue_eventfd(struct odio_queue *queue);
 

@@ -1001,7 +1001,9 @@ impl Drop for Queue {
             mem::forget(mem::replace(&mut self.tables, Tables::new()));
             mem::forget(self.driver.take());
         } else {
-            self.driver().give_back_files();
+            if let Some(driver) = &mut self.driver {
+                driver.give_back_files();
+            }
         }
     }
 }

@@ -264,7 +264,7 @@ impl Ring {
     /// block device would still be held exclusively after queue and file are gone.
     pub(super) fn give_back_files(&mut self) {
         if matches!(self.files, Some(Ok(()))) {
-            let _ = self.ring.submitter().unregister_files();
+            let _ = self.ring.unregister_files();
             self.files = None;
         }
     }
