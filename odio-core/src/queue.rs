@@ -893,6 +893,9 @@ impl Queue {
             let mut goes_on = !self.held.is_empty() && arrived > 0;
             if !self.arrivals.is_empty() {
                 goes_on |= self.look_at_arrivals();
+            }
+            // Also what ended without an engine.
+            if collected < max && !self.ready.is_empty() {
                 collected += self.collect_ready(max - collected, &mut collect);
             }
             result?;
