@@ -656,7 +656,7 @@ typedef struct odio_counters {
      */
     size_t size;
     /**
-     * Reads, writes and syncs taken in.
+     * Reads, writes and syncs taken in. A file counts those that have ended, so for a file this is `completed`.
      */
     uint64_t submitted;
     /**

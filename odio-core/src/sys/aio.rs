@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{check, retry};
+use super::{call3, call6, check};
 use crate::error::Errno;
 
 pub(crate) const PREAD: u16 = 0;
@@ -163,16 +163,23 @@ impl Drop for Context {
 /// # Safety
 ///
 /// Each pointer is valid, and the memory that each iocb names stays valid until its event has arrived.
+#[inline(always)]
 pub(crate) unsafe fn submit(context: &Context, requests: &[*mut Iocb]) -> Result<usize, Errno> {
-    // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
-    retry(|| unsafe {
-        libc::syscall(
-            libc::SYS_io_submit,
-            context.id,
-            requests.len() as libc::c_long,
-            requests.as_ptr(),
-        )
-    })
+    loop {
+        // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
+        let taken = unsafe {
+            call3(
+                libc::SYS_io_submit,
+                context.id as usize,
+                requests.len(),
+                requests.as_ptr() as usize,
+            )
+        };
+        match taken {
+            Err(Errno(libc::EINTR)) => {}
+            result => return result,
+        }
+    }
 }
 
 /// Asks for one request to be given up. Only USB gadgets and polls know how: anything else answers EINVAL.
@@ -188,6 +195,7 @@ pub(crate) unsafe fn cancel(context: &Context, request: *mut Iocb) -> Result<(),
 
 /// Waits for `min` events at least, or until `timeout` has passed; the result says how many are in `events`.
 /// EINTR is the caller's, who knows how much of the time is left.
+#[inline(always)]
 pub(crate) fn getevents(
     context: &Context,
     min: usize,
@@ -201,14 +209,17 @@ pub(crate) fn getevents(
     });
     let time_pointer = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `events` is writable for its length and `time_pointer` is null or points at `time`, alive here.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call6(
             libc::SYS_io_getevents,
-            context.id,
-            min as libc::c_long,
-            events.len() as libc::c_long,
-            events.as_mut_ptr(),
-            time_pointer,
+            [
+                context.id as usize,
+                min,
+                events.len(),
+                events.as_mut_ptr() as usize,
+                time_pointer as usize,
+                0,
+            ],
         )
-    })
+    }
 }
