@@ -470,22 +470,15 @@ impl Queue {
             first_free: *free,
             arrivals,
             counters,
-            arrived: 0,
-            room: max,
             collect,
         };
-        let done = driver.try_exchange(want, &mut round);
-        let Round {
-            first_free,
-            arrived,
-            room,
-            ..
-        } = round;
-        *free = first_free;
-        let collected = max - room;
-        self.with_engine -= arrived as usize;
+        // What there is no room for stays with the engine.
+        let (arrived, done) = driver.try_exchange(want, max as usize, &mut round);
+        *free = round.first_free;
+        let collected = (arrived - arrivals.len()) as u32;
+        self.with_engine -= arrived;
         self.in_flight -= collected;
-        if done && arrived == collected {
+        if done && arrived == collected as usize {
             Ok(collected)
         } else {
             Err(collected)
@@ -735,6 +728,8 @@ impl Queue {
         self.in_flight += 1;
         self.with_engine += 1;
         self.counters.submitted += 1;
+        // Last, where its arguments take no register that is wanted for something else.
+        slot.submit_probe();
         Some(number)
     }
 
@@ -1060,34 +1055,28 @@ impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
 }
 
 /// Where results go in the short way of a collection. It borrows what it needs of the queue, so that the engine need not
-/// be taken out of it, and counts here what the queue counts once for all.
+/// be taken out of it.
 struct Round<'a, F> {
     slots: &'a mut [Slot],
     first_free: u32,
     arrivals: &'a mut Vec<(u32, i32)>,
     counters: &'a mut Counters,
-    arrived: u32,
-    /// For how many more there is room.
-    room: u32,
     collect: F,
 }
 
 impl<F: FnMut(u64, i32)> Sink for Round<'_, F> {
     #[inline(always)]
     fn arrive(&mut self, number: u32, result: i32) {
-        self.arrived += 1;
         let Some(slot) = self.slots.get_mut(number as usize) else {
             return;
         };
-        // Where there is no more room, the general way makes it ready.
-        if self.room == 0 || result != slot.expected {
+        if result != slot.expected {
             keep(self.arrivals, number, result);
             return;
         }
         let user_data = slot.arrive_as_expected(self.counters, result);
         slot.stage = Stage::Idle;
         slot.next = mem::replace(&mut self.first_free, number);
-        self.room -= 1;
         (self.collect)(user_data, result);
     }
 }

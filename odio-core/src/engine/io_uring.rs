@@ -200,27 +200,30 @@ impl Ring {
 
     /// As [`super::Driver::try_exchange`].
     #[inline(always)]
-    pub(super) fn try_exchange(&mut self, min: usize, sink: &mut impl Sink) -> bool {
+    pub(super) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
         // With SQPOLL the ring does not say what was handed over, and a cancellation completes too.
         if self.sqpoll || self.cancellations > 0 {
-            return false;
+            return (0, false);
         }
         let want = min as u32;
         // What is in the ring already counts for the kernel as well, so one call does with one look afterwards.
         if self.staged > 0 || self.ring.completed() < want {
             if !self.ring.enter_plain(self.staged, want) {
                 self.staged = self.ring.pushed();
-                return false;
+                return (0, false);
             }
             self.staged = 0;
         }
-        let mut arrived = 0;
-        self.ring.reap(|done| {
-            arrived += 1;
+        let arrived = self.ring.reap_up_to(max, |done| {
             sink.arrive(done.user_data as u32, done.result);
         });
-        self.inside -= arrived as usize;
-        arrived >= want
+        self.inside -= arrived;
+        (arrived, arrived >= min)
     }
 
     /// After an enter that failed: whether it can go on.

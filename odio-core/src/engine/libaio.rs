@@ -179,7 +179,12 @@ impl Libaio {
 
     /// As [`super::Driver::try_exchange`].
     #[inline(always)]
-    pub(super) fn try_exchange(&mut self, min: usize, sink: &mut impl Sink) -> bool {
+    pub(super) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
         let staged = self.staged.len();
         if staged > 0 {
             // SAFETY: as in `submit`.
@@ -190,19 +195,21 @@ impl Libaio {
                 }
                 Ok(count) => {
                     self.taken(count);
-                    return false;
+                    return (0, false);
                 }
-                Err(_) => return false,
+                Err(_) => return (0, false),
             }
         }
-        let mut arrived = self.context.reap(|event| {
+        let mut arrived = self.context.reap(max, |event| {
             sink.arrive(event.data as u32, event.result as i32);
         });
         self.in_kernel -= arrived;
         if arrived < min {
             let missing = min - arrived;
-            let Ok(count) = aio::getevents(&self.context, missing, &mut self.events, None) else {
-                return false;
+            let room = self.events.len().min(max - arrived);
+            let events = self.events.get_mut(..room).unwrap_or_default();
+            let Ok(count) = aio::getevents(&self.context, missing, events, None) else {
+                return (arrived, false);
             };
             self.in_kernel -= count;
             for event in self.events.get(..count).unwrap_or_default() {
@@ -210,7 +217,7 @@ impl Libaio {
             }
             arrived += count;
         }
-        arrived >= min
+        (arrived, arrived >= min)
     }
 
     /// Notes that the kernel took fewer than offered.
@@ -273,7 +280,7 @@ impl Libaio {
     /// how many it was.
     #[inline(always)]
     fn reap(&mut self, sink: &mut impl Sink) -> usize {
-        let count = self.context.reap(|event| {
+        let count = self.context.reap(usize::MAX, |event| {
             sink.arrive(event.data as u32, event.result as i32);
         });
         self.in_kernel -= count;

@@ -165,15 +165,20 @@ impl Driver {
         each!(self, engine => engine.exchange(min, deadline, sink))
     }
 
-    /// The short way of [`Driver::exchange`], without a time limit and without a panic: true where everything staged was
-    /// handed over and `min` results arrived. False says that the rest is for [`Driver::exchange`]; what has arrived by
-    /// then was given to `sink` all the same.
+    /// The short way of [`Driver::exchange`], without a time limit and without a panic: gives at most `max` results to
+    /// `sink`; what more there is stays here. Returns how many, and whether everything staged was handed over and `min`
+    /// or `max` arrived. Where not, the rest is for [`Driver::exchange`].
     #[inline(always)]
-    pub(crate) fn try_exchange(&mut self, min: usize, sink: &mut impl Sink) -> bool {
+    pub(crate) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
         match self {
-            Driver::IoUring(ring) => ring.try_exchange(min, sink),
-            Driver::Libaio(context) => context.try_exchange(min, sink),
-            Driver::Psync(_) => false,
+            Driver::IoUring(ring) => ring.try_exchange(min, max, sink),
+            Driver::Libaio(context) => context.try_exchange(min, max, sink),
+            Driver::Psync(_) => (0, false),
         }
     }
 

@@ -109,7 +109,6 @@ impl Slot {
         self.offset = plain.offset;
         self.length = plain.length;
         self.expected = plain.length as i32;
-        self.submit_probe();
         self.next
     }
 

@@ -121,10 +121,10 @@ impl Context {
         Ok(Context { id, ring })
     }
 
-    /// Calls `each` with the events that are in the ring, and takes them out. Nothing else may be taking events out of
+    /// Calls `each` with the events that are in the ring, `max` at most, and takes them out. Nothing else may be taking events out of
     /// this context. Returns how many there were; 0 where the ring cannot be read from here.
     #[inline(always)]
-    pub(crate) fn reap(&mut self, mut each: impl FnMut(&Event)) -> usize {
+    pub(crate) fn reap(&mut self, max: usize, mut each: impl FnMut(&Event)) -> usize {
         // SAFETY: null, or mapped as long as the context lives.
         let Some(ring) = (unsafe { self.ring.as_ref() }) else {
             return 0;
@@ -134,7 +134,7 @@ impl Context {
             ring.tail.load(Ordering::Acquire),
         );
         let mut count = 0;
-        while head != tail {
+        while head != tail && count < max {
             // SAFETY: the events follow the header, and `head` is below their number.
             let event = unsafe { &*self.ring.add(1).cast::<Event>().add(head as usize) };
             each(event);

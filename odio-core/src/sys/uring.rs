@@ -348,22 +348,31 @@ impl Uring {
 
     /// Calls `each` with the completions that are there.
     #[inline(always)]
-    pub(crate) fn reap(&mut self, mut each: impl FnMut(Completion)) {
+    pub(crate) fn reap(&mut self, each: impl FnMut(Completion)) {
+        self.reap_up_to(usize::MAX, each);
+    }
+
+    /// Calls `each` with the completions that are there, `max` at most. Returns how many there were.
+    #[inline(always)]
+    pub(crate) fn reap_up_to(&mut self, max: usize, mut each: impl FnMut(Completion)) -> usize {
         // SAFETY: both lead into a mapping of this value.
         let (head, tail) = unsafe { (&*self.completion_head, &*self.completion_tail) };
         let tail = tail.load(Ordering::Acquire);
-        if self.head == tail {
-            return;
+        let count = (tail.wrapping_sub(self.head) as usize).min(max);
+        if count == 0 {
+            return 0;
         }
         let mut at = self.head;
-        while at != tail {
+        let end = at.wrapping_add(count as u32);
+        while at != end {
             let place = (at & self.completion_mask) as usize;
             // SAFETY: the mask keeps it inside the mapping, and the kernel wrote it before it moved the tail.
             each(unsafe { self.completions.add(place).read() });
             at = at.wrapping_add(1);
         }
-        self.head = tail;
-        head.store(tail, Ordering::Release);
+        self.head = end;
+        head.store(end, Ordering::Release);
+        count
     }
 
     /// Hands over what is pushed, and waits until `want` completions are in the ring or `time` has passed. A time needs
