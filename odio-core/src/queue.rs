@@ -64,13 +64,14 @@ pub struct Queue {
     engine: Engine,
     reason: String,
     iopoll: bool,
-    /// Whether every request wants a closer look.
-    unusual: bool,
+    /// A transfer shorter than this may need nothing out of the ordinary; 0 where every request wants a closer look.
+    most_plain: usize,
     slots: Box<[Slot]>,
-    free: Vec<u32>,
+    /// The first free slot, or [`slot::NONE`]; each leads to the next.
+    free: u32,
     in_flight: u32,
     /// Of these, those that the engine has.
-    with_engine: u32,
+    with_engine: usize,
     /// Of these, those that wait for another one.
     held: VecDeque<u32>,
     /// Slots whose completion waits to be collected, in the order of completion.
@@ -84,6 +85,7 @@ pub struct Queue {
     max_vectors: u32,
     tables: Tables,
     event: Option<OwnedFd>,
+    /// Without `completed`, which is what was submitted and is not in flight.
     counters: Counters,
     latency: Option<Box<Latency>>,
 }
@@ -147,9 +149,22 @@ impl Queue {
             engine,
             reason,
             iopoll: options.iopoll,
-            unusual: options.iopoll || options.latency,
-            slots: (0..depth).map(|_| Slot::EMPTY).collect(),
-            free: (0..options.depth).rev().collect(),
+            most_plain: if options.iopoll || options.latency {
+                0
+            } else {
+                Buffer::MAX + 1
+            },
+            slots: (1..=options.depth)
+                .map(|next| Slot {
+                    next: if next < options.depth {
+                        next
+                    } else {
+                        slot::NONE
+                    },
+                    ..Slot::EMPTY
+                })
+                .collect(),
+            free: 0,
             in_flight: 0,
             with_engine: 0,
             held: VecDeque::with_capacity(depth),
@@ -193,7 +208,10 @@ impl Queue {
     /// What this queue has done. Requests that the kernel handed to a worker are not among them: only the kernel knows,
     /// and odio-trace shows it.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            completed: self.counters.submitted - u64::from(self.in_flight),
+            ..self.counters
+        }
     }
 
     /// How long requests took, where [`QueueOptions::latency`] was asked for.
@@ -369,7 +387,7 @@ impl Queue {
     /// Hands everything taken in to the kernel, without waiting for completions.
     #[inline]
     pub fn submit(&mut self) -> Result<(), Error> {
-        self.advance(0, 0, Deadline::Now, |_, _| {}).map(drop)
+        self.advance(0, 0, 0, Deadline::Now, |_, _| {}).map(drop)
     }
 
     /// Hands everything taken in to the kernel, and collects what has completed. Returns how many completions are
@@ -384,7 +402,7 @@ impl Queue {
     /// what is in flight is waited for. Fewer than `min` ready means that the time was up, or that there was no more.
     #[inline]
     pub fn wait(&mut self, min: u32, timeout: Option<Duration>) -> Result<u32, Error> {
-        self.advance(min, 0, Deadline::after(timeout), |_, _| {})?;
+        self.advance(0, min, 0, Deadline::after(timeout), |_, _| {})?;
         Ok(self.ready())
     }
 
@@ -398,21 +416,87 @@ impl Queue {
         timeout: Option<Duration>,
         collect: impl FnMut(u64, i32),
     ) -> Result<u32, Error> {
-        self.advance(min, max, Deadline::after(timeout), collect)
+        self.advance(0, min, max, Deadline::after(timeout), collect)
+    }
+
+    /// Goes on with a [`Queue::collect`] of which [`Queue::try_collect`] did `collected`.
+    #[inline(always)]
+    pub fn collect_on(
+        &mut self,
+        collected: u32,
+        min: u32,
+        max: u32,
+        timeout: Option<Duration>,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
+        self.advance(collected, min, max, Deadline::after(timeout), collect)
+    }
+
+    /// The short way of [`Queue::collect`], for a queue in which nothing is out of the ordinary: with a timeout of 0, or
+    /// with none where `waits`. `Err` is how many were given to `collect` before something was; it goes on with
+    /// [`Queue::collect_on`]. It does not panic, and no more may `collect`.
+    #[inline(always)]
+    pub fn try_collect(
+        &mut self,
+        min: u32,
+        max: u32,
+        waits: bool,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, u32> {
+        // All that is in flight is with the engine: nothing is held, and nothing wants a closer look.
+        if !self.home.is_surely_here()
+            || !self.ready.is_empty()
+            || self.in_flight as usize != self.with_engine
+        {
+            return Err(0);
+        }
+        let want = if waits {
+            self.with_engine.min(min as usize)
+        } else {
+            0
+        };
+        let Queue {
+            driver: Some(driver),
+            slots,
+            free,
+            arrivals,
+            counters,
+            ..
+        } = self
+        else {
+            return Err(0);
+        };
+        let mut round = Round {
+            slots,
+            first_free: *free,
+            arrivals,
+            counters,
+            collect,
+        };
+        // What there is no room for stays with the engine.
+        let (arrived, done) = driver.try_exchange(want, max as usize, &mut round);
+        *free = round.first_free;
+        let collected = (arrived - arrivals.len()) as u32;
+        self.with_engine -= arrived;
+        self.in_flight -= collected;
+        if done && arrived == collected as usize {
+            Ok(collected)
+        } else {
+            Err(collected)
+        }
     }
 
     /// Takes the next completion, in the order of completion.
     #[inline]
     pub fn pop(&mut self) -> Option<Completion> {
         let number = self.ready.pop_front()?;
-        self.free.push(number);
         let slot = &mut self.slots[number as usize];
-        slot.stage = Stage::Idle;
+        let buffer = slot.clear(mem::replace(&mut self.free, number));
         let result = slot.result;
         Some(Completion {
             user_data: slot.user_data,
             result: u32::try_from(result).map_err(|_| Errno(-result)),
-            buffer: slot.buffer.take(),
+            buffer,
         })
     }
 
@@ -446,6 +530,8 @@ impl Queue {
                 // A sync that has been asked for decides what was lost; its answer is waited for.
                 if !matches!(slot.stage, Stage::Finishing | Stage::Syncing) {
                     slot.cancelled = true;
+                    // However it ends, that is looked at.
+                    slot.expected = slot::NEVER;
                     if !self.cancel_held(number as u32) {
                         self.driver().cancel(number as u32);
                     }
@@ -602,53 +688,56 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Option<u32> {
-        if self.unusual
-            || length > Buffer::MAX
+        // No call is made from here, however seldom: what has to survive one is saved at each entry, six registers.
+        if length >= self.most_plain
             || !file.is_plain_in_queue(is_write, address, length, offset)
-            || !self.home.is_here()
+            || !self.home.is_surely_here()
         {
             return None;
         }
-        let driver = self.driver.as_deref_mut()?;
-        let number = self.free.pop()?;
+        let number = self.free;
+        // Where none is free there is no slot of that number.
         let slot = self.slots.get_mut(number as usize)?;
-        slot.stage = if is_write {
-            Stage::Writing
-        } else {
-            Stage::Reading
-        };
-        slot.flags = Flags::NONE;
-        slot.cancelled = false;
-        slot.then = None;
-        slot.way = Way::Plain;
-        slot.user_data = user_data;
-        slot.file = Some(file.clone());
-        slot.address = address;
-        slot.vectors = 0;
-        slot.offset = offset;
-        slot.length = length as u32;
-        slot.expected = length as i32;
-        slot.moved = 0;
-        let (known_file, known_memory) = if self.tables.is_empty() {
-            (None, None)
-        } else {
-            (self.tables.file(file), self.tables.memory(address, length))
-        };
-        let plain = Plain {
+        let mut plain = Plain {
             is_write,
-            fd: file.fd(),
+            fd: -1,
             address,
             length: length as u32,
             offset,
-            file: known_file,
-            memory: known_memory,
+            file: None,
+            memory: None,
         };
-        submit_probe(slot);
+        match self.driver.as_deref_mut()? {
+            Driver::IoUring(ring) => {
+                if self.tables.is_empty() {
+                    // On its own, so that nothing is chosen by what is not there.
+                    self.free = slot.take(file, plain, user_data);
+                    plain.fd = file.fd();
+                    // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
+                    unsafe { ring.stage_plain(number, plain) };
+                } else {
+                    plain.file = self.tables.known_file(file)?;
+                    plain.memory = self.tables.known_memory(address, length)?;
+                    self.free = slot.take(file, plain, user_data);
+                    plain.fd = file.fd();
+                    // SAFETY: as above.
+                    unsafe { ring.stage_plain(number, plain) };
+                }
+            }
+            Driver::Libaio(context) => {
+                self.free = slot.take(file, plain, user_data);
+                plain.fd = file.fd();
+                // SAFETY: as above.
+                unsafe { context.stage_plain(number, plain) };
+            }
+            // A thread does each request; some instructions more are no matter.
+            Driver::Psync(_) => return None,
+        }
         self.in_flight += 1;
         self.with_engine += 1;
         self.counters.submitted += 1;
-        // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
-        unsafe { driver.stage_plain(number, plain) };
+        // Last, where its arguments take no register that is wanted for something else.
+        slot.submit_probe();
         Some(number)
     }
 
@@ -668,6 +757,7 @@ impl Queue {
     ) -> Result<u32, Error> {
         if flags.is_empty() {
             let is_write = stage == Stage::Writing;
+            self.tables.find(file, address, length);
             // SAFETY: the same promise.
             let taken =
                 unsafe { self.try_plain(is_write, file, address, length, offset, user_data) };
@@ -806,7 +896,13 @@ impl Queue {
     fn take_slot(&mut self) -> Result<u32, Error> {
         self.check_home()?;
         let depth = self.depth();
-        self.free.pop().ok_or(Error::QueueFull { depth })
+        let number = self.free;
+        let slot = self
+            .slots
+            .get(number as usize)
+            .ok_or(Error::QueueFull { depth })?;
+        self.free = slot.next;
+        Ok(number)
     }
 
     /// The pieces of a slot.
@@ -840,24 +936,36 @@ impl Queue {
     fn taken_in(&mut self, number: u32) {
         self.in_flight += 1;
         self.counters.submitted += 1;
-        submit_probe(&self.slots[number as usize]);
+        self.slots[number as usize].submit_probe();
+    }
+
+    /// Makes a slot free that a request needing nothing out of the ordinary had.
+    #[inline(always)]
+    fn let_slot_go(&mut self, number: u32) {
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.stage = Stage::Idle;
+            slot.next = mem::replace(&mut self.free, number);
+        }
     }
 
     /// Exchanges with the engine until `min` completions are there, nothing more is in flight, or the time is up. The
     /// first `max` go to `collect` as user data and bytes or a negative errno, those that are ready before all others;
-    /// the rest becomes ready. Returns how many were collected.
+    /// the rest becomes ready. Returns how many were collected, with the `collected` that there were before.
     #[inline(always)]
     fn advance(
         &mut self,
+        mut collected: u32,
         min: u32,
         max: u32,
         deadline: Deadline,
         mut collect: impl FnMut(u64, i32),
     ) -> Result<u32, Error> {
         self.check_home()?;
-        let mut collected = 0;
-        if max > 0 && !self.ready.is_empty() {
-            collected = self.collect_ready(max, &mut collect);
+        if !self.arrivals.is_empty() {
+            self.look_at_arrivals();
+        }
+        if collected < max && !self.ready.is_empty() {
+            collected += self.collect_ready(max - collected, &mut collect);
         }
         loop {
             if !self.held.is_empty() {
@@ -868,7 +976,7 @@ impl Queue {
                 // All that is left waits for another thread.
                 self.wait_for_held(deadline);
             }
-            let want = missing.min(self.with_engine);
+            let want = self.with_engine.min(missing as usize);
             let mut driver = self
                 .driver
                 .take()
@@ -880,14 +988,14 @@ impl Queue {
                 max,
                 arrived: 0,
             };
-            let result = driver.exchange(want as usize, deadline, &mut collector);
+            let result = driver.exchange(want, deadline, &mut collector);
             let arrived;
             Collector {
                 collected,
                 arrived,
                 ..
             } = collector;
-            self.with_engine -= arrived;
+            self.with_engine -= arrived as usize;
             self.driver = Some(driver);
             // What has ended may have been what another waited for.
             let mut goes_on = !self.held.is_empty() && arrived > 0;
@@ -921,10 +1029,8 @@ impl Queue {
             let Some(number) = self.ready.pop_front() else {
                 break;
             };
-            self.free.push(number);
             let slot = &mut self.slots[number as usize];
-            slot.stage = Stage::Idle;
-            slot.buffer = None;
+            drop(slot.clear(mem::replace(&mut self.free, number)));
             collect(slot.user_data, slot.result);
             collected += 1;
         }
@@ -950,7 +1056,7 @@ impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
         };
         // What was ready before comes first.
         if self.collected < self.max && self.queue.ready.is_empty() {
-            self.queue.free.push(number);
+            self.queue.let_slot_go(number);
             (self.collect)(user_data, result);
             self.collected += 1;
         } else {
@@ -959,18 +1065,38 @@ impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
     }
 }
 
-/// Lets the outside see a request that is taken in: its user data, its descriptor, what it is, where and how long.
-#[inline(always)]
-fn submit_probe(slot: &Slot) {
-    probe::probe_lazy!(
-        odio,
-        submit,
-        slot.user_data,
-        slot.fd(),
-        slot.stage as u8,
-        slot.offset,
-        slot.length
-    );
+/// Where results go in the short way of a collection. It borrows what it needs of the queue, so that the engine need not
+/// be taken out of it.
+struct Round<'a, F> {
+    slots: &'a mut [Slot],
+    first_free: u32,
+    arrivals: &'a mut Vec<(u32, i32)>,
+    counters: &'a mut Counters,
+    collect: F,
+}
+
+impl<F: FnMut(u64, i32)> Sink for Round<'_, F> {
+    #[inline(always)]
+    fn arrive(&mut self, number: u32, result: i32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else {
+            return;
+        };
+        if result != slot.expected {
+            keep(self.arrivals, number, result);
+            return;
+        }
+        let user_data = slot.arrive_as_expected(self.counters, result);
+        slot.stage = Stage::Idle;
+        slot.next = mem::replace(&mut self.first_free, number);
+        (self.collect)(user_data, result);
+    }
+}
+
+/// Keeps a result for a closer look. Out of line, because few are.
+#[cold]
+#[inline(never)]
+fn keep(arrivals: &mut Vec<(u32, i32)>, number: u32, result: i32) {
+    arrivals.push((number, result));
 }
 
 #[cold]
@@ -995,7 +1121,7 @@ impl Drop for Queue {
         if self.driver.is_some() {
             let _ = self.drain();
         }
-        let with_engine = self.with_engine as usize;
+        let with_engine = self.with_engine;
         let staged = self.driver.as_ref().map_or(0, |driver| driver.staged());
         if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are

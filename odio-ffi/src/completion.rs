@@ -86,6 +86,59 @@ pub unsafe extern "C" fn odio_queue_wait(
     max: u32,
     timeout_ns: i64,
 ) -> c_int {
+    let mut collected = 0;
+    let mut inside = None;
+    // A time to wait until wants a clock, and is no matter of few instructions.
+    if !queue.is_null() && !completions.is_null() && min <= max && timeout_ns <= 0 {
+        // SAFETY: a handle, as the caller promises.
+        let handle = unsafe { &*queue };
+        if handle.try_enter() {
+            let mut next = completions;
+            // SAFETY: this call came in just now, so the reference is the only one.
+            let done = unsafe { handle.core() }.try_collect(
+                min,
+                max,
+                timeout_ns < 0,
+                |user_data, result| {
+                    let result = i64::from(result);
+                    // SAFETY: called `max` times at most, so writable as the caller promises.
+                    unsafe {
+                        next.write(odio_completion { user_data, result });
+                        next = next.add(1);
+                    }
+                },
+            );
+            match done {
+                // At most the depth, 32768.
+                Ok(stored) => {
+                    handle.leave();
+                    return stored as c_int;
+                }
+                Err(stored) => collected = stored,
+            }
+            inside = Some(handle);
+        }
+    }
+    // SAFETY: the same promise; `collected` of the completions are stored.
+    unsafe { wait_closely(queue, inside, completions, collected, min, max, timeout_ns) }
+}
+
+/// Goes on with odio_queue_wait() after `collected` completions, where this call is `inside` already.
+///
+/// # Safety
+///
+/// As for odio_queue_wait().
+#[cold]
+#[inline(never)]
+unsafe fn wait_closely(
+    queue: *mut odio_queue,
+    inside: Option<&odio_queue>,
+    completions: *mut odio_completion,
+    collected: u32,
+    min: u32,
+    max: u32,
+    timeout_ns: i64,
+) -> c_int {
     guard(|| {
         required!(queue);
         required!(completions);
@@ -94,10 +147,16 @@ pub unsafe extern "C" fn odio_queue_wait(
                 "min is {min}, more than max, which is {max}"
             )));
         }
-        // SAFETY: a handle, as the caller promises.
-        let mut queue = unsafe { &*queue }.enter()?;
-        let mut next = completions;
-        let stored = queue.collect(min, max, timeout(timeout_ns), |user_data, result| {
+        let mut queue = match inside {
+            // SAFETY: the caller of this function came in.
+            Some(handle) => unsafe { handle.inside() },
+            // SAFETY: a handle, as the caller promises.
+            None => unsafe { &*queue }.enter()?,
+        };
+        // SAFETY: there are at least as many.
+        let mut next = unsafe { completions.add(collected as usize) };
+        let timeout = timeout(timeout_ns);
+        let stored = queue.collect_on(collected, min, max, timeout, |user_data, result| {
             let result = i64::from(result);
             // SAFETY: called `max` times at most, so writable as the caller promises.
             unsafe {

@@ -110,26 +110,52 @@ impl odio_queue {
         }
         // SAFETY: handles, as the caller promises.
         let (handle, file) = unsafe { (&*queue, &(*file).file) };
-        let state = &handle.state;
-        if state
-            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if !handle.try_enter() {
             return false;
         }
-        // SAFETY: BUSY was set by this call, so the reference is the only one; the memory is the caller's to promise.
+        // SAFETY: this call came in just now, so the reference is the only one; the memory is the caller's to promise.
         let taken = unsafe {
-            (*handle.queue.get()).try_plain(
-                is_write,
-                file,
-                memory.cast(),
-                length,
-                offset,
-                user_data,
-            )
+            handle
+                .core()
+                .try_plain(is_write, file, memory.cast(), length, offset, user_data)
         };
-        state.store(FREE, Ordering::Release);
+        handle.leave();
         taken.is_some()
+    }
+
+    /// As [`odio_queue::enter`], for one that does not panic and comes out by [`odio_queue::leave`].
+    #[inline(always)]
+    pub(crate) fn try_enter(&self) -> bool {
+        self.state
+            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Comes out after [`odio_queue::try_enter`].
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        self.state.store(FREE, Ordering::Release);
+    }
+
+    /// The queue itself.
+    ///
+    /// # Safety
+    ///
+    /// The caller came in, and has no other reference.
+    #[allow(clippy::mut_from_ref, reason = "`state` says who has it")]
+    #[inline(always)]
+    pub(crate) unsafe fn core(&self) -> &mut Queue {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.queue.get() }
+    }
+
+    /// Goes on as one that is inside, which from now on may panic.
+    ///
+    /// # Safety
+    ///
+    /// The caller came in by [`odio_queue::try_enter`] and does not leave.
+    pub(crate) unsafe fn inside(&self) -> Inside<'_> {
+        Inside { handle: self }
     }
 
     /// Comes in, where nobody else is. This is no lock: nobody waits.

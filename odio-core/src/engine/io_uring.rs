@@ -23,7 +23,7 @@ const CANCELLATION: u64 = u64::MAX;
 pub(crate) struct Ring {
     ring: Uring,
     /// Requests pushed and not reaped.
-    inside: u32,
+    inside: usize,
     /// Of these, those that the kernel has not taken yet; and cancellations.
     staged: u32,
     /// Cancellations pushed whose own completion has not been reaped.
@@ -80,7 +80,7 @@ impl Ring {
             }
         });
         self.cancellations -= cancellations;
-        self.inside -= arrived;
+        self.inside -= arrived as usize;
         arrived as usize
     }
 
@@ -118,11 +118,13 @@ impl Ring {
         }
     }
 
+    /// As [`super::Driver::stage`], in few instructions.
+    ///
     /// # Safety
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
-    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+    pub(crate) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
         let (fd, flags) = match plain.file {
             Some(place) => (place as i32, uring::FIXED_FILE),
             None => (plain.fd, 0),
@@ -137,19 +139,19 @@ impl Ring {
             (true, false) => uring::WRITE,
             (true, true) => uring::WRITE_FIXED,
         };
-        let entry = Entry {
-            opcode,
-            flags,
-            fd,
-            offset: plain.offset,
-            address: plain.address as u64,
-            length: plain.length,
-            user_data: u64::from(slot),
-            buffer,
-            ..Entry::EMPTY
-        };
         // SAFETY: as in `stage`.
-        unsafe { self.ring.push(entry) };
+        unsafe {
+            self.ring.push_plain(
+                opcode,
+                flags,
+                fd,
+                plain.offset,
+                plain.address as u64,
+                plain.length,
+                u64::from(slot),
+                buffer,
+            );
+        }
         self.staged += 1;
         self.inside += 1;
     }
@@ -196,6 +198,34 @@ impl Ring {
         }
     }
 
+    /// As [`super::Driver::try_exchange`].
+    #[inline(always)]
+    pub(super) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
+        // With SQPOLL the ring does not say what was handed over, and a cancellation completes too.
+        if self.sqpoll || self.cancellations > 0 {
+            return (0, false);
+        }
+        let want = min as u32;
+        // What is in the ring already counts for the kernel as well, so one call does with one look afterwards.
+        if self.staged > 0 || self.ring.completed() < want {
+            if !self.ring.enter_plain(self.staged, want) {
+                self.staged = self.ring.pushed();
+                return (0, false);
+            }
+            self.staged = 0;
+        }
+        let arrived = self.ring.reap_up_to(max, |done| {
+            sink.arrive(done.user_data as u32, done.result);
+        });
+        self.inside -= arrived;
+        (arrived, arrived >= min)
+    }
+
     /// After an enter that failed: whether it can go on.
     #[inline(never)]
     fn recover(&self, errno: Errno, deadline: Deadline) -> Result<(), Error> {
@@ -206,7 +236,9 @@ impl Ring {
         match errno.0 {
             libc::EINTR | libc::ETIME => Ok(()),
             // Out of memory for requests, or completions to be taken first: those in flight make room.
-            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.staged => Err(failed),
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.staged as usize => {
+                Err(failed)
+            }
             libc::EAGAIN | libc::EBUSY | libc::ENOMEM => match deadline {
                 Deadline::Now => Ok(()),
                 deadline => self.wait_only(deadline),

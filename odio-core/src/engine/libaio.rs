@@ -2,6 +2,7 @@
 //!
 //! io_submit takes requests in order and may take fewer than offered; io_getevents gives results in any order.
 
+use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 
 use super::{Deadline, Kind, Memory, Plain, Request, Sink};
@@ -13,19 +14,18 @@ use crate::sys::event;
 /// An AIO context with one control block per slot.
 pub(crate) struct Libaio {
     context: Context,
-    /// Never moves while the kernel may look at it; the kernel copies it during io_submit.
-    blocks: Box<[Iocb]>,
-    /// Slots staged, in order.
-    staged: Vec<u32>,
-    /// The same as pointers, for io_submit; only used within `submit`.
-    pointers: Vec<*mut Iocb>,
+    /// Never moves while the kernel may look at it; the kernel copies it during io_submit. Each block carries the number
+    /// of its slot from the beginning.
+    blocks: Box<[UnsafeCell<Iocb>]>,
+    /// Blocks staged, in order: the list that io_submit takes.
+    staged: Vec<*mut Iocb>,
     events: Box<[Event]>,
     in_kernel: usize,
     /// Signalled at each completion, where one was asked for.
     event: Option<RawFd>,
 }
 
-// SAFETY: the raw pointers lead into `blocks`, owned by the same value, and are rebuilt before each use.
+// SAFETY: the raw pointers lead into `blocks`, owned by the same value, which one thread at a time has.
 unsafe impl Send for Libaio {}
 
 impl Libaio {
@@ -45,9 +45,14 @@ impl Libaio {
         let depth = depth as usize;
         Ok(Libaio {
             context,
-            blocks: vec![Iocb::EMPTY; depth].into(),
+            blocks: (0..depth)
+                .map(|slot| {
+                    let mut block = Iocb::EMPTY;
+                    block.data = slot as u64;
+                    UnsafeCell::new(block)
+                })
+                .collect(),
             staged: Vec::with_capacity(depth),
-            pointers: Vec::with_capacity(depth),
             events: vec![Event::EMPTY; depth].into(),
             in_kernel: 0,
             event: None,
@@ -57,19 +62,11 @@ impl Libaio {
     /// Offers everything staged until the kernel has it, refuses it, or has no room. Returns how many it refused.
     fn submit(&mut self, sink: &mut impl Sink) -> (usize, Result<(), Error>) {
         let mut arrived = 0;
-        self.pointers.clear();
-        let blocks = self.blocks.as_mut_ptr();
-        // SAFETY: every staged slot is below the depth, the length of `blocks`.
-        self.pointers.extend(
-            self.staged
-                .iter()
-                .map(|&slot| unsafe { blocks.add(slot as usize) }),
-        );
         let mut taken = 0;
         let mut outcome = Ok(());
-        while taken < self.pointers.len() {
+        while taken < self.staged.len() {
             // SAFETY: the pointers lead into `blocks`; whoever staged the requests keeps their memory valid.
-            match unsafe { aio::submit(&self.context, &self.pointers[taken..]) } {
+            match unsafe { aio::submit(&self.context, &self.staged[taken..]) } {
                 Ok(0) | Err(Errno(libc::EAGAIN | libc::ENOMEM)) if self.in_kernel > 0 => {
                     // Completions will make room; the rest stays staged.
                     break;
@@ -95,7 +92,9 @@ impl Libaio {
                 }
                 // About the first request offered: that one is answered, the others go on.
                 Err(Errno(errno)) => {
-                    sink.arrive(self.staged[taken], -errno);
+                    // SAFETY: leads into `blocks`, and the kernel is done with it.
+                    let slot = unsafe { (*self.staged[taken]).data };
+                    sink.arrive(slot as u32, -errno);
                     arrived += 1;
                     taken += 1;
                     if let Some(event) = self.event {
@@ -110,31 +109,41 @@ impl Libaio {
 }
 
 impl Libaio {
+    /// As [`super::Driver::stage`], in few instructions.
+    ///
     /// # Safety
     ///
     /// As for [`super::Driver::stage`].
     #[inline(always)]
-    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
-        let (flags, event_fd) = match self.event {
-            Some(event) => (aio::SIGNAL, event as u32),
-            None => (0, 0),
+    pub(crate) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
+        debug_assert!((slot as usize) < self.blocks.len());
+        // SAFETY: the slot is below the depth, and has no request here; a check would be three instructions of a hundred.
+        let block = unsafe { self.blocks.get_unchecked(slot as usize) }.get();
+        // SAFETY: the kernel is done with the block. The rest of it is what it was made with, or by `signal`.
+        let fields = unsafe { &mut *block };
+        fields.rw_flags = 0;
+        fields.opcode = if plain.is_write {
+            aio::PWRITE
+        } else {
+            aio::PREAD
         };
-        if let Some(block) = self.blocks.get_mut(slot as usize) {
-            *block = Iocb::EMPTY;
-            block.data = u64::from(slot);
-            block.opcode = if plain.is_write {
-                aio::PWRITE
-            } else {
-                aio::PREAD
-            };
-            block.fd = plain.fd as u32;
-            block.address = plain.address as u64;
-            block.length = u64::from(plain.length);
-            block.offset = plain.offset as i64;
-            block.flags = flags;
-            block.event_fd = event_fd;
+        fields.fd = plain.fd as u32;
+        fields.address = plain.address as u64;
+        fields.length = u64::from(plain.length);
+        fields.offset = plain.offset as i64;
+        self.stage_block(block);
+    }
+
+    /// Puts a block into the list for io_submit.
+    #[inline(always)]
+    fn stage_block(&mut self, block: *mut Iocb) {
+        let count = self.staged.len();
+        debug_assert!(count < self.staged.capacity());
+        // SAFETY: the list has room for the depth, and each slot is in it once. `Vec::push` is twice the instructions.
+        unsafe {
+            self.staged.as_mut_ptr().add(count).write(block);
+            self.staged.set_len(count + 1);
         }
-        self.staged.push(slot);
     }
 
     /// # Safety
@@ -156,22 +165,67 @@ impl Libaio {
             (Kind::DataSync, _) => aio::FDSYNC,
             (Kind::FullSync, _) => aio::FSYNC,
         };
-        let (flags, event_fd) = match self.event {
-            Some(event) => (aio::SIGNAL, event as u32),
-            None => (0, 0),
-        };
-        let block = &mut self.blocks[slot as usize];
-        *block = Iocb::EMPTY;
-        block.data = u64::from(slot);
+        let place = self.blocks[slot as usize].get();
+        // SAFETY: the kernel is done with the block. The rest of it is what it was made with, or by `signal`.
+        let block = unsafe { &mut *place };
         block.rw_flags = request.flags as u32;
         block.opcode = opcode;
         block.fd = request.fd as u32;
         block.address = address;
         block.length = length;
         block.offset = request.offset as i64;
-        block.flags = flags;
-        block.event_fd = event_fd;
-        self.staged.push(slot);
+        self.stage_block(place);
+    }
+
+    /// As [`super::Driver::try_exchange`].
+    #[inline(always)]
+    pub(super) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
+        let staged = self.staged.len();
+        if staged > 0 {
+            // SAFETY: as in `submit`.
+            match unsafe { aio::submit(&self.context, &self.staged) } {
+                Ok(count) if count == staged => {
+                    self.in_kernel += staged;
+                    self.staged.clear();
+                }
+                Ok(count) => {
+                    self.taken(count);
+                    return (0, false);
+                }
+                Err(_) => return (0, false),
+            }
+        }
+        let mut arrived = self.context.reap(max, |event| {
+            sink.arrive(event.data as u32, event.result as i32);
+        });
+        self.in_kernel -= arrived;
+        if arrived < min {
+            let missing = min - arrived;
+            let room = self.events.len().min(max - arrived);
+            let events = self.events.get_mut(..room).unwrap_or_default();
+            let Ok(count) = aio::getevents(&self.context, missing, events, None) else {
+                return (arrived, false);
+            };
+            self.in_kernel -= count;
+            for event in self.events.get(..count).unwrap_or_default() {
+                sink.arrive(event.data as u32, event.result as i32);
+            }
+            arrived += count;
+        }
+        (arrived, arrived >= min)
+    }
+
+    /// Notes that the kernel took fewer than offered.
+    #[cold]
+    #[inline(never)]
+    fn taken(&mut self, count: usize) {
+        self.in_kernel += count;
+        self.staged.drain(..count);
     }
 
     pub(super) fn exchange(
@@ -226,7 +280,7 @@ impl Libaio {
     /// how many it was.
     #[inline(always)]
     fn reap(&mut self, sink: &mut impl Sink) -> usize {
-        let count = self.context.reap(|event| {
+        let count = self.context.reap(usize::MAX, |event| {
             sink.arrive(event.data as u32, event.result as i32);
         });
         self.in_kernel -= count;
@@ -238,15 +292,17 @@ impl Libaio {
     }
 
     pub(super) fn cancel(&mut self, slot: u32) {
-        let block: *mut Iocb = &mut self.blocks[slot as usize];
+        let block = self.blocks[slot as usize].get();
         // SAFETY: every slot that the queue names is in flight. The answer does not matter: the event comes anyway.
         let _ = unsafe { aio::cancel(&self.context, block) };
     }
 
     pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
         self.event = Some(event);
-        for &slot in &self.staged {
-            let block = &mut self.blocks[slot as usize];
+        // All of them, because staging leaves this alone; of those in flight the kernel has its copy.
+        for block in &self.blocks {
+            // SAFETY: nobody else is at a block during the call.
+            let block = unsafe { &mut *block.get() };
             (block.flags, block.event_fd) = (aio::SIGNAL, event as u32);
         }
         Ok(())

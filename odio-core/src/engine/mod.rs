@@ -150,23 +150,6 @@ impl Driver {
         each!(self, engine => unsafe { engine.stage(slot, request) })
     }
 
-    /// As [`Driver::stage`], in few instructions.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Driver::stage`].
-    #[inline(always)]
-    pub(crate) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
-        match self {
-            // SAFETY: the same promise, in each of them.
-            Driver::IoUring(ring) => unsafe { ring.stage_plain(slot, plain) },
-            // SAFETY: as above.
-            Driver::Libaio(context) => unsafe { context.stage_plain(slot, plain) },
-            // SAFETY: as above.
-            Driver::Psync(workers) => unsafe { workers.stage_plain(slot, plain) },
-        }
-    }
-
     /// Hands over everything staged, then waits until `min` results have been given to `sink` or `deadline` has passed.
     /// Every request handed over arrives exactly once, as its slot and bytes moved or a negative errno, even where the
     /// kernel refuses it. The queue keeps `min` at or below the number of requests here.
@@ -180,6 +163,23 @@ impl Driver {
         sink: &mut impl Sink,
     ) -> Result<(), Error> {
         each!(self, engine => engine.exchange(min, deadline, sink))
+    }
+
+    /// The short way of [`Driver::exchange`], without a time limit and without a panic: gives at most `max` results to
+    /// `sink`; what more there is stays here. Returns how many, and whether everything staged was handed over and `min`
+    /// or `max` arrived. Where not, the rest is for [`Driver::exchange`].
+    #[inline(always)]
+    pub(crate) fn try_exchange(
+        &mut self,
+        min: usize,
+        max: usize,
+        sink: &mut impl Sink,
+    ) -> (usize, bool) {
+        match self {
+            Driver::IoUring(ring) => ring.try_exchange(min, max, sink),
+            Driver::Libaio(context) => context.try_exchange(min, max, sink),
+            Driver::Psync(_) => (0, false),
+        }
     }
 
     /// How many requests are staged and not yet with the kernel.

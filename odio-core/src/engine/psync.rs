@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Deadline, Kind, Memory, Plain, Request, Sink};
+use super::{Deadline, Kind, Memory, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::{event, file as sys, signal};
@@ -154,30 +154,6 @@ impl Psync {
     ///
     /// As for [`super::Driver::stage`].
     pub(super) unsafe fn stage(&mut self, slot: u32, request: Request) {
-        self.staged.push((slot, request));
-    }
-
-    /// # Safety
-    ///
-    /// As for [`super::Driver::stage`].
-    #[inline(never)]
-    pub(super) unsafe fn stage_plain(&mut self, slot: u32, plain: Plain) {
-        let request = Request {
-            kind: if plain.is_write {
-                Kind::Write
-            } else {
-                Kind::Read
-            },
-            fd: plain.fd,
-            registered: None,
-            memory: Memory::Plain {
-                address: plain.address,
-                length: plain.length,
-                registered: None,
-            },
-            offset: plain.offset,
-            flags: 0,
-        };
         self.staged.push((slot, request));
     }
 

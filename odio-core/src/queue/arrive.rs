@@ -8,11 +8,31 @@ use super::hold::Hold;
 use super::slot::{self, Slot, Stage};
 use super::{Queue, event};
 use crate::contract::SyncKind;
-use crate::counters;
+use crate::counters::{self, Counters};
 use crate::engine::{Kind, Memory, Request};
 use crate::error::Errno;
 use crate::flags::Flags;
 use crate::resume::Next;
+
+impl Slot {
+    /// All that the general end does, without what a request that ended as expected cannot have. Gives its user data; the
+    /// caller counts it and says what becomes of the slot.
+    #[inline(always)]
+    pub(super) fn arrive_as_expected(&mut self, counters: &mut Counters, result: i32) -> u64 {
+        complete_probe(self, result);
+        if let Some(file) = self.file.take() {
+            let (ours, files) = if self.stage == Stage::Writing {
+                (&mut counters.bytes_written, &file.count().bytes_written)
+            } else {
+                (&mut counters.bytes_read, &file.count().bytes_read)
+            };
+            *ours += result as u64;
+            counters::add(files, result as u64);
+            counters::add(&file.count().ended, 1);
+        }
+        self.user_data
+    }
+}
 
 impl Queue {
     /// Takes one result in, while the engine is at work. Gives the user data of a request that ended as expected, whose
@@ -24,23 +44,11 @@ impl Queue {
             self.arrivals.push((number, result));
             return None;
         }
-        complete_probe(slot, result);
-        // All that the general end does, without what such a request cannot have.
-        let file = slot.file.take()?;
-        let counters = &mut self.counters;
-        let (ours, files) = if slot.stage == Stage::Writing {
-            (&mut counters.bytes_written, &file.count().bytes_written)
-        } else {
-            (&mut counters.bytes_read, &file.count().bytes_read)
-        };
-        *ours += result as u64;
-        counters::add(files, result as u64);
-        counters.completed += 1;
-        counters::add(&file.count().ended, 1);
+        let user_data = slot.arrive_as_expected(&mut self.counters, result);
         slot.stage = Stage::Ready;
         slot.result = result;
         self.in_flight -= 1;
-        Some(slot.user_data)
+        Some(user_data)
     }
 
     /// Takes in what wants a closer look. True where a request goes on.
@@ -125,6 +133,8 @@ impl Queue {
         let next = resume.moved(moved as usize);
         let done = resume.done() as u32;
         slot.moved = done;
+        // What is left of it is never all of it.
+        slot.expected = slot::NEVER;
         if next == Next::Done {
             return self.whole(number);
         }
@@ -260,7 +270,6 @@ impl Queue {
             }
             _ => {}
         }
-        self.counters.completed += 1;
         counters::add(&shared.ended, 1);
         if result < 0 {
             self.counters.failed += 1;

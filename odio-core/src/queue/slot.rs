@@ -2,12 +2,14 @@
 //!
 //! Pure values.
 
+use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 
 use super::hold::{Hold, Way};
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
+use crate::engine::Plain;
 use crate::file::File;
 use crate::flags::Flags;
 use crate::resume::Resume;
@@ -61,6 +63,8 @@ pub(super) struct Slot {
     pub(super) follower: u32,
     /// When it was taken in, in nanoseconds; 0 where that is not measured.
     pub(super) begun: u64,
+    /// Of a free slot: the next free one, or [`NONE`].
+    pub(super) next: u32,
 }
 
 // SAFETY: the address is only handed on to the engine; who owns the memory is said where it comes in.
@@ -86,7 +90,55 @@ impl Slot {
         hold: Hold::Nothing,
         follower: NONE,
         begun: 0,
+        next: NONE,
     };
+
+    /// Takes in a transfer that needs nothing out of the ordinary; returns the next free slot. The rest of a free slot is as
+    /// [`Slot::clear`] left it.
+    #[inline(always)]
+    pub(super) fn take(&mut self, file: &File, plain: Plain, user_data: u64) -> u32 {
+        self.stage = if plain.is_write {
+            Stage::Writing
+        } else {
+            Stage::Reading
+        };
+        self.user_data = user_data;
+        // A free slot has no file. Forgotten, because to drop nothing takes a look and room for a call.
+        mem::forget(self.file.replace(file.clone()));
+        self.address = plain.address;
+        self.offset = plain.offset;
+        self.length = plain.length;
+        self.expected = plain.length as i32;
+        self.next
+    }
+
+    /// Lets the outside see a request that is taken in: its user data, its descriptor, what it is, where and how long.
+    #[inline(always)]
+    pub(super) fn submit_probe(&self) {
+        probe::probe_lazy!(
+            odio,
+            submit,
+            self.user_data,
+            self.fd(),
+            self.stage as u8,
+            self.offset,
+            self.length
+        );
+    }
+
+    /// Makes it free after its completion was collected. What a request out of the ordinary may have set is set back, so
+    /// that one that needs nothing of it need not.
+    pub(super) fn clear(&mut self, next: u32) -> Option<Buffer> {
+        self.stage = Stage::Idle;
+        self.flags = Flags::NONE;
+        self.cancelled = false;
+        self.then = None;
+        self.way = Way::Plain;
+        self.vectors = 0;
+        self.moved = 0;
+        self.next = next;
+        self.buffer.take()
+    }
 
     /// The descriptor of its file; -1 where it has none.
     pub(super) fn fd(&self) -> RawFd {

@@ -20,10 +20,12 @@ pub(super) struct Tables {
     files: Vec<Option<Place<File>>>,
     pools: Vec<Option<Place<Pool>>>,
     empty: bool,
-    /// The file that was found last, by its address, and its place. 0 is no file.
-    last_file: (usize, u32),
-    /// The memory that was found last: where it begins, its length, and its place.
-    last_pool: (usize, usize, u16),
+    /// The file that was looked for last, by its address, and its place. 0 is no file. A file that came to the address of
+    /// one without a place has none either.
+    last_file: (usize, Option<u32>),
+    /// The memory that was found last: where it begins, its length, and its place; or the memory around the last that
+    /// was not found, without a place.
+    last_pool: (usize, usize, Option<u16>),
 }
 
 impl Tables {
@@ -32,8 +34,8 @@ impl Tables {
             files: Vec::new(),
             pools: Vec::new(),
             empty: true,
-            last_file: (0, 0),
-            last_pool: (0, 0, 0),
+            last_file: (0, None),
+            last_pool: (0, 0, None),
         }
     }
 
@@ -43,46 +45,78 @@ impl Tables {
         self.empty
     }
 
-    /// The place of a file in the engine's table.
+    /// The place of a file in the engine's table, if any, where it is the one that was looked for last.
     #[inline(always)]
-    pub(super) fn file(&mut self, file: &File) -> Option<u32> {
-        if file.is_at(self.last_file.0) {
-            return Some(self.last_file.1);
-        }
-        self.find_file(file)
+    pub(super) fn known_file(&self, file: &File) -> Option<Option<u32>> {
+        file.is_at(self.last_file.0).then_some(self.last_file.1)
     }
 
-    #[inline(never)]
-    fn find_file(&mut self, file: &File) -> Option<u32> {
+    /// The place of the pool that the whole of this memory is in, if any, where it is the one that was looked for last.
+    #[inline(always)]
+    pub(super) fn known_memory(&self, address: *mut u8, length: usize) -> Option<Option<u16>> {
+        let (base, size, place) = self.last_pool;
+        let distance = (address as usize).wrapping_sub(base);
+        // Two branches: to join them into one takes more.
+        if distance >= size {
+            return None;
+        }
+        if length > size - distance {
+            return None;
+        }
+        Some(place)
+    }
+
+    /// Looks for both, so that they are the ones that were looked for last.
+    pub(super) fn find(&mut self, file: &File, address: *mut u8, length: usize) {
+        if !self.empty {
+            self.file(file);
+            self.memory(address, length);
+        }
+    }
+
+    /// The place of a file in the engine's table.
+    pub(super) fn file(&mut self, file: &File) -> Option<u32> {
+        if let Some(place) = self.known_file(file) {
+            return place;
+        }
         let at = self.files.iter().position(
             |place| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none()),
-        )?;
-        self.last_file = (file.address(), at as u32);
-        Some(at as u32)
+        );
+        let place = at.map(|at| at as u32);
+        self.last_file = (file.address(), place);
+        place
     }
 
     /// The place of the pool that the whole of this memory is in.
-    #[inline(always)]
     pub(super) fn memory(&mut self, address: *mut u8, length: usize) -> Option<u16> {
-        let (base, size, place) = self.last_pool;
-        let distance = (address as usize).wrapping_sub(base);
-        if distance < size && length <= size - distance {
-            return Some(place);
+        if let Some(place) = self.known_memory(address, length) {
+            return place;
         }
-        self.find_memory(address as usize, length)
-    }
-
-    #[inline(never)]
-    fn find_memory(&mut self, address: usize, length: usize) -> Option<u16> {
+        let address = address as usize;
+        // What is around the address and in no pool.
+        let (mut first, mut end) = (0, usize::MAX);
         for (at, place) in self.pools.iter().enumerate() {
             let Some(place) = place else { continue };
+            if place.absent.is_some() {
+                continue;
+            }
             let (base, size) = place.what.memory();
-            let distance = address.wrapping_sub(base as usize);
-            if place.absent.is_none() && distance < size && length <= size - distance {
-                self.last_pool = (base as usize, size, at as u16);
+            let base = base as usize;
+            let distance = address.wrapping_sub(base);
+            if distance < size {
+                if length > size - distance {
+                    return None;
+                }
+                self.last_pool = (base, size, Some(at as u16));
                 return Some(at as u16);
             }
+            if base > address {
+                end = end.min(base);
+            } else {
+                first = first.max(base + size);
+            }
         }
+        self.last_pool = (first, end - first, None);
         None
     }
 
@@ -91,8 +125,8 @@ impl Tables {
         trim(&mut self.files);
         trim(&mut self.pools);
         self.empty = self.files.is_empty() && self.pools.is_empty();
-        self.last_file = (0, 0);
-        self.last_pool = (0, 0, 0);
+        self.last_file = (0, None);
+        self.last_pool = (0, 0, None);
     }
 
     pub(super) fn add_file(&mut self, driver: &mut Driver, file: &File) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{check, retry};
+use super::{call3, call6, check};
 use crate::error::Errno;
 
 pub(crate) const PREAD: u16 = 0;
@@ -125,10 +125,10 @@ impl Context {
         Ok(Context { id, ring })
     }
 
-    /// Calls `each` with the events that are in the ring, and takes them out. Nothing else may be taking events out of
+    /// Calls `each` with the events that are in the ring, `max` at most, and takes them out. Nothing else may be taking events out of
     /// this context. Returns how many there were; 0 where the ring cannot be read from here.
     #[inline(always)]
-    pub(crate) fn reap(&mut self, mut each: impl FnMut(&Event)) -> usize {
+    pub(crate) fn reap(&mut self, max: usize, mut each: impl FnMut(&Event)) -> usize {
         // SAFETY: null, or mapped as long as the context lives.
         let Some(ring) = (unsafe { self.ring.as_ref() }) else {
             return 0;
@@ -138,7 +138,7 @@ impl Context {
             ring.tail.load(Ordering::Acquire),
         );
         let mut count = 0;
-        while head != tail {
+        while head != tail && count < max {
             // SAFETY: the events follow the header, and `head` is below their number.
             let event = unsafe { &*self.ring.add(1).cast::<Event>().add(head as usize) };
             each(event);
@@ -177,16 +177,23 @@ fn under_valgrind() -> bool {
 /// # Safety
 ///
 /// Each pointer is valid, and the memory that each iocb names stays valid until its event has arrived.
+#[inline(always)]
 pub(crate) unsafe fn submit(context: &Context, requests: &[*mut Iocb]) -> Result<usize, Errno> {
-    // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
-    retry(|| unsafe {
-        libc::syscall(
-            libc::SYS_io_submit,
-            context.id,
-            requests.len() as libc::c_long,
-            requests.as_ptr(),
-        )
-    })
+    loop {
+        // SAFETY: the array is `requests.len()` pointers long; the caller promises what they lead to.
+        let taken = unsafe {
+            call3(
+                libc::SYS_io_submit,
+                context.id as usize,
+                requests.len(),
+                requests.as_ptr() as usize,
+            )
+        };
+        match taken {
+            Err(Errno(libc::EINTR)) => {}
+            result => return result,
+        }
+    }
 }
 
 /// Asks for one request to be given up. Only USB gadgets and polls know how: anything else answers EINVAL.
@@ -202,6 +209,7 @@ pub(crate) unsafe fn cancel(context: &Context, request: *mut Iocb) -> Result<(),
 
 /// Waits for `min` events at least, or until `timeout` has passed; the result says how many are in `events`.
 /// EINTR is the caller's, who knows how much of the time is left.
+#[inline(always)]
 pub(crate) fn getevents(
     context: &Context,
     min: usize,
@@ -215,14 +223,17 @@ pub(crate) fn getevents(
     });
     let time_pointer = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `events` is writable for its length and `time_pointer` is null or points at `time`, alive here.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call6(
             libc::SYS_io_getevents,
-            context.id,
-            min as libc::c_long,
-            events.len() as libc::c_long,
-            events.as_mut_ptr(),
-            time_pointer,
+            [
+                context.id as usize,
+                min,
+                events.len(),
+                events.as_mut_ptr() as usize,
+                time_pointer as usize,
+                0,
+            ],
         )
-    })
+    }
 }

@@ -12,8 +12,21 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The process that this value was made in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Home(u64);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Home {
+    number: u64,
+    /// Where the number of this process is; a place that holds 0 for good where `number` is a process id.
+    page: &'static AtomicU64,
+}
+
+impl PartialEq for Home {
+    fn eq(&self, other: &Home) -> bool {
+        self.number == other.number
+    }
+}
+
+/// What no process has as its number.
+static NOBODY: AtomicU64 = AtomicU64::new(0);
 
 /// Set in numbers that are process ids, for kernels that cannot empty a page.
 const IS_PID: u64 = 1 << 63;
@@ -27,23 +40,37 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 impl Home {
     /// This process. The first call in a process makes system calls.
     pub(crate) fn here() -> Home {
-        page().map_or_else(Home::by_pid, |page| Home(number(page)))
+        page().map_or_else(Home::by_pid, |page| Home {
+            number: number(page),
+            page,
+        })
     }
 
     /// Whether this is still the process. No system call where the kernel is Linux 4.14 or newer.
-    pub(crate) fn is_here(self) -> bool {
-        if self.0 & IS_PID != 0 {
-            return self == Home::by_pid();
-        }
-        // A number is given out only once there is a page, and the page stays.
-        // SAFETY: `page` stored the pointer to an aligned AtomicU64 that is never unmapped.
-        let page = unsafe { PAGE.load(Ordering::Acquire).as_ref() };
-        page.is_some_and(|page| page.load(Ordering::Relaxed) == self.0)
+    #[inline(always)]
+    pub(crate) fn is_here(&self) -> bool {
+        self.page.load(Ordering::Relaxed) == self.number || self.is_here_by_pid()
+    }
+
+    /// As [`Home::is_here`], but also false where that takes a system call.
+    #[inline(always)]
+    pub(crate) fn is_surely_here(&self) -> bool {
+        self.page.load(Ordering::Relaxed) == self.number
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_here_by_pid(&self) -> bool {
+        self.number & IS_PID != 0 && *self == Home::by_pid()
     }
 
     fn by_pid() -> Home {
         // SAFETY: always allowed, never fails.
-        Home(IS_PID | unsafe { libc::getpid() } as u64)
+        let number = IS_PID | unsafe { libc::getpid() } as u64;
+        Home {
+            number,
+            page: &NOBODY,
+        }
     }
 }
 
@@ -141,7 +168,11 @@ mod tests {
 
     #[test]
     fn a_child_is_not_its_parents_home() {
-        assert_eq!(Home::here().0 & IS_PID, 0, "this test wants Linux 4.14");
+        assert_eq!(
+            Home::here().number & IS_PID,
+            0,
+            "this test wants Linux 4.14"
+        );
         a_child_is_not_home(Home::here);
     }
 

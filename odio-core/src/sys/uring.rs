@@ -10,8 +10,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-use super::check;
 use super::memory::Shared;
+use super::{call6, check};
 use crate::error::Errno;
 
 pub(crate) const READV: u8 = 1;
@@ -304,27 +304,80 @@ impl Uring {
         self.tail = self.tail.wrapping_add(1);
     }
 
+    /// Puts a read or write of one piece without flags into the ring. As [`Uring::push`], but stores only what can
+    /// differ from one such entry to the next: priority and rest are zero in all that were ever pushed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Uring::push`].
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    pub(crate) unsafe fn push_plain(
+        &mut self,
+        opcode: u8,
+        flags: u8,
+        fd: i32,
+        offset: u64,
+        address: u64,
+        length: u32,
+        user_data: u64,
+        buffer: u16,
+    ) {
+        let place = (self.tail & self.submission_mask) as usize;
+        // SAFETY: as in `push`; nobody else looks at the entry.
+        let entry = unsafe { &mut *self.entries.add(place) };
+        entry.opcode = opcode;
+        entry.flags = flags;
+        entry.fd = fd;
+        entry.offset = offset;
+        entry.address = address;
+        entry.length = length;
+        entry.op_flags = 0;
+        entry.user_data = user_data;
+        entry.buffer = buffer;
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// How many completions are there.
+    #[inline(always)]
+    pub(crate) fn completed(&self) -> u32 {
+        // SAFETY: leads into a mapping of this value.
+        let tail = unsafe { &*self.completion_tail }.load(Ordering::Acquire);
+        tail.wrapping_sub(self.head)
+    }
+
     /// Calls `each` with the completions that are there.
     #[inline(always)]
-    pub(crate) fn reap(&mut self, mut each: impl FnMut(Completion)) {
+    pub(crate) fn reap(&mut self, each: impl FnMut(Completion)) {
+        self.reap_up_to(usize::MAX, each);
+    }
+
+    /// Calls `each` with the completions that are there, `max` at most. Returns how many there were.
+    #[inline(always)]
+    pub(crate) fn reap_up_to(&mut self, max: usize, mut each: impl FnMut(Completion)) -> usize {
         // SAFETY: both lead into a mapping of this value.
         let (head, tail) = unsafe { (&*self.completion_head, &*self.completion_tail) };
         let tail = tail.load(Ordering::Acquire);
-        if self.head == tail {
-            return;
+        let count = (tail.wrapping_sub(self.head) as usize).min(max);
+        if count == 0 {
+            return 0;
         }
-        while self.head != tail {
-            let place = (self.head & self.completion_mask) as usize;
+        let mut at = self.head;
+        let end = at.wrapping_add(count as u32);
+        while at != end {
+            let place = (at & self.completion_mask) as usize;
             // SAFETY: the mask keeps it inside the mapping, and the kernel wrote it before it moved the tail.
             each(unsafe { self.completions.add(place).read() });
-            self.head = self.head.wrapping_add(1);
+            at = at.wrapping_add(1);
         }
-        head.store(self.head, Ordering::Release);
+        self.head = end;
+        head.store(end, Ordering::Release);
+        count
     }
 
     /// Hands over what is pushed, and waits until `want` completions are in the ring or `time` has passed. A time needs
     /// [`Uring::has_timed_enter`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter(&mut self, want: u32, time: Option<Duration>) -> Result<(), Errno> {
         // SAFETY: both lead into a mapping of this value.
         let (tail, sq_flags) = unsafe { (&*self.submission_tail, &*self.submission_flags) };
@@ -346,7 +399,7 @@ impl Uring {
             count = count.max(1);
         }
         match time {
-            None => self.call(count, want, flags, ptr::null(), 0),
+            None => self.call(count, want, flags, ptr::null(), 0).map(drop),
             Some(time) => {
                 let time = Time {
                     seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
@@ -360,8 +413,25 @@ impl Uring {
                 };
                 let (wait, size) = (&raw const wait, size_of::<Wait>());
                 self.call(count, want, flags | ENTER_EXT_ARG, wait, size)
+                    .map(drop)
             }
         }
+    }
+
+    /// As [`Uring::enter`] without a time, of a ring without SQPOLL that `count` entries are pushed to. True where the
+    /// kernel took them all.
+    #[inline(always)]
+    pub(crate) fn enter_plain(&mut self, count: u32, want: u32) -> bool {
+        // SAFETY: both lead into a mapping of this value.
+        let (tail, sq_flags) = unsafe { (&*self.submission_tail, &*self.submission_flags) };
+        tail.store(self.tail, Ordering::Release);
+        let overflow = || sq_flags.load(Ordering::Relaxed) & SQ_CQ_OVERFLOW != 0;
+        let flags = if want > 0 || self.iopoll || overflow() {
+            ENTER_GETEVENTS
+        } else {
+            0
+        };
+        self.call(count, want, flags, ptr::null(), 0) == Ok(count as usize)
     }
 
     #[inline(always)]
@@ -372,20 +442,21 @@ impl Uring {
         flags: u32,
         wait: *const Wait,
         size: usize,
-    ) -> Result<(), Errno> {
+    ) -> Result<usize, Errno> {
         // SAFETY: whoever pushed the entries keeps what they name; `wait` is null or alive with what it leads to.
-        check(unsafe {
-            libc::syscall(
+        unsafe {
+            call6(
                 libc::SYS_io_uring_enter,
-                libc::c_long::from(self.fd()),
-                libc::c_long::from(count),
-                libc::c_long::from(want),
-                libc::c_long::from(flags),
-                wait,
-                size,
+                [
+                    self.fd() as usize,
+                    count as usize,
+                    want as usize,
+                    flags as usize,
+                    wait as usize,
+                    size,
+                ],
             )
-        })
-        .map(drop)
+        }
     }
 
     /// Whether the kernel knows each of these operations (Linux 5.6 knows the question).
