@@ -615,7 +615,7 @@ typedef struct odio_completion {
      * Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
      * end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
      * waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
-     * odio_queue_cancel().
+     * odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
      */
     int64_t result;
 } odio_completion;
@@ -1083,10 +1083,11 @@ int odio_queue_options_set_engine(struct odio_queue_options *options,
  * On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
  *
  * Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
- * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
+ * kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK leaves too little for the rings (io_uring; seen at
+ * 0 on Linux 6.18, at the usual 64 KiB before 5.12). -EAGAIN: sysctl
  * fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
- * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
- * an option that the engine cannot honour. Any thread.
+ * before Linux 5.6. -EINVAL: a depth outside 1 to 32768, max_vectors past 1024,
+ * an unknown engine (also in ODIO_ENGINE) or flag, or an option that the engine cannot honour. Any thread.
  */
 int odio_queue_new(const struct odio_queue_options *options,
                    struct odio_queue **queue);
@@ -1132,7 +1133,8 @@ int odio_queue_write(struct odio_queue *queue,
  * Takes in an fsync. It covers writes whose completion has been collected.
  *
  * Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EBUSY where another
- * thread is inside the queue, or the errno of a failed sync of this file that nobody has acknowledged.
+ * thread is inside the queue, -EINVAL with ODIO_QUEUE_IOPOLL, or the errno of a failed sync of this file that nobody has
+ * acknowledged.
  */
 int odio_queue_sync(struct odio_queue *queue,
                     const struct odio_file *file,
@@ -1148,8 +1150,8 @@ int odio_queue_datasync(struct odio_queue *queue, const struct odio_file *file, 
  * change as soon as this returns; the memory is the queue's until the completion. `count` is at most the queue's
  * max_vectors; with 1 this is odio_queue_read() with flags.
  *
- * Returns as odio_queue_read() does; also -EINVAL or -EOPNOTSUPP, with the reason in odio_last_error(), where a flag
- * cannot be honoured on this file.
+ * Returns as odio_queue_read() does; also -EINVAL for a `count` that is not 1 to max_vectors, and -EINVAL or
+ * -EOPNOTSUPP, with the reason in odio_last_error(), where a flag cannot be honoured on this file.
  */
 int odio_queue_readv(struct odio_queue *queue,
                      const struct odio_file *file,
@@ -1245,7 +1247,8 @@ int odio_queue_cancel(struct odio_queue *queue,
  * odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
  * resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
  *
- * Returns the descriptor, the same at each call, or a negative errno.
+ * Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
+ * completes but while somebody polls.
  */
 int odio_queue_eventfd(struct odio_queue *queue);
 
@@ -1317,11 +1320,13 @@ int odio_queue_add_file(struct odio_queue *queue,
                         const struct odio_file *file);
 
 /**
- * Takes back odio_queue_add_file(). Requests in flight are not affected.
+ * Takes back odio_queue_add_file(). Requests in flight are not affected. Up to Linux 6.1 the kernel may hold on to the
+ * file a while longer, seconds on an idle queue, and a block device with it; odio_queue_free() waits until it is let go.
  *
  * Returns 0, -ENOENT where the file was not added, or another negative errno.
  */
-int odio_queue_remove_file(struct odio_queue *queue, const struct odio_file *file);
+int odio_queue_remove_file(struct odio_queue *queue,
+                           const struct odio_file *file);
 
 /**
  * What was done with this file, by itself and by queues. `counters->size` must be set.

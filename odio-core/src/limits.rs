@@ -462,7 +462,8 @@ impl Limits {
     /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
     /// what is needed to find them after a crash, so that a sync of our own has to follow.
     ///
-    /// btrfs since 6.1 writes the data with FUA and never calls btrfs_sync_file, even for an append; overlayfs may
+    /// btrfs (seen in 6.1 and 6.12) writes the data with FUA and does not call btrfs_sync_file where the write is still
+    /// under way when the call that hands it over returns, even for an append; overlayfs may
     /// stand on btrfs and does not say so.
     pub fn breaks_asynchronous_sync(&self) -> bool {
         matches!(

@@ -259,6 +259,7 @@ impl Queue {
         slot.expected = slot::NEVER;
         slot.way = Way::Plain;
         slot.then = Some(kind);
+        (slot.offset, slot.length) = (0, 0);
         slot.file = Some(file.clone());
         slot.user_data = user_data;
         slot.flags = Flags::NONE;
@@ -457,9 +458,16 @@ impl Queue {
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
-    /// resumed inside. It is the queue's, closed on exec, and stays the same.
+    /// resumed inside. It is the queue's, closed on exec, and stays the same. Not with IOPOLL, where nothing completes
+    /// but while somebody polls.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.check_home()?;
+        if self.iopoll {
+            return Err(Error::Invalid(
+                "a queue with IOPOLL has no eventfd: nothing completes but while somebody polls"
+                    .to_owned(),
+            ));
+        }
         if self.event.is_none() {
             let system = |call| move |errno| Error::System { call, errno };
             let event = event::create().map_err(system("eventfd"))?;
@@ -885,6 +893,9 @@ impl Queue {
             let mut goes_on = !self.held.is_empty() && arrived > 0;
             if !self.arrivals.is_empty() {
                 goes_on |= self.look_at_arrivals();
+            }
+            // Also what ended without an engine.
+            if collected < max && !self.ready.is_empty() {
                 collected += self.collect_ready(max - collected, &mut collect);
             }
             result?;
@@ -992,6 +1003,10 @@ impl Drop for Queue {
             mem::forget(mem::take(&mut self.slots));
             mem::forget(mem::replace(&mut self.tables, Tables::new()));
             mem::forget(self.driver.take());
+        } else {
+            if let Some(driver) = &mut self.driver {
+                driver.give_back_files();
+            }
         }
     }
 }

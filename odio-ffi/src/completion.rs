@@ -20,7 +20,7 @@ pub struct odio_completion {
     /// Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
     /// end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
     /// waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
-    /// odio_queue_cancel().
+    /// odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
     pub result: i64,
 }
 
@@ -202,7 +202,8 @@ pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u6
 /// odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
 /// resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
 ///
-/// Returns the descriptor, the same at each call, or a negative errno.
+/// Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
+/// completes but while somebody polls.
 ///
 /// # Safety
 ///

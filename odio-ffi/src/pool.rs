@@ -222,7 +222,8 @@ pub unsafe extern "C" fn odio_queue_add_file(
     })
 }
 
-/// Takes back odio_queue_add_file(). Requests in flight are not affected.
+/// Takes back odio_queue_add_file(). Requests in flight are not affected. Up to Linux 6.1 the kernel may hold on to the
+/// file a while longer, seconds on an idle queue, and a block device with it; odio_queue_free() waits until it is let go.
 ///
 /// Returns 0, -ENOENT where the file was not added, or another negative errno.
 ///

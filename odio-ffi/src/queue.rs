@@ -174,10 +174,11 @@ fn refused(state: u8) -> Failure {
 /// On success `*queue` is a handle that odio_queue_free() releases; on failure it is NULL.
 ///
 /// Returns 0 or a negative errno, with the likely cause in odio_last_error(). -EPERM: seccomp or sysctl
-/// kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK (io_uring, Linux before 5.12). -EAGAIN: sysctl
+/// kernel.io_uring_disabled forbids io_uring. -ENOMEM: RLIMIT_MEMLOCK leaves too little for the rings (io_uring; seen at
+/// 0 on Linux 6.18, at the usual 64 KiB before 5.12). -EAGAIN: sysctl
 /// fs.aio-max-nr (libaio), or no more threads (psync). -ENOSYS: the kernel has no such interface. -EOPNOTSUPP: io_uring
-/// before Linux 5.6. -EINVAL: a depth outside 1 to 32768, an unknown engine, or
-/// an option that the engine cannot honour. Any thread.
+/// before Linux 5.6. -EINVAL: a depth outside 1 to 32768, max_vectors past 1024,
+/// an unknown engine (also in ODIO_ENGINE) or flag, or an option that the engine cannot honour. Any thread.
 ///
 /// # Safety
 ///
@@ -374,7 +375,8 @@ unsafe fn sync(
 /// Takes in an fsync. It covers writes whose completion has been collected.
 ///
 /// Returns 0 or a negative errno, and then nothing was taken in: -EAGAIN where the queue is full, -EBUSY where another
-/// thread is inside the queue, or the errno of a failed sync of this file that nobody has acknowledged.
+/// thread is inside the queue, -EINVAL with ODIO_QUEUE_IOPOLL, or the errno of a failed sync of this file that nobody has
+/// acknowledged.
 ///
 /// # Safety
 ///
@@ -443,8 +445,8 @@ unsafe fn vectored(
 /// change as soon as this returns; the memory is the queue's until the completion. `count` is at most the queue's
 /// max_vectors; with 1 this is odio_queue_read() with flags.
 ///
-/// Returns as odio_queue_read() does; also -EINVAL or -EOPNOTSUPP, with the reason in odio_last_error(), where a flag
-/// cannot be honoured on this file.
+/// Returns as odio_queue_read() does; also -EINVAL for a `count` that is not 1 to max_vectors, and -EINVAL or
+/// -EOPNOTSUPP, with the reason in odio_last_error(), where a flag cannot be honoured on this file.
 ///
 /// # Safety
 ///

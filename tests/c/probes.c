@@ -1,5 +1,6 @@
 /*
- * probes FILE COUNT: COUNT writes, COUNT reads, one of them past the end of the file, and one sync through a queue.
+ * probes FILE COUNT: COUNT writes, COUNT reads, one of them past the end of the file, a sync, and a write that a sync
+ * closes, through a queue.
  * What is seen of them through the probe points is counted from outside.
  */
 #include "check.h"
@@ -39,6 +40,9 @@ int main(int argc, char **argv)
     }
     CHECK(odio_queue_datasync(queue, file, 300) == 0);
     CHECK(finish() == 0);
+    struct iovec piece = {.iov_base = memory, .iov_len = SIZE};
+    CHECK(odio_queue_writev(queue, file, &piece, 1, 0, ODIO_RWF_THEN_DATASYNC, 400) == 0);
+    CHECK(finish() == SIZE);
     CHECK(odio_queue_free(queue) == 0);
     odio_buffer_free(memory);
     CHECK(odio_file_close(file) == 0);

@@ -41,8 +41,10 @@ int main(int argc, char **argv)
     CHECK(argc == 3);
     /* What hangs is ended. */
     alarm(60);
-    odio_open_options how = {
-        .size = sizeof how, .sync = ODIO_SYNC_NONE, .flags = ODIO_OPEN_WRITE | ODIO_OPEN_CREATE | ODIO_OPEN_TRUNCATE};
+    odio_open_options how = {.size = sizeof how,
+                             .direct = ODIO_DIRECT_PREFERRED,
+                             .sync = ODIO_SYNC_NONE,
+                             .flags = ODIO_OPEN_WRITE | ODIO_OPEN_CREATE | ODIO_OPEN_TRUNCATE};
     odio_queue_options options = {.size = sizeof options, .depth = DEPTH};
     odio_file *files[2];
     odio_queue *queue;

@@ -7,7 +7,7 @@ at=$2
 
 uname -r
 for engine in psync libaio io_uring; do
-    for cache in direct preferred buffered; do
+    for cache in direct buffered; do
         for sync in none dsync sync; do
             "$program" "$at" $engine $cache $sync quick 2>&1
             echo "== $engine $cache $sync $?"

@@ -44,7 +44,7 @@ fn a_batch_is_one_system_call_on_both_sides() {
     let uring = ["io_uring_enter"];
     for (subject, variant, names) in [
         ("raw_libaio", "-", &aio[..]),
-        ("odio_queue", "libaio", &aio[..]),
+        ("odio_queue", "libaio", &aio[..1]),
         ("raw_io_uring", "plain", &uring[..]),
         ("raw_io_uring", "registered", &uring[..]),
         ("odio_queue", "io_uring", &uring[..]),
@@ -54,7 +54,8 @@ fn a_batch_is_one_system_call_on_both_sides() {
         let few = calls(&program, variant, "320", names);
         let many = calls(&program, variant, "960", names);
         let more: Vec<usize> = many.iter().zip(few).map(|(many, few)| many - few).collect();
-        // 640 requests are 20 batches. libaio takes one call to submit and one to wait.
+        // 640 requests are 20 batches. libaio takes one call to submit and one to wait; odio waits only for what is not in
+        // the ring yet, so how often is the disk's to say.
         assert_eq!(
             more,
             vec![20; names.len()],

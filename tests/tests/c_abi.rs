@@ -441,7 +441,8 @@ fn interrupted_system_calls_are_taken_up_again() {
         ("preadv2:error=EINTR:when=1..3", "psync"),
         ("fdatasync:error=EINTR:when=1", "psync"),
         ("io_submit:error=EINTR:when=1", "libaio"),
-        ("io_getevents:error=EINTR:when=1..2", "libaio"),
+        // Not io_getevents, which is only called for what is not in the ring yet: under strace everything is. The signal
+        // storm of the fault tests interrupts that one.
         ("io_uring_enter:error=EINTR:when=1..2", "io_uring"),
     ] {
         let output = with_fault(rule, &log, &program, &[&file, engine]);

@@ -317,6 +317,19 @@ fn the_library_exports_versioned_functions_and_nothing_else() {
 }
 
 #[test]
+fn the_library_has_its_probe_points() {
+    let notes = succeed(Command::new("readelf").arg("-nW").arg(library()));
+    let names: BTreeSet<&str> = notes
+        .split("Provider: odio")
+        .skip(1)
+        .filter_map(|note| note.trim_start().lines().next())
+        .collect();
+    assert_eq!(names, BTreeSet::from(["Name: complete", "Name: submit"]));
+    // A note that a linker left behind without its code has an address near 0.
+    assert!(!notes.contains("Location: 0x0000000000000"), "{notes}");
+}
+
+#[test]
 fn the_installed_header_needs_nothing_that_is_not_installed() {
     let include = installed().join("include");
     for (compiler, language, standard) in [("cc", "c", "-std=c99"), ("c++", "c++", "-std=c++17")] {

@@ -259,6 +259,16 @@ impl Ring {
             .map_err(|errno| format!("the file was not registered: {errno}"))
     }
 
+    /// Gives the registered files back before this returns. Closing the ring does that too, but later and on a worker
+    /// (`io_ring_exit_work`; up to 6.1 a file taken out of the table also lingers there, `io_queue_rsrc_removal`): a
+    /// block device would still be held exclusively after queue and file are gone.
+    pub(super) fn give_back_files(&mut self) {
+        if matches!(self.files, Some(Ok(()))) {
+            let _ = self.ring.unregister_files();
+            self.files = None;
+        }
+    }
+
     /// # Safety
     ///
     /// As for [`super::Driver::register_memory`].
@@ -368,9 +378,7 @@ fn setup_error(errno: Errno, setup: Setup) -> Error {
         }
         (libc::EPERM, _) => "seccomp blocks io_uring_setup, as container runtimes do by default",
         (libc::ENOSYS, _) => "this kernel has no io_uring (Linux 5.1), or seccomp hides it",
-        (libc::ENOMEM, _) => {
-            "RLIMIT_MEMLOCK is too small for the rings (Linux before 5.12), or memory is short"
-        }
+        (libc::ENOMEM, _) => "RLIMIT_MEMLOCK is too small for the rings, or memory is short",
         (libc::EINVAL, _) => "the kernel takes no queue this deep (at most 32768)",
         _ => "",
     };

@@ -205,6 +205,13 @@ impl Driver {
         }
     }
 
+    /// Empties the table of files, and returns when the kernel has let go of them. Nothing is in flight.
+    pub(crate) fn give_back_files(&mut self) {
+        if let Driver::IoUring(ring) = self {
+            ring.give_back_files();
+        }
+    }
+
     /// Puts memory into the engine's table at `place`; `Err` says why it cannot be there.
     ///
     /// # Safety

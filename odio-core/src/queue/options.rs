@@ -93,7 +93,9 @@ impl QueueOptions {
             ));
         }
         if let Some(name) = std::env::var_os("ODIO_ENGINE").filter(|name| !name.is_empty()) {
-            let engine: Engine = name.to_string_lossy().parse()?;
+            let engine: Engine = name.to_string_lossy().parse().map_err(|error| {
+                Error::Invalid(format!("environment variable ODIO_ENGINE: {error}"))
+            })?;
             let driver = self.try_engine(engine)?;
             return Ok((engine, driver, format!("{engine}: ODIO_ENGINE asks for it")));
         }

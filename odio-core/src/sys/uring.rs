@@ -445,6 +445,13 @@ impl Uring {
         unsafe { self.register(REGISTER_FILES, empty.as_mut_ptr().cast(), count) }
     }
 
+    /// Takes the table of files away, and returns when the kernel has let go of them.
+    pub(crate) fn unregister_files(&self) -> Result<(), Errno> {
+        const UNREGISTER_FILES: u32 = 3;
+        // SAFETY: it wants no argument.
+        unsafe { self.register(UNREGISTER_FILES, ptr::null_mut(), 0) }
+    }
+
     /// Puts a descriptor into the table of files, or takes one out with -1.
     pub(crate) fn update_file(&self, place: u32, fd: RawFd) -> Result<(), Errno> {
         #[repr(C)]

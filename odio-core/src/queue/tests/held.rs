@@ -173,3 +173,22 @@ fn unaligned_neighbours_in_flight_together_keep_every_byte() {
         });
     }
 }
+
+#[test]
+fn what_ends_without_an_engine_is_collected_at_once() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        for length in [7, 4096] {
+            let buffer = filled(&file, length, 1);
+            queue.write(&file, buffer, 100_000, 5).unwrap();
+            let mut seen = Vec::new();
+            let count = queue.collect(1, 1, None, |user_data, result| {
+                seen.push((user_data, result))
+            });
+            assert_eq!(count.unwrap(), 1, "{engine}");
+            assert_eq!(seen, [(5, length as i32)], "{engine}");
+        }
+    }
+}

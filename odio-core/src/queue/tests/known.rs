@@ -173,6 +173,8 @@ fn options_that_cannot_work_are_refused_with_a_reason() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("transfers only"), "{error}");
+    let error = queue.eventfd().unwrap_err().to_string();
+    assert!(error.contains("no eventfd"), "{error}");
 }
 
 #[test]
