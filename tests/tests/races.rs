@@ -48,16 +48,23 @@ fn toolchain() -> Result<Toolchain, String> {
 
 fn complete(bin: &Path) -> Result<Toolchain, String> {
     let (cargo, rustc) = (bin.join("cargo"), bin.join("rustc"));
-    let asked = printed(Command::new(&rustc).args(["-vV", "--print", "sysroot"]));
-    let (asked, true) = (asked.unwrap_or_default(), cargo.exists()) else {
-        return Err("not installed".to_owned());
+    let asked = |words: &[&str]| {
+        printed(
+            Command::new(&rustc)
+                .args(words)
+                .env_remove("LD_LIBRARY_PATH"),
+        )
+        .filter(|_| cargo.exists())
+        .ok_or("not installed".to_owned())
     };
-    let sysroot = Path::new(asked.lines().last().unwrap_or_default());
+    let version = asked(&["-vV"])?;
+    let sysroot = asked(&["--print", "sysroot"])?;
+    let sysroot = Path::new(sysroot.trim());
     let library = sysroot.join("lib/rustlib/src/rust/library/std/src/lib.rs");
     if !library.exists() {
         return Err("without the sources of std".to_owned());
     }
-    let llvm = asked
+    let llvm = version
         .lines()
         .find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next())
         .unwrap_or_default();
