@@ -5,11 +5,12 @@ LIBDIR ?= lib
 DESTDIR ?=
 export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo check bench header man install uninstall clean
+.PHONY: help demo check races bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
+	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
 	@echo 'make bench     instructions per request beside its peers, and memory; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
 	@echo 'make man       the manual pages, in target/man'
@@ -24,6 +25,10 @@ demo:
 check:
 	@scripts/setup build ebpf vm demo check
 	@scripts/check
+
+races:
+	@scripts/setup build races
+	@scripts/races
 
 bench:
 	@scripts/setup build ebpf vm bench

@@ -3,7 +3,7 @@
 //! valgrind's memcheck sees the library and the program. AddressSanitizer is built into the program, and into the library
 //! as well where the Rust toolchain brings its runtime. All run on the filesystem of the build; there are no
 //! suppressions. (helgrind and DRD are of no use here: the locks of Rust are futexes, which they do not see, so that
-//! every request handed to a worker looks like a race.)
+//! every request handed to a worker looks like a race. `make races` has ThreadSanitizer, which does.)
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
