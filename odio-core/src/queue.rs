@@ -1006,7 +1006,14 @@ impl Queue {
             if collected < max && !self.ready.is_empty() {
                 collected += self.collect_ready(max - collected, &mut collect);
             }
-            result?;
+            if let Err(error) = result {
+                // What has been handed out is not taken back; what is wrong is found again by the next call.
+                return if collected > 0 {
+                    Ok(collected)
+                } else {
+                    Err(error)
+                };
+            }
             // What goes on has just been staged again: it is handed over now, not at the next call.
             if !goes_on && (self.missing(min, collected) == 0 || deadline.over()) {
                 return Ok(collected);

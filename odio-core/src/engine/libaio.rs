@@ -4,6 +4,7 @@
 
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
@@ -185,6 +186,9 @@ impl Libaio {
         max: usize,
         sink: &mut impl Sink,
     ) -> (usize, bool) {
+        if !self.context.is_readable() {
+            return (0, false);
+        }
         let staged = self.staged.len();
         if staged > 0 {
             // SAFETY: as in `submit`.
@@ -241,7 +245,7 @@ impl Libaio {
                 arrived += refused;
                 outcome?;
             }
-            arrived += self.reap(sink);
+            arrived += self.reap(sink)?;
             if self.in_kernel == 0 || (arrived >= min && self.staged.is_empty()) {
                 return Ok(());
             }
@@ -279,12 +283,34 @@ impl Libaio {
     /// Gives the events that are there to `sink`, without a system call where the ring can be read from here; returns
     /// how many it was.
     #[inline(always)]
-    fn reap(&mut self, sink: &mut impl Sink) -> usize {
-        let count = self.context.reap(usize::MAX, |event| {
-            sink.arrive(event.data as u32, event.result as i32);
-        });
+    fn reap(&mut self, sink: &mut impl Sink) -> Result<usize, Error> {
+        let count = if self.context.is_readable() {
+            self.context.reap(usize::MAX, |event| {
+                sink.arrive(event.data as u32, event.result as i32);
+            })
+        } else {
+            self.ask(sink)?
+        };
         self.in_kernel -= count;
-        count
+        Ok(count)
+    }
+
+    /// As [`Libaio::reap`], by a system call that does not wait.
+    #[cold]
+    fn ask(&mut self, sink: &mut impl Sink) -> Result<usize, Error> {
+        match aio::getevents(&self.context, 0, &mut self.events, Some(Duration::ZERO)) {
+            Ok(count) => {
+                for event in &self.events[..count] {
+                    sink.arrive(event.data as u32, event.result as i32);
+                }
+                Ok(count)
+            }
+            Err(Errno(libc::EINTR)) => Ok(0),
+            Err(errno) => Err(Error::System {
+                call: "io_getevents",
+                errno,
+            }),
+        }
     }
 
     pub(super) fn staged(&self) -> usize {

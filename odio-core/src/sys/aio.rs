@@ -125,6 +125,12 @@ impl Context {
         Ok(Context { id, ring })
     }
 
+    /// Whether [`Context::reap`] sees the events; otherwise only [`getevents`] does.
+    #[inline(always)]
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.ring.is_null()
+    }
+
     /// Calls `each` with the events that are in the ring, `max` at most, and takes them out. Nothing else may be taking events out of
     /// this context. Returns how many there were; 0 where the ring cannot be read from here.
     #[inline(always)]

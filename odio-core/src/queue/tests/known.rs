@@ -199,3 +199,82 @@ fn a_kernel_thread_may_take_the_requests() {
     }
     assert_eq!(fs::read(file.path()).unwrap(), vec![2; 4 * 4096]);
 }
+
+#[test]
+fn what_there_is_no_room_for_comes_with_the_next_collection() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut memory = filled(&file, 4096, 1);
+        let mut queue = Queue::new(engine, 8).unwrap();
+        for round in 0..5 {
+            for number in 0..8 {
+                let address = memory.as_mut_ptr();
+                // SAFETY: the memory outlives the last collection, and nobody changes it.
+                unsafe { queue.write_raw(&file, address, 4096, number * 4096, number) }.unwrap();
+            }
+            let mut seen = Vec::new();
+            while seen.len() < 8 {
+                let max = 3.min(8 - seen.len() as u32);
+                let before = seen.len();
+                let mut collect = |user_data, result| seen.push((user_data, result));
+                let count = match queue.try_collect(max, max, true, &mut collect) {
+                    Ok(count) => count,
+                    Err(count) => queue
+                        .collect_on(count, max, max, None, &mut collect)
+                        .unwrap(),
+                };
+                assert_eq!(
+                    (count, seen.len() - before),
+                    (max, max as usize),
+                    "{engine}"
+                );
+            }
+            seen.sort_unstable();
+            let expected: Vec<_> = (0..8).map(|number| (number, 4096)).collect();
+            assert_eq!(seen, expected, "{engine} round {round}");
+            assert_eq!((queue.in_flight(), queue.ready()), (0, 0), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn each_of_several_known_files_and_pools_is_found() {
+    let directory = directory();
+    let files: Vec<File> = (0..3)
+        .map(|number| {
+            let path = directory.path().join(number.to_string());
+            options(mode("direct")).open(path).unwrap()
+        })
+        .collect();
+    let pools: Vec<Pool> = (0..2).map(|_| Pool::new(1, 4096, false).unwrap()).collect();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    for step in 0..40u64 {
+        match step {
+            5 => assert!(queue.add_file(&files[0]).unwrap()),
+            10 => assert!(queue.add_file(&files[1]).unwrap()),
+            15 => assert!(queue.add_pool(&pools[0]).unwrap()),
+            20 => assert!(queue.add_pool(&pools[1]).unwrap()),
+            25 => assert!(queue.remove_file(&files[0]).unwrap()),
+            30 => assert!(queue.remove_pool(&pools[0]).unwrap()),
+            _ => {}
+        }
+        for (number, file) in files.iter().enumerate() {
+            let mut buffer = match (step as usize + number) % 3 {
+                2 => file.buffer(4096).unwrap(),
+                at => pools[at].take().unwrap(),
+            };
+            let byte = (step * 3 + number as u64) as u8;
+            buffer.fill(byte);
+            let address = buffer.as_mut_ptr();
+            // SAFETY: the buffer outlives the completion.
+            unsafe { queue.write_raw(file, address, 4096, 0, 1) }.unwrap();
+            assert_eq!(queue.complete().unwrap().result, Ok(4096));
+            assert_eq!(
+                fs::read(file.path()).unwrap(),
+                [byte; 4096],
+                "{step} {number}"
+            );
+        }
+    }
+}
