@@ -454,8 +454,9 @@ fn interrupted_system_calls_are_taken_up_again() {
 fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
     for (rule, engine) in [
-        ("io_submit:error=EAGAIN:when=1", "libaio"),
-        ("io_uring_enter:error=EAGAIN:when=1", "io_uring"),
+        // Once is tried again at once.
+        ("io_submit:error=EAGAIN:when=1..2", "libaio"),
+        ("io_uring_enter:error=EAGAIN:when=1..2", "io_uring"),
     ] {
         let _ = fs::remove_file(&file);
         let output = with_fault(rule, &log, &program, &[&file, engine]);
@@ -470,26 +471,15 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
 #[test]
 fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
-    for (rule, engine, call) in [
-        (
-            "io_getevents:error=EINVAL",
-            "libaio",
-            "io_getevents: EINVAL",
-        ),
-        (
-            "io_uring_enter:error=EBADF",
-            "io_uring",
-            "io_uring_enter: EBADF",
-        ),
-    ] {
-        let output = with_fault(rule, &log, &program, &[&file, engine]);
-        let text = everything(&output);
-        assert_eq!(output.status.code(), Some(1), "{rule}: {text}");
-        assert!(
-            text.contains(&format!("async_queue: queue: {call}")),
-            "{rule}: {text}"
-        );
-    }
+    // libaio's events can be read without a system call, so there is none to fail for sure.
+    let rule = "io_uring_enter:error=EBADF";
+    let output = with_fault(rule, &log, &program, &[&file, "io_uring"]);
+    let text = everything(&output);
+    assert_eq!(output.status.code(), Some(1), "{rule}: {text}");
+    assert!(
+        text.contains("async_queue: queue: io_uring_enter: EBADF"),
+        "{rule}: {text}"
+    );
 }
 
 #[test]
