@@ -59,7 +59,7 @@ fn the_variable_forces_an_engine() {
     let program = Program::new();
     for (number, name) in NAMES {
         if name == "io_uring" && !io_uring_is_here(&program) {
-            println!("skipped: no io_uring here");
+            odio_tests::skip("no io_uring here");
             continue;
         }
         assert_eq!(

@@ -20,7 +20,7 @@ fn number(text: &str, name: &str) -> u64 {
 #[ignore = "mounts filesystems and sets up loop devices: wants root"]
 fn a_million_requests_with_faults_are_each_completed_once_and_verified() {
     if let Some(why) = Place::Ext4.missing() {
-        println!("skipped: {why}");
+        odio_tests::skip(&why);
         return;
     }
     let directory = scratch();

@@ -104,7 +104,7 @@ fn built() -> Option<&'static Built> {
     match BUILT.get_or_init(|| toolchain().map(|found| build(&found))) {
         Ok(built) => Some(built),
         Err(why) => {
-            println!("skipped: {why}");
+            odio_tests::skip(&why);
             None
         }
     }

@@ -73,7 +73,7 @@ fn address_sanitizer_in_the_library_finds_nothing() {
         .into_iter()
         .find(|path| path.exists());
     let Some(runtime) = runtime else {
-        println!("skipped: this Rust toolchain has no runtime of AddressSanitizer");
+        odio_tests::skip("this Rust toolchain has no runtime of AddressSanitizer");
         return;
     };
     let directory = scratch();

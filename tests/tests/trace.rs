@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
     os::unix::fs::MetadataExt,
     process::{Command, Output},
 };
@@ -13,11 +12,6 @@ use serde_json::Value;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Says why a test has nothing to test here. Not with a macro: what those print is shown of failed tests only.
-fn skip(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {}", why.trim_end());
 }
 
 /// The lines of `--json`.
@@ -95,7 +89,7 @@ fn it_ends_as_its_workload_does_and_leaves_no_probe() {
 fn the_running_kernel_shows_direct_writes_or_says_why_not() {
     let owner = fs::metadata("/proc/self").expect("/proc").uid();
     if owner != 0 {
-        skip(&format!(
+        odio_tests::skip(&format!(
             "tracing this machine's kernel needs root, this is user {owner}"
         ));
         return;
@@ -113,7 +107,7 @@ fn the_running_kernel_shows_direct_writes_or_says_why_not() {
         // It may be that nothing can be traced here; then the reason is given, and the command was not run.
         assert!(said.starts_with("odio-trace: "), "{said}");
         assert!(output.stdout.is_empty() && !file.exists(), "{said}");
-        skip(&said);
+        odio_tests::skip(&said);
         return;
     }
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -134,7 +128,7 @@ fn the_running_kernel_shows_direct_writes_or_says_why_not() {
         .filter_map(|hook| hook["hook"].as_str())
         .collect();
     if missing.contains(&"dio-begin") {
-        skip(&format!("direct I/O is not seen on this kernel: {summary}"));
+        odio_tests::skip(&format!("direct I/O is not seen on this kernel: {summary}"));
         return;
     }
     assert_eq!(writes.len(), 23, "{summary}");

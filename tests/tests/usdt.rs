@@ -106,7 +106,7 @@ fn is_root() -> bool {
 #[test]
 fn bpftrace_lists_the_probe_points() {
     if !is_root() {
-        println!("skipped: bpftrace runs for root alone, also for a list");
+        odio_tests::skip("bpftrace runs for root alone, also for a list");
         return;
     }
     let directory = scratch();
@@ -200,7 +200,7 @@ fn assert_all_fired(printed: &str) {
 #[test]
 fn each_request_fires_both_probes_once_in_a_static_program() {
     if let Some(why) = no_uprobes() {
-        println!("skipped: {why}");
+        odio_tests::skip(why);
         return;
     }
     let directory = scratch();
@@ -218,7 +218,7 @@ fn each_request_fires_both_probes_once_in_a_static_program() {
 #[test]
 fn each_request_fires_both_probes_once_in_the_shared_library() {
     if let Some(why) = no_uprobes() {
-        println!("skipped: {why}");
+        odio_tests::skip(why);
         return;
     }
     let directory = scratch();
