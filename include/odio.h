@@ -367,6 +367,9 @@ typedef struct odio_pool odio_pool;
  * Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
  * Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
  * request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
+ * A request has that turn until its completion is collected. So a thread collects before it syncs or writes the same
+ * file by a call that waits without limit, through the handle or another queue: it would wait for itself, and gets
+ * -EDEADLK.
  *
  * It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
  * call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
@@ -832,7 +835,7 @@ ssize_t odio_file_write(const struct odio_file *file,
  *
  * Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
  * kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run
- * one after the other. Any thread.
+ * one after the other, so -EDEADLK is for a thread whose own queue has one in flight (see odio_queue). Any thread.
  */
 int odio_file_sync(const struct odio_file *file);
 
@@ -1098,7 +1101,8 @@ int odio_queue_new(const struct odio_queue_options *options,
  *
  * Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
  * outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
- * written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
+ * written to and must not be released. -EDEADLK is no such failure: requests that waited for another queue of this
+ * thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no callback of its own may call this.
  */
 int odio_queue_free(struct odio_queue *queue);
 
@@ -1199,7 +1203,8 @@ int odio_queue_submit(struct odio_queue *queue);
  * `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
  *
  * Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
- * flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`.
+ * flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`,
+ * -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
  */
 int odio_queue_wait(struct odio_queue *queue,
                     struct odio_completion *completions,
@@ -1227,7 +1232,7 @@ int odio_queue_dispatch(struct odio_queue *queue,
 /**
  * Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
  *
- * Returns 0 or a negative errno.
+ * Returns 0 or a negative errno: -EDEADLK where it would wait for another queue of this thread (see odio_queue).
  */
 int odio_queue_drain(struct odio_queue *queue);
 

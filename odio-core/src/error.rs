@@ -35,6 +35,7 @@ impl Errno {
             libc::E2BIG => "E2BIG",
             libc::EBADF => "EBADF",
             libc::ECHILD => "ECHILD",
+            libc::EDEADLK => "EDEADLK",
             libc::EAGAIN => "EAGAIN",
             libc::ENOMEM => "ENOMEM",
             libc::EACCES => "EACCES",
@@ -260,6 +261,12 @@ pub enum Error {
     #[error("this queue was made before a fork, in the parent process, and works only there")]
     Forked,
 
+    /// A call that would have to wait for a request which this thread has queued and not collected.
+    #[error(
+        "a request of this file that this thread has queued, and whose completion it has not collected, is in the way; collect it first (EDEADLK)"
+    )]
+    Deadlock,
+
     /// A parameter outside its range.
     #[error("{0}")]
     Invalid(String),
@@ -478,6 +485,7 @@ impl Error {
             | Error::NotAtomic { .. }
             | Error::Invalid(_) => Errno(libc::EINVAL),
             Error::Forked => Errno(libc::ECHILD),
+            Error::Deadlock => Errno(libc::EDEADLK),
             Error::ReadOnly { .. } => Errno(libc::EBADF),
             Error::NoFlag { .. } => Errno(libc::EOPNOTSUPP),
             Error::Stopped { .. } => Errno(libc::EIO),

@@ -149,7 +149,7 @@ impl File {
     /// sync does, because it may have taken the kernel's one report of a lost write with it.
     pub fn sync_range(&self, offset: u64, length: u64) -> Result<(), Error> {
         check::check_range(offset, length)?;
-        let _turn = self.sync_turn(None);
+        let _turn = self.sync_turn(None)?;
         self.check_sync()?;
         let result = self.push_out(self.fd(), offset, length).map(|()| 0);
         self.counted(Op::SyncRange, result).map(drop)
@@ -172,11 +172,14 @@ impl File {
         }
     }
 
-    /// Waits until no other sync of this file is on its way, until `end` where that is given.
-    pub(crate) fn sync_turn(&self, end: Option<Instant>) -> Option<SyncTurn> {
+    /// Waits until no other sync of this file is on its way, until `end` where that is given. [`Error::Deadlock`] where
+    /// this thread's own queue has one.
+    pub(crate) fn sync_turn(&self, end: Option<Instant>) -> Result<Option<SyncTurn>, Error> {
         let ticket = self.inner.syncing.hold(0, 1, end)?;
-        let file = self.clone();
-        Some(SyncTurn { file, ticket })
+        Ok(ticket.map(|ticket| {
+            let file = self.clone();
+            SyncTurn { file, ticket }
+        }))
     }
 
     /// As [`File::sync_turn`], or `None` where it would have to wait.

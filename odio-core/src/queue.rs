@@ -974,7 +974,13 @@ impl Queue {
             let missing = self.missing(min, collected);
             if missing > 0 && self.with_engine == 0 && deadline != Deadline::Now {
                 // All that is left waits for another thread.
-                self.wait_for_held(deadline);
+                if let Err(error) = self.wait_for_held(deadline) {
+                    return if collected > 0 {
+                        Ok(collected)
+                    } else {
+                        Err(error)
+                    };
+                }
             }
             let want = self.with_engine.min(missing as usize);
             let mut driver = self

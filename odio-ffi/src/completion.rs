@@ -73,7 +73,8 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
 /// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
 ///
 /// Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
-/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`.
+/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`,
+/// -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
 ///
 /// # Safety
 ///
@@ -223,7 +224,7 @@ pub unsafe extern "C" fn odio_queue_dispatch(
 
 /// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
 ///
-/// Returns 0 or a negative errno.
+/// Returns 0 or a negative errno: -EDEADLK where it would wait for another queue of this thread (see odio_queue).
 ///
 /// # Safety
 ///

@@ -245,7 +245,7 @@ unsafe fn sync(file: *const odio_file, kind: SyncKind) -> c_int {
 ///
 /// Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
 /// kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run
-/// one after the other. Any thread.
+/// one after the other, so -EDEADLK is for a thread whose own queue has one in flight (see odio_queue). Any thread.
 ///
 /// # Safety
 ///

@@ -28,6 +28,9 @@ use crate::required;
 /// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
 /// Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
 /// request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
+/// A request has that turn until its completion is collected. So a thread collects before it syncs or writes the same
+/// file by a call that waits without limit, through the handle or another queue: it would wait for itself, and gets
+/// -EDEADLK.
 ///
 /// It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
 /// call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
@@ -242,7 +245,8 @@ pub unsafe extern "C" fn odio_queue_new(
 ///
 /// Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
 /// outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
-/// written to and must not be released. No other thread may be using the handle, and no callback of its own may call this.
+/// written to and must not be released. -EDEADLK is no such failure: requests that waited for another queue of this
+/// thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no callback of its own may call this.
 ///
 /// # Safety
 ///

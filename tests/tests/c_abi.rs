@@ -54,6 +54,7 @@ fn programs(file: &str) -> Vec<(&'static str, Vec<String>)> {
     for engine in ENGINES {
         all.push(("tests/c/misaligned.c", line(&[file, engine])));
         all.push(("tests/c/queue_rules.c", line(&[file, engine])));
+        all.push(("tests/c/turns.c", line(&[file, engine])));
         all.push(("tests/c/queue_calls.c", line(&[file, engine])));
         all.push((
             "examples-c/write_modes.c",

@@ -91,7 +91,8 @@ impl File {
     }
 
     /// Waits until nobody else holds a block of the range. `None` on a file that does not bounce, which needs no lock.
-    pub(crate) fn lock_range(&self, offset: u64, length: u64) -> Option<HeldRange> {
+    /// [`Error::Deadlock`] where this thread's own queue holds it.
+    pub(crate) fn lock_range(&self, offset: u64, length: u64) -> Result<Option<HeldRange>, Error> {
         self.lock_range_until(offset, length, None)
     }
 
@@ -101,12 +102,16 @@ impl File {
         offset: u64,
         length: u64,
         time: Option<Instant>,
-    ) -> Option<HeldRange> {
-        let bounce = self.inner.bounce.as_ref()?;
+    ) -> Result<Option<HeldRange>, Error> {
+        let Some(bounce) = self.inner.bounce.as_ref() else {
+            return Ok(None);
+        };
         let (begin, end) = Self::blocks(bounce, offset, length);
         let ticket = bounce.lock.hold(begin, end, time)?;
-        let file = self.clone();
-        Some(HeldRange { file, ticket })
+        Ok(ticket.map(|ticket| {
+            let file = self.clone();
+            HeldRange { file, ticket }
+        }))
     }
 
     /// As [`File::lock_range`], but `None` as well where it would have to wait.
@@ -171,7 +176,7 @@ impl File {
         offset: u64,
         flags: Flags,
     ) -> Result<usize, Error> {
-        let _held = self.lock_range(offset, length as u64);
+        let _held = self.lock_range(offset, length as u64)?;
         // SAFETY: the same promise.
         unsafe { self.bounce_write_held(vectors, length, offset, flags) }
     }

@@ -2,9 +2,16 @@
 //!
 //! First come, first served among those that overlap, so that none waits for ever. Between the clones of one open file;
 //! it knows nothing of other programs. No system call of its own.
+//!
+//! A queue holds a range until its completion is collected. Who waited for that on the thread that is to collect it
+//! would wait for ever, so an endless wait that depends on the waiting thread itself is refused.
 
+use std::cell::Cell;
+use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::error::Error;
 
 /// The ranges that are held or waited for.
 #[derive(Debug, Default)]
@@ -25,6 +32,20 @@ struct Entry {
     ticket: u64,
     begin: u64,
     end: u64,
+    /// Who holds it or waits for it.
+    thread: usize,
+}
+
+impl Entry {
+    fn overlaps(&self, begin: u64, end: u64) -> bool {
+        begin < self.end && self.begin < end
+    }
+}
+
+/// Tells the living threads apart. Unlike [`std::thread::current`] it allocates nothing for a thread that C started.
+fn this_thread() -> usize {
+    thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
+    HERE.with(|here| ptr::from_ref(here).addr())
 }
 
 impl Default for Queue {
@@ -42,13 +63,40 @@ impl Queue {
         self.entries
             .iter()
             .take_while(|each| each.ticket < before)
-            .all(|each| end <= each.begin || each.end <= begin)
+            .all(|each| !each.overlaps(begin, end))
+    }
+
+    /// Whether something that `begin` to `end` has to wait for, or that this has to wait for, is of `thread`.
+    fn depends_on(&self, thread: usize, begin: u64, end: u64, before: u64) -> bool {
+        let mut waited_for = vec![(begin, end)];
+        for each in self
+            .entries
+            .iter()
+            .rev()
+            .filter(|each| each.ticket < before)
+        {
+            if waited_for
+                .iter()
+                .any(|&(begin, end)| each.overlaps(begin, end))
+            {
+                if each.thread == thread {
+                    return true;
+                }
+                waited_for.push((each.begin, each.end));
+            }
+        }
+        false
     }
 
     fn enter(&mut self, begin: u64, end: u64) -> u64 {
         let ticket = self.next;
         self.next += 1;
-        self.entries.push(Entry { ticket, begin, end });
+        self.entries.push(Entry {
+            ticket,
+            begin,
+            end,
+            thread: this_thread(),
+        });
         ticket
     }
 }
@@ -59,8 +107,21 @@ impl RangeLock {
     }
 
     /// Waits for `begin` to `end` and gives the ticket that [`RangeLock::release`] takes; `None` where `time` comes first.
-    pub(super) fn hold(&self, begin: u64, end: u64, time: Option<Instant>) -> Option<u64> {
+    /// [`Error::Deadlock`] where it would wait for this thread, and for ever.
+    pub(super) fn hold(
+        &self,
+        begin: u64,
+        end: u64,
+        time: Option<Instant>,
+    ) -> Result<Option<u64>, Error> {
         let mut queue = self.queue();
+        let before = queue.next;
+        if time.is_none()
+            && !queue.is_free_for(begin, end, before)
+            && queue.depends_on(this_thread(), begin, end, before)
+        {
+            return Err(Error::Deadlock);
+        }
         let ticket = queue.enter(begin, end);
         while !queue.is_free_for(begin, end, ticket) {
             queue = match time.map(|time| time.saturating_duration_since(Instant::now())) {
@@ -72,7 +133,7 @@ impl RangeLock {
                     drop(queue);
                     // Others may be waiting behind this one.
                     self.release(ticket);
-                    return None;
+                    return Ok(None);
                 }
                 Some(left) => {
                     self.changed
@@ -82,7 +143,7 @@ impl RangeLock {
                 }
             };
         }
-        Some(ticket)
+        Ok(Some(ticket))
     }
 
     /// As [`RangeLock::hold`], or `None` where it would have to wait, even behind one that waits itself.
@@ -138,13 +199,13 @@ mod tests {
     fn who_came_first_is_served_first() {
         let lock = RangeLock::default();
         let (send, order) = mpsc::channel();
-        let held = lock.hold(0, 10, None).unwrap();
+        let held = lock.hold(0, 10, None).unwrap().unwrap();
         thread::scope(|scope| {
             for (number, range) in [(1, (0, 20)), (2, (15, 20)), (3, (0, 5))] {
                 let waiting = number as usize;
                 let (lock, send) = (&lock, send.clone());
                 scope.spawn(move || {
-                    let ticket = lock.hold(range.0, range.1, None).unwrap();
+                    let ticket = lock.hold(range.0, range.1, None).unwrap().unwrap();
                     send.send(number).unwrap();
                     lock.release(ticket);
                 });
@@ -163,5 +224,27 @@ mod tests {
         let mut rest = [order.recv().unwrap(), order.recv().unwrap()];
         rest.sort_unstable();
         assert_eq!(rest, [2, 3]);
+    }
+
+    #[test]
+    fn a_thread_does_not_wait_for_itself() {
+        let lock = RangeLock::default();
+        let held = lock.try_hold(0, 10).unwrap();
+        assert!(matches!(lock.hold(5, 6, None), Err(Error::Deadlock)));
+        let ticket = lock.hold(10, 20, None).unwrap().unwrap();
+        lock.release(ticket);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let ticket = lock.hold(5, 30, None).unwrap().unwrap();
+                lock.release(ticket);
+            });
+            while lock.held_or_waited_for() < 2 {
+                thread::yield_now();
+            }
+            // Nor for another that waits for it.
+            assert!(matches!(lock.hold(20, 25, None), Err(Error::Deadlock)));
+            lock.release(held);
+        });
+        assert!(lock.try_hold(0, u64::MAX).is_some());
     }
 }

@@ -46,7 +46,7 @@ impl File {
     pub fn truncate(&self, size: u64) -> Result<(), Error> {
         self.check_writable(Op::Truncate)?;
         check_range(size, 0)?;
-        let _held = self.lock_range(size, u64::MAX);
+        let _held = self.lock_range(size, u64::MAX)?;
         sys::truncate(self.as_fd(), size).map_err(|errno| Error::Truncate {
             size,
             errno,
@@ -61,7 +61,7 @@ impl File {
         self.check_writable(op)?;
         check_range(offset, length)?;
         // Beside one that patches a block, what was freed or zeroed could come back.
-        let _held = self.lock_range(offset, length);
+        let _held = self.lock_range(offset, length)?;
         sys::fallocate(self.as_fd(), flags, offset, length).map_err(|errno| Error::Space {
             op,
             offset,

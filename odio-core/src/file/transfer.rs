@@ -341,7 +341,7 @@ impl File {
                         .ok_or_else(busy)?,
                 )
             } else {
-                self.lock_range(offset, length as u64)
+                self.lock_range(offset, length as u64)?
             }
         } else {
             None
@@ -547,7 +547,7 @@ impl File {
 
     /// Makes data durable, without counting.
     pub(super) fn sync_uncounted(&self, kind: SyncKind) -> Result<(), Error> {
-        let _turn = self.sync_turn(None);
+        let _turn = self.sync_turn(None)?;
         self.check_sync()?;
         let (op, result) = match kind {
             SyncKind::Data => (Op::DataSync, sys::fdatasync(self.fd())),

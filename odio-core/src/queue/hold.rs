@@ -7,7 +7,7 @@ use super::slot::{self, Slot, Stage};
 use super::{Queue, vector};
 use crate::contract::SyncKind;
 use crate::engine::Deadline;
-use crate::error::Op;
+use crate::error::{Error, Op};
 use crate::file::{File, HeldRange, SyncTurn};
 use crate::flags::Flags;
 
@@ -77,27 +77,33 @@ impl Queue {
         // Taken out for the look: one that ends a copy may come back as a sync.
         while let Some(number) = self.held.remove(at) {
             match self.look(number, Deadline::Now) {
-                Look::Waits => {
+                Ok(Look::Staged) => self.take_followers(number),
+                Ok(Look::Ended) => {}
+                Ok(Look::Waits) | Err(_) => {
                     self.held.insert(at, number);
                     at += 1;
                 }
-                Look::Staged => self.take_followers(number),
-                Look::Ended => {}
             }
         }
     }
 
     /// Waits for another thread to let the first held request go on; nothing of this queue is with its engine.
+    /// [`Error::Deadlock`] where that is another queue of this thread.
     #[inline(never)]
-    pub(super) fn wait_for_held(&mut self, deadline: Deadline) {
+    pub(super) fn wait_for_held(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Some(number) = self.held.pop_front() else {
-            return;
+            return Ok(());
         };
         match self.look(number, deadline) {
-            Look::Waits => self.held.push_front(number),
-            Look::Staged => self.take_followers(number),
-            Look::Ended => {}
+            Ok(Look::Staged) => self.take_followers(number),
+            Ok(Look::Ended) => {}
+            Ok(Look::Waits) => self.held.push_front(number),
+            Err(error) => {
+                self.held.push_front(number);
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// Ends a request that waits, if it does.
@@ -110,7 +116,7 @@ impl Queue {
         true
     }
 
-    fn look(&mut self, number: u32, deadline: Deadline) -> Look {
+    fn look(&mut self, number: u32, deadline: Deadline) -> Result<Look, Error> {
         let slot = &self.slots[number as usize];
         let file = slot.file.clone().expect("a slot in use has a file");
         if matches!(slot.stage, Stage::Syncing | Stage::Finishing) {
@@ -120,16 +126,16 @@ impl Queue {
         let way = slot.way;
         if way == Way::Copied && slot.stage == Stage::Reading {
             self.copy(number, &file);
-            return Look::Ended;
+            return Ok(Look::Ended);
         }
         let nowait = slot.flags.has(Flags::NOWAIT);
         let range = match deadline {
             Deadline::Now => file.lock_range_try(offset, length),
             _ if nowait => file.lock_range_try(offset, length),
-            Deadline::Never => file.lock_range(offset, length),
-            Deadline::At(end) => file.lock_range_until(offset, length, Some(end)),
+            Deadline::Never => file.lock_range(offset, length)?,
+            Deadline::At(end) => file.lock_range_until(offset, length, Some(end))?,
         };
-        match range {
+        Ok(match range {
             None if nowait => {
                 self.end(number, -libc::EAGAIN);
                 Look::Ended
@@ -139,33 +145,38 @@ impl Queue {
                 self.slots[number as usize].hold = Hold::Range(range);
                 if way == Way::Copied {
                     self.copy(number, &file);
-                    return Look::Ended;
+                    return Ok(Look::Ended);
                 }
                 self.stage_rest(number);
                 Look::Staged
             }
-        }
+        })
     }
 
-    fn look_at_sync(&mut self, number: u32, file: &File, deadline: Deadline) -> Look {
+    fn look_at_sync(
+        &mut self,
+        number: u32,
+        file: &File,
+        deadline: Deadline,
+    ) -> Result<Look, Error> {
         let turn = match deadline {
             Deadline::Now => file.sync_turn_try(),
-            Deadline::Never => file.sync_turn(None),
-            Deadline::At(end) => file.sync_turn(Some(end)),
+            Deadline::Never => file.sync_turn(None)?,
+            Deadline::At(end) => file.sync_turn(Some(end))?,
         };
         let Some(turn) = turn else {
-            return Look::Waits;
+            return Ok(Look::Waits);
         };
         // The one before may have failed, and that stands for this one too.
         if let Err(error) = file.check_sync() {
             self.end(number, -error.errno().0);
-            return Look::Ended;
+            return Ok(Look::Ended);
         }
         let slot = &mut self.slots[number as usize];
         slot.hold = Hold::Turn(turn);
         let kind = slot.then.expect("a sync knows its kind");
         self.stage_sync(number, kind);
-        Look::Staged
+        Ok(Look::Staged)
     }
 
     /// Lets the syncs of the same file that wait, and that this one covers, end with it: what they are for was complete

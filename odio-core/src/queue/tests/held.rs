@@ -93,6 +93,43 @@ fn syncs_of_several_files_and_threads_all_end() {
     });
 }
 
+#[test]
+fn what_this_thread_holds_itself_is_not_waited_for_without_end() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let deadlock = |result: Result<(), Error>| {
+            assert_eq!(result.unwrap_err().errno().0, libc::EDEADLK, "{engine}");
+        };
+        let turn = file.sync_turn_try();
+        let range = file.lock_range_try(0, 100);
+        deadlock(file.sync(SyncKind::Data));
+        deadlock(file.sync_range(0, 4096));
+        deadlock(file.write_at(&[1], 10));
+        deadlock(file.punch_hole(0, 100));
+        deadlock(file.truncate(0));
+        file.write_at(&[1], 4096).unwrap();
+        queue.sync(&file, SyncKind::Data, 1).unwrap();
+        queue.write(&file, filled(&file, 4096, 2), 0, 2).unwrap();
+        assert_eq!(queue.wait(2, SHORT).unwrap(), 0, "{engine}");
+        deadlock(queue.wait(1, None).map(drop));
+        deadlock(queue.drain());
+        drop((turn, range));
+        queue.drain().unwrap();
+        assert_eq!(queue.ready(), 2, "{engine}");
+        while let Some(done) = queue.pop() {
+            done.result.unwrap();
+        }
+        // Nor does it hold up the end of a queue.
+        let turn = file.sync_turn_try();
+        queue.sync(&file, SyncKind::Data, 3).unwrap();
+        deadlock(queue.close());
+        drop(turn);
+        file.sync(SyncKind::Data).unwrap();
+    }
+}
+
 fn bouncing(directory: &tempfile::TempDir) -> File {
     let path = directory.path().join("bounce");
     options(mode("direct")).bounce(true).open(path).unwrap()
