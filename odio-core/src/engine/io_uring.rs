@@ -31,6 +31,8 @@ pub(crate) struct Ring {
     /// io_uring_enter takes a timeout (Linux 5.11).
     timed_enter: bool,
     sqpoll: bool,
+    /// Nothing completes but inside io_uring_enter.
+    iopoll: bool,
     /// Whether the table of files or of memory is there, once that was tried.
     files: Option<Result<(), String>>,
     memory: Option<Result<(), String>>,
@@ -62,6 +64,7 @@ impl Ring {
             cancellations: 0,
             timed_enter,
             sqpoll: setup.sqpoll,
+            iopoll: setup.iopoll,
             files: None,
             memory: None,
         })
@@ -176,10 +179,13 @@ impl Ring {
     ) -> Result<(), Error> {
         let mut arrived = 0;
         let mut last = false;
+        // With IOPOLL what is done shows only when it is asked for, once is enough.
+        let mut ask = self.iopoll;
         loop {
             arrived += self.reap(sink);
+            ask = ask && self.inside > 0;
             let missing = min.saturating_sub(arrived) as u32;
-            if last || (self.staged == 0 && missing == 0) {
+            if last || (self.staged == 0 && missing == 0 && !ask) {
                 return Ok(());
             }
             // What a cancellation leaves in the ring is no arrival.
@@ -192,6 +198,7 @@ impl Ring {
             if let Err(errno) = self.enter(want, deadline) {
                 self.recover(errno, deadline)?;
             }
+            ask = false;
             // Before Linux 5.18 a request that is refused ends the call, and those after it want another.
             let more = self.staged > 0 && self.staged < before;
             last = !more && deadline.over();
@@ -206,8 +213,9 @@ impl Ring {
         max: usize,
         sink: &mut impl Sink,
     ) -> (usize, bool) {
-        // With SQPOLL the ring does not say what was handed over, and a cancellation completes too.
-        if self.sqpoll || self.cancellations > 0 {
+        // With SQPOLL the ring does not say what was handed over, with IOPOLL it is filled by asking, and a cancellation
+        // completes too.
+        if self.sqpoll || self.iopoll || self.cancellations > 0 {
             return (0, false);
         }
         let want = min as u32;
