@@ -80,8 +80,8 @@ pub struct Queue {
     driver: Option<Box<Driver>>,
     /// Slots and results that want a closer look.
     arrivals: Vec<(u32, i32)>,
-    /// `max_vectors` pieces for each slot.
-    vectors: Region,
+    /// `max_vectors` pieces for each slot. Given up where the engine may still read them.
+    vectors: Option<Region>,
     max_vectors: u32,
     tables: Tables,
     event: Option<OwnedFd>,
@@ -171,7 +171,7 @@ impl Queue {
             ready: VecDeque::with_capacity(depth),
             driver: Some(Box::new(driver)),
             arrivals: Vec::with_capacity(depth),
-            vectors,
+            vectors: Some(vectors),
             max_vectors: options.max_vectors,
             tables: Tables::new(),
             event: None,
@@ -908,7 +908,8 @@ impl Queue {
     /// The pieces of a slot.
     fn pieces(&mut self, number: u32) -> &mut [libc::iovec] {
         let count = self.max_vectors as usize;
-        let first = self.vectors.address().cast::<libc::iovec>();
+        let region = self.vectors.as_ref().expect("given up with the queue");
+        let first = region.address().cast::<libc::iovec>();
         // SAFETY: the region has `max_vectors` zeroed pieces for each slot, is aligned to a page, and only this queue
         // changes it; the kernel and the workers read a slot's pieces while its request is with them, and then nobody
         // is here for that slot.
@@ -1139,13 +1140,19 @@ impl Drop for Queue {
         if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.
+            for slot in &mut self.slots {
+                if let (Stage::Syncing | Stage::Finishing, Some(file)) = (slot.stage, &slot.file) {
+                    // What it said is lost, and it may have been a loss.
+                    let _ = file.note_sync(Err(Errno(libc::EIO)));
+                }
+                slot.hold = hold::Hold::Nothing;
+            }
             mem::forget(mem::take(&mut self.slots));
+            mem::forget(self.vectors.take());
             mem::forget(mem::replace(&mut self.tables, Tables::new()));
             mem::forget(self.driver.take());
-        } else {
-            if let Some(driver) = &mut self.driver {
-                driver.give_back_files();
-            }
+        } else if let Some(driver) = &mut self.driver {
+            driver.give_back_files();
         }
     }
 }
