@@ -5,8 +5,10 @@ mod known;
 mod vectored;
 
 use std::fs;
+use std::time::Duration;
 
 use super::*;
+use crate::flags::Flags;
 use crate::limits::Filesystem;
 use crate::mode::Mode;
 use crate::testing::{directory, fresh, mode, options};

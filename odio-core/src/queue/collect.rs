@@ -1,0 +1,316 @@
+//! # What hands requests over and gives completions out
+//!
+//! One loop with the engine for every way to submit, wait and collect, and a short way beside it for the usual case.
+
+use std::mem;
+use std::time::Duration;
+
+use super::slot::{Slot, Stage};
+use super::{Completion, DRIVER_LIVES, Queue};
+use crate::counters::Counters;
+use crate::engine::{Deadline, Sink};
+use crate::error::{Errno, Error};
+
+impl Queue {
+    /// Hands everything taken in to the kernel, without waiting for completions.
+    #[inline]
+    pub fn submit(&mut self) -> Result<(), Error> {
+        self.advance(0, 0, 0, Deadline::Now, |_, _| {}).map(drop)
+    }
+
+    /// Hands everything taken in to the kernel, and collects what has completed. Returns how many completions are
+    /// ready for [`Queue::pop`].
+    #[inline]
+    pub fn poll(&mut self) -> Result<u32, Error> {
+        self.submit()?;
+        Ok(self.ready())
+    }
+
+    /// As [`Queue::poll`], and waits until at least `min` completions are ready or `timeout` has passed. No more than
+    /// what is in flight is waited for. Fewer than `min` ready means that the time was up, or that there was no more.
+    #[inline]
+    pub fn wait(&mut self, min: u32, timeout: Option<Duration>) -> Result<u32, Error> {
+        self.advance(0, min, 0, Deadline::after(timeout), |_, _| {})?;
+        Ok(self.ready())
+    }
+
+    /// As [`Queue::wait`] and then [`Queue::pop`] of up to `max`, each given to `collect` as its user data and its bytes or
+    /// negative errno; buffers are dropped. Returns how many.
+    #[inline(always)]
+    pub fn collect(
+        &mut self,
+        min: u32,
+        max: u32,
+        timeout: Option<Duration>,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
+        self.advance(0, min, max, Deadline::after(timeout), collect)
+    }
+
+    /// Goes on with a [`Queue::collect`] of which [`Queue::try_collect`] did `collected`.
+    #[inline(always)]
+    pub fn collect_on(
+        &mut self,
+        collected: u32,
+        min: u32,
+        max: u32,
+        timeout: Option<Duration>,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
+        self.advance(collected, min, max, Deadline::after(timeout), collect)
+    }
+
+    /// The short way of [`Queue::collect`], for a queue in which nothing is out of the ordinary: with a timeout of 0, or
+    /// with none where `waits`. `Err` is how many were given to `collect` before something was; it goes on with
+    /// [`Queue::collect_on`]. It does not panic, and no more may `collect`.
+    #[inline(always)]
+    pub fn try_collect(
+        &mut self,
+        min: u32,
+        max: u32,
+        waits: bool,
+        collect: impl FnMut(u64, i32),
+    ) -> Result<u32, u32> {
+        // All that is in flight is with the engine: nothing is held, and nothing wants a closer look.
+        if !self.home.is_surely_here()
+            || !self.ready.is_empty()
+            || self.in_flight as usize != self.with_engine
+        {
+            return Err(0);
+        }
+        let want = if waits {
+            self.with_engine.min(min as usize)
+        } else {
+            0
+        };
+        let Queue {
+            driver: Some(driver),
+            slots,
+            free,
+            arrivals,
+            counters,
+            ..
+        } = self
+        else {
+            return Err(0);
+        };
+        let mut round = Round {
+            slots,
+            first_free: *free,
+            arrivals,
+            counters,
+            collect,
+        };
+        // What there is no room for stays with the engine.
+        let (arrived, done) = driver.try_exchange(want, max as usize, &mut round);
+        *free = round.first_free;
+        let collected = (arrived - arrivals.len()) as u32;
+        self.with_engine -= arrived;
+        self.in_flight -= collected;
+        if done && arrived == collected as usize {
+            Ok(collected)
+        } else {
+            Err(collected)
+        }
+    }
+
+    /// Takes the next completion, in the order of completion.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Completion> {
+        let number = self.ready.pop_front()?;
+        let slot = &mut self.slots[number as usize];
+        let buffer = slot.clear(mem::replace(&mut self.free, number));
+        let result = slot.result;
+        Some(Completion {
+            user_data: slot.user_data,
+            result: u32::try_from(result).map_err(|_| Errno(-result)),
+            buffer,
+        })
+    }
+
+    /// Waits for one completion and takes it. For programs that do one request at a time.
+    pub fn complete(&mut self) -> Result<Completion, Error> {
+        self.wait(1, None)?;
+        self.pop()
+            .ok_or_else(|| Error::Invalid("nothing is in flight".to_owned()))
+    }
+
+    /// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
+    pub fn drain(&mut self) -> Result<(), Error> {
+        self.check_home()?;
+        while self.in_flight > 0 {
+            self.wait(self.ready() + self.in_flight, None)?;
+        }
+        Ok(())
+    }
+
+    /// Exchanges with the engine until `min` completions are there, nothing more is in flight, or the time is up. The
+    /// first `max` go to `collect` as user data and bytes or a negative errno, those that are ready before all others;
+    /// the rest becomes ready. Returns how many were collected, with the `collected` that there were before.
+    #[inline(always)]
+    fn advance(
+        &mut self,
+        mut collected: u32,
+        min: u32,
+        max: u32,
+        deadline: Deadline,
+        mut collect: impl FnMut(u64, i32),
+    ) -> Result<u32, Error> {
+        self.check_home()?;
+        if !self.arrivals.is_empty() {
+            self.look_at_arrivals();
+        }
+        if collected < max && !self.ready.is_empty() {
+            collected += self.collect_ready(max - collected, &mut collect);
+        }
+        loop {
+            if !self.held.is_empty() {
+                self.look_at_held();
+            }
+            let missing = self.missing(min, collected);
+            if missing > 0 && self.with_engine == 0 && deadline != Deadline::Now {
+                // All that is left waits for another thread.
+                if let Err(error) = self.wait_for_held(deadline) {
+                    return unless_collected(collected, error);
+                }
+            }
+            let want = self.with_engine.min(missing as usize);
+            let mut driver = self.driver.take().expect(DRIVER_LIVES);
+            let mut collector = Collector {
+                queue: self,
+                collect: &mut collect,
+                collected,
+                max,
+                arrived: 0,
+            };
+            let result = driver.exchange(want, deadline, &mut collector);
+            let arrived;
+            Collector {
+                collected,
+                arrived,
+                ..
+            } = collector;
+            self.with_engine -= arrived as usize;
+            self.driver = Some(driver);
+            // What has ended may have been what another waited for.
+            let mut goes_on = !self.held.is_empty() && arrived > 0;
+            if !self.arrivals.is_empty() {
+                goes_on |= self.look_at_arrivals();
+            }
+            // Also what ended without an engine.
+            if collected < max && !self.ready.is_empty() {
+                collected += self.collect_ready(max - collected, &mut collect);
+            }
+            if let Err(error) = result {
+                return unless_collected(collected, error);
+            }
+            // What goes on has just been staged again: it is handed over now, not at the next call.
+            if !goes_on && (self.missing(min, collected) == 0 || deadline.over()) {
+                return Ok(collected);
+            }
+        }
+    }
+
+    /// How many completions are still to be waited for.
+    #[inline(always)]
+    fn missing(&self, min: u32, collected: u32) -> u32 {
+        min.saturating_sub(collected)
+            .saturating_sub(self.ready.len() as u32)
+            .min(self.in_flight)
+    }
+
+    #[inline(never)]
+    fn collect_ready(&mut self, max: u32, collect: &mut impl FnMut(u64, i32)) -> u32 {
+        let mut collected = 0;
+        while collected < max {
+            let Some(number) = self.ready.pop_front() else {
+                break;
+            };
+            let slot = &mut self.slots[number as usize];
+            drop(slot.clear(mem::replace(&mut self.free, number)));
+            collect(slot.user_data, slot.result);
+            collected += 1;
+        }
+        collected
+    }
+
+    /// Makes a slot free that a request needing nothing out of the ordinary had.
+    #[inline(always)]
+    fn let_slot_go(&mut self, number: u32) {
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.stage = Stage::Idle;
+            slot.next = mem::replace(&mut self.free, number);
+        }
+    }
+}
+
+/// What has been handed out is not taken back; what is wrong is found again by the next call.
+#[cold]
+fn unless_collected(collected: u32, error: Error) -> Result<u32, Error> {
+    if collected > 0 {
+        Ok(collected)
+    } else {
+        Err(error)
+    }
+}
+
+/// Where an engine's results go while it is at work.
+struct Collector<'a, F> {
+    queue: &'a mut Queue,
+    collect: &'a mut F,
+    collected: u32,
+    max: u32,
+    arrived: u32,
+}
+
+impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
+    #[inline(always)]
+    fn arrive(&mut self, number: u32, result: i32) {
+        self.arrived += 1;
+        let Some(user_data) = self.queue.arrive(number, result) else {
+            return;
+        };
+        // What was ready before comes first.
+        if self.collected < self.max && self.queue.ready.is_empty() {
+            self.queue.let_slot_go(number);
+            (self.collect)(user_data, result);
+            self.collected += 1;
+        } else {
+            self.queue.ready.push_back(number);
+        }
+    }
+}
+
+/// Where results go in the short way of a collection. It borrows what it needs of the queue, so that the engine need not
+/// be taken out of it.
+struct Round<'a, F> {
+    slots: &'a mut [Slot],
+    first_free: u32,
+    arrivals: &'a mut Vec<(u32, i32)>,
+    counters: &'a mut Counters,
+    collect: F,
+}
+
+impl<F: FnMut(u64, i32)> Sink for Round<'_, F> {
+    #[inline(always)]
+    fn arrive(&mut self, number: u32, result: i32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else {
+            return;
+        };
+        if result != slot.expected {
+            keep(self.arrivals, number, result);
+            return;
+        }
+        let user_data = slot.arrive_as_expected(self.counters, result);
+        slot.stage = Stage::Idle;
+        slot.next = mem::replace(&mut self.first_free, number);
+        (self.collect)(user_data, result);
+    }
+}
+
+/// Keeps a result for a closer look. Out of line, because few are.
+#[cold]
+#[inline(never)]
+fn keep(arrivals: &mut Vec<(u32, i32)>, number: u32, result: i32) {
+    arrivals.push((number, result));
+}
