@@ -157,12 +157,17 @@ impl Pool {
         }
     }
 
-    /// The whole memory: where it begins, and its length in bytes.
+    /// The memory of all buffers: where it begins, and its length in bytes.
     pub(crate) fn memory(&self) -> (*mut u8, usize) {
         (
             self.inner.region.address().as_ptr(),
-            self.inner.region.length(),
+            self.inner.stride * self.count() as usize,
         )
+    }
+
+    /// From one buffer to the next, in bytes.
+    pub(crate) fn stride(&self) -> usize {
+        self.inner.stride
     }
 
     /// Whether both are the same pool.

@@ -281,10 +281,11 @@ impl Queue {
         tables.add_file(driver, file)
     }
 
-    /// Takes back [`Queue::add_file`]; false where the file was not added. Requests in flight are not affected.
+    /// Takes back [`Queue::add_file`]; false where the file was not added. Requests taken in are not affected: io_uring is
+    /// handed those that it does not have yet, and where it takes none now, `EAGAIN`, the file stays.
     pub fn remove_file(&mut self, file: &File) -> Result<bool, Error> {
         let (tables, driver) = self.tables()?;
-        Ok(tables.remove_file(driver, file))
+        tables.remove_file(driver, file)
     }
 
     /// Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
@@ -296,10 +297,10 @@ impl Queue {
         tables.add_pool(driver, pool)
     }
 
-    /// Takes back [`Queue::add_pool`]; false where the pool was not added. Requests in flight are not affected.
+    /// Takes back [`Queue::add_pool`]; false where the pool was not added. Otherwise as [`Queue::remove_file`].
     pub fn remove_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         let (tables, driver) = self.tables()?;
-        Ok(tables.remove_pool(driver, pool))
+        tables.remove_pool(driver, pool)
     }
 
     /// How many files and pools the engine really knows beforehand, and why it does not know another that was added.

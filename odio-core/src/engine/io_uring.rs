@@ -3,6 +3,7 @@
 //! One ring per queue. Submitting and waiting are one io_uring_enter; results that are already there cost none.
 
 use std::os::fd::RawFd;
+use std::thread;
 use std::time::Duration;
 
 use super::{Deadline, Kind, Memory, Plain, Request, Setup, Sink};
@@ -14,7 +15,45 @@ use crate::sys::uring::{self, Entry, Uring};
 /// Places for registered files.
 pub(crate) const FILES: u32 = 256;
 /// Places for registered memory.
-pub(crate) const POOLS: u16 = 16;
+pub(crate) const PIECES: u16 = 4096;
+
+/// How a transfer names its memory, ready for the entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryWay {
+    /// Of a read and of a write.
+    opcodes: [u8; 2],
+    place: u16,
+}
+
+impl MemoryWay {
+    /// By its address.
+    pub(crate) const PLAIN: MemoryWay = MemoryWay {
+        opcodes: [uring::READ, uring::WRITE],
+        place: 0,
+    };
+
+    /// By its place in the table.
+    pub(crate) const fn registered(place: u16) -> MemoryWay {
+        MemoryWay {
+            opcodes: [uring::READ_FIXED, uring::WRITE_FIXED],
+            place,
+        }
+    }
+
+    /// The same, so many places on.
+    #[inline(always)]
+    pub(crate) fn on(self, places: u16) -> MemoryWay {
+        MemoryWay {
+            place: self.place.wrapping_add(places),
+            ..self
+        }
+    }
+
+    /// The place in the table, if there is one.
+    pub(crate) fn place(self) -> Option<u16> {
+        (self.opcodes[0] == uring::READ_FIXED).then_some(self.place)
+    }
+}
 
 /// What the completion of a cancellation carries; no slot has this number.
 const CANCELLATION: u64 = u64::MAX;
@@ -132,27 +171,17 @@ impl Ring {
             Some(place) => (place as i32, uring::FIXED_FILE),
             None => (plain.fd, 0),
         };
-        let (fixed, buffer) = match plain.memory {
-            Some(place) => (true, place),
-            None => (false, 0),
-        };
-        let opcode = match (plain.is_write, fixed) {
-            (false, false) => uring::READ,
-            (false, true) => uring::READ_FIXED,
-            (true, false) => uring::WRITE,
-            (true, true) => uring::WRITE_FIXED,
-        };
         // SAFETY: as in `stage`.
         unsafe {
             self.ring.push_plain(
-                opcode,
+                plain.memory.opcodes[usize::from(plain.is_write)],
                 flags,
                 fd,
                 plain.offset,
                 plain.address as u64,
                 plain.length,
                 u64::from(slot),
-                buffer,
+                plain.memory.place,
             );
         }
         self.staged += 1;
@@ -282,6 +311,29 @@ impl Ring {
         let _ = self.enter(0, Deadline::Now);
     }
 
+    /// As [`super::Driver::hand_over`].
+    pub(super) fn hand_over(&mut self) -> Result<(), Error> {
+        loop {
+            let before = self.ring.pushed();
+            if before == 0 {
+                return Ok(());
+            }
+            let result = match self.enter(0, Deadline::Now) {
+                // A ring whose thread takes entries needs only to wait for it.
+                Ok(()) if !self.sqpoll && self.ring.pushed() == before => Err(Errno(libc::EAGAIN)),
+                Err(Errno(libc::EINTR)) => Ok(()),
+                result => result,
+            };
+            result.map_err(|errno| Error::System {
+                call: "io_uring_enter",
+                errno,
+            })?;
+            if self.sqpoll {
+                thread::yield_now();
+            }
+        }
+    }
+
     pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
         self.ring.register_eventfd(event)
     }
@@ -315,13 +367,12 @@ impl Ring {
     pub(super) unsafe fn register_memory(
         &mut self,
         place: u16,
-        address: *mut u8,
-        length: usize,
+        pieces: &[libc::iovec],
     ) -> Result<(), String> {
         self.memory
             .get_or_insert_with(|| {
                 self.ring
-                    .register_memory(u32::from(POOLS))
+                    .register_memory(u32::from(PIECES))
                     .map_err(|errno| match errno {
                         Errno(libc::EINVAL) => {
                             "a table of memory that can grow came with Linux 5.19".to_owned()
@@ -330,29 +381,35 @@ impl Ring {
                     })
             })
             .clone()?;
-        let memory = libc::iovec {
-            iov_base: address.cast(),
-            iov_len: length,
-        };
-        // SAFETY: the memory stays mapped, as the caller promises.
-        unsafe { self.ring.update_memory(u32::from(place), memory) }.map_err(|errno| match errno {
-            Errno(libc::ENOMEM) => format!(
-                "{length} bytes are more than RLIMIT_MEMLOCK leaves to be locked; raise it (ulimit -l)"
-            ),
-            Errno(libc::EFAULT) if length > 1 << 30 => {
-                "one piece of registered memory holds at most 1 GiB".to_owned()
+        let mut done = 0;
+        while done < pieces.len() {
+            // SAFETY: the memory stays mapped, as the caller promises.
+            let result = unsafe {
+                self.ring
+                    .update_memory(u32::from(place) + done as u32, &pieces[done..])
+            };
+            match result {
+                Ok(some) if some > 0 => done += some,
+                result => {
+                    self.unregister_memory(place, done);
+                    let length: usize = pieces.iter().map(|piece| piece.iov_len).sum();
+                    return Err(not_registered(result.err(), length));
+                }
             }
-            errno => format!("the memory was not registered: {errno}"),
-        })
+        }
+        Ok(())
     }
 
-    pub(super) fn unregister_memory(&mut self, place: u16) {
+    pub(super) fn unregister_memory(&mut self, place: u16, count: usize) {
         let none = libc::iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
         };
         // SAFETY: an empty place has no memory that would have to stay.
-        let _ = unsafe { self.ring.update_memory(u32::from(place), none) };
+        let _ = unsafe {
+            self.ring
+                .update_memory(u32::from(place), &vec![none; count])
+        };
     }
 
     /// Waits for one completion without handing anything over.
@@ -403,6 +460,19 @@ fn entry(slot: u32, request: &Request) -> Entry {
         user_data: u64::from(slot),
         buffer: registered.unwrap_or(0),
         ..Entry::EMPTY
+    }
+}
+
+fn not_registered(errno: Option<Errno>, length: usize) -> String {
+    match errno {
+        Some(Errno(libc::ENOMEM)) => format!(
+            "{length} bytes are more than RLIMIT_MEMLOCK leaves to be locked; raise it (ulimit -l)"
+        ),
+        Some(Errno(libc::EFAULT)) if length > 1 << 30 => {
+            "one piece of registered memory holds at most 1 GiB".to_owned()
+        }
+        Some(errno) => format!("the memory was not registered: {errno}"),
+        None => "the memory was not registered".to_owned(),
     }
 }
 

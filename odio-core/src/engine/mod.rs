@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 
-pub(crate) use io_uring::{FILES, POOLS};
+pub(crate) use io_uring::{FILES, MemoryWay, PIECES};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +94,7 @@ pub(crate) struct Plain {
     pub(crate) offset: u64,
     /// The place of the file in the engine's table, where it is registered.
     pub(crate) file: Option<u32>,
-    /// The place of the memory in the engine's table, where it is registered.
-    pub(crate) memory: Option<u16>,
+    pub(crate) memory: MemoryWay,
 }
 
 /// What an engine is asked to be.
@@ -197,6 +196,15 @@ impl Driver {
         each!(self, engine => engine.signal(event))
     }
 
+    /// Hands over everything that is staged under a place of the tables, so that the places may be given up. On an error
+    /// they may not.
+    pub(crate) fn hand_over(&mut self) -> Result<(), Error> {
+        match self {
+            Driver::IoUring(ring) => ring.hand_over(),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a descriptor into the engine's table at `place`, or takes it out; `Err` says why there is no such table.
     pub(crate) fn register_file(&mut self, place: u32, fd: Option<RawFd>) -> Result<(), String> {
         match self {
@@ -212,7 +220,7 @@ impl Driver {
         }
     }
 
-    /// Puts memory into the engine's table at `place`; `Err` says why it cannot be there.
+    /// Puts pieces of memory into the engine's table from `place` on; `Err` says why they cannot be there, and none is.
     ///
     /// # Safety
     ///
@@ -220,20 +228,19 @@ impl Driver {
     pub(crate) unsafe fn register_memory(
         &mut self,
         place: u16,
-        address: *mut u8,
-        length: usize,
+        pieces: &[libc::iovec],
     ) -> Result<(), String> {
         match self {
             // SAFETY: the same promise.
-            Driver::IoUring(ring) => unsafe { ring.register_memory(place, address, length) },
+            Driver::IoUring(ring) => unsafe { ring.register_memory(place, pieces) },
             _ => Err("only io_uring registers memory".to_owned()),
         }
     }
 
-    /// Takes memory out of the engine's table.
-    pub(crate) fn unregister_memory(&mut self, place: u16) {
+    /// Takes `count` pieces of memory out of the engine's table.
+    pub(crate) fn unregister_memory(&mut self, place: u16, count: usize) {
         if let Driver::IoUring(ring) = self {
-            ring.unregister_memory(place);
+            ring.unregister_memory(place, count);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::slot::{self, Slot, Stage};
 use super::{Queue, Refused};
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::engine::{Driver, Plain};
+use crate::engine::{Driver, MemoryWay, Plain};
 use crate::error::{Error, Op};
 use crate::file::{File, vector};
 use crate::flags::Flags;
@@ -213,7 +213,7 @@ impl Queue {
             length: length as u32,
             offset,
             file: None,
-            memory: None,
+            memory: MemoryWay::PLAIN,
         };
         match self.driver.as_deref_mut()? {
             Driver::IoUring(ring) => {

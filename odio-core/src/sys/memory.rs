@@ -101,10 +101,6 @@ impl Region {
         self.address
     }
 
-    pub(crate) fn length(&self) -> usize {
-        self.length
-    }
-
     pub(crate) fn pages(&self) -> Pages {
         self.pages
     }

@@ -505,7 +505,7 @@ impl Uring {
         const REGISTER_EVENTFD: u32 = 4;
         let mut event = event;
         // SAFETY: the kernel reads one descriptor.
-        unsafe { self.register(REGISTER_EVENTFD, (&raw mut event).cast(), 1) }
+        unsafe { self.register(REGISTER_EVENTFD, (&raw mut event).cast(), 1) }.map(drop)
     }
 
     /// Makes an empty table of files (Linux 5.5).
@@ -513,14 +513,14 @@ impl Uring {
         const REGISTER_FILES: u32 = 2;
         let mut empty = vec![-1i32; count as usize];
         // SAFETY: the kernel reads `count` descriptors.
-        unsafe { self.register(REGISTER_FILES, empty.as_mut_ptr().cast(), count) }
+        unsafe { self.register(REGISTER_FILES, empty.as_mut_ptr().cast(), count) }.map(drop)
     }
 
     /// Takes the table of files away, and returns when the kernel has let go of them.
     pub(crate) fn unregister_files(&self) -> Result<(), Errno> {
         const UNREGISTER_FILES: u32 = 3;
         // SAFETY: it wants no argument.
-        unsafe { self.register(UNREGISTER_FILES, ptr::null_mut(), 0) }
+        unsafe { self.register(UNREGISTER_FILES, ptr::null_mut(), 0) }.map(drop)
     }
 
     /// Puts a descriptor into the table of files, or takes one out with -1.
@@ -538,7 +538,7 @@ impl Uring {
             files: &raw const fd as u64,
         };
         // SAFETY: the kernel reads one update and the one descriptor that it leads to.
-        unsafe { self.register(REGISTER_FILES_UPDATE, (&raw mut update).cast(), 1) }
+        unsafe { self.register(REGISTER_FILES_UPDATE, (&raw mut update).cast(), 1) }.map(drop)
     }
 
     /// Makes an empty table of memory (Linux 5.19).
@@ -562,10 +562,11 @@ impl Uring {
         };
         let size = size_of::<Register>() as u32;
         // SAFETY: the kernel reads one register of that size.
-        unsafe { self.register(REGISTER_BUFFERS2, (&raw mut register).cast(), size) }
+        unsafe { self.register(REGISTER_BUFFERS2, (&raw mut register).cast(), size) }.map(drop)
     }
 
-    /// Puts memory into its table, or takes it out with a null address.
+    /// Puts pieces of memory into its table from `place` on, or takes them out with a null address. Returns how many, which
+    /// may be fewer.
     ///
     /// # Safety
     ///
@@ -573,8 +574,8 @@ impl Uring {
     pub(crate) unsafe fn update_memory(
         &self,
         place: u32,
-        memory: libc::iovec,
-    ) -> Result<(), Errno> {
+        memory: &[libc::iovec],
+    ) -> Result<usize, Errno> {
         #[repr(C)]
         struct Update {
             place: u32,
@@ -588,13 +589,13 @@ impl Uring {
         let mut update = Update {
             place,
             reserved: 0,
-            data: &raw const memory as u64,
+            data: memory.as_ptr() as u64,
             tags: 0,
-            count: 1,
+            count: memory.len() as u32,
             reserved2: 0,
         };
         let size = size_of::<Update>() as u32;
-        // SAFETY: the kernel reads one update of that size and the one piece that it leads to.
+        // SAFETY: the kernel reads one update of that size and the pieces that it leads to.
         unsafe { self.register(REGISTER_BUFFERS_UPDATE, (&raw mut update).cast(), size) }
     }
 
@@ -606,7 +607,7 @@ impl Uring {
         opcode: u32,
         argument: *mut libc::c_void,
         count: u32,
-    ) -> Result<(), Errno> {
+    ) -> Result<usize, Errno> {
         // SAFETY: the same promise.
         check(unsafe {
             libc::syscall(
@@ -617,6 +618,5 @@ impl Uring {
                 libc::c_long::from(count),
             )
         })
-        .map(drop)
     }
 }

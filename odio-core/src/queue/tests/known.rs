@@ -278,3 +278,65 @@ fn each_of_several_known_files_and_pools_is_found() {
         }
     }
 }
+
+#[test]
+fn a_buffer_is_found_wherever_it_is_in_its_pool() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    // Each buffer by itself, the whole in one piece, more than there are places, and again each by itself.
+    let pools = [(3, 4096), (2, 12288), (5000, 4096), (5, 8192)].map(|(count, length)| {
+        let pool = Pool::new(count, length, false).unwrap();
+        assert!(queue.add_pool(&pool).unwrap());
+        pool
+    });
+    let mut check = |address: *mut u8, length: usize, byte: u8| {
+        // SAFETY: inside one buffer or several that follow each other, which outlive the completion.
+        unsafe {
+            std::ptr::write_bytes(address, byte, length);
+            queue.write_raw(&file, address, length, 0, 1).unwrap();
+        }
+        assert_eq!(queue.complete().unwrap().result, Ok(length as u32));
+        assert_eq!(fs::read(file.path()).unwrap()[..length], vec![byte; length]);
+    };
+    for (number, pool) in pools.iter().enumerate() {
+        let mut buffers: Vec<Buffer> = std::iter::from_fn(|| pool.take()).collect();
+        buffers.sort_by_key(|buffer| buffer.as_ptr());
+        let length = pool.length();
+        let last = buffers.len() - 1;
+        for at in [0, 1, last] {
+            let address = buffers[at].as_mut_ptr();
+            check(address, length, (number * 3 + at) as u8);
+            check(address.wrapping_add(length - 512), 512, 201);
+        }
+        // Two that follow each other are one piece of memory, whatever the engine knows of each.
+        check(buffers[last - 1].as_mut_ptr(), 2 * length, 202);
+    }
+}
+
+#[test]
+fn what_is_taken_in_stays_good_when_its_file_and_pool_are_removed() {
+    for sqpoll in [false, true] {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let pool = Pool::new(4, 4096, false).unwrap();
+        let mut queue = QueueOptions::new(4).sqpoll(sqpoll).build().unwrap();
+        assert!(queue.add_file(&file).unwrap() && queue.add_pool(&pool).unwrap());
+        for round in 0..50 {
+            for number in 0..4 {
+                let buffer = pool.take().unwrap();
+                queue.write(&file, buffer, number * 4096, number).unwrap();
+                match (round % 2, number) {
+                    (0, 1) => assert!(queue.remove_file(&file).unwrap()),
+                    (1, 2) => assert!(queue.remove_pool(&pool).unwrap()),
+                    _ => {}
+                }
+            }
+            queue.drain().unwrap();
+            while let Some(done) = queue.pop() {
+                assert_eq!(done.result, Ok(4096), "round {round}");
+            }
+            assert!(queue.add_file(&file).unwrap() && queue.add_pool(&pool).unwrap());
+        }
+    }
+}
