@@ -28,7 +28,7 @@ use crate::file::{File, vector};
 use crate::mode::Engine;
 use crate::pool::Pool;
 use crate::sys::event;
-use crate::sys::fork::Home;
+use crate::sys::fork::{Home, OnlyHere};
 use crate::sys::memory::Region;
 
 use slot::{Slot, Stage};
@@ -63,28 +63,30 @@ pub struct Queue {
     engine: Engine,
     reason: String,
     iopoll: bool,
-    /// A transfer shorter than this may need nothing out of the ordinary; 0 where every request wants a closer look.
-    most_plain: usize,
+    /// A transfer shorter than this may need nothing out of the ordinary; 0 where every request wants a closer look, as in a
+    /// child of fork.
+    most_plain: OnlyHere,
     slots: Box<[Slot]>,
     /// The first free slot, or [`slot::NONE`]; each leads to the next.
     free: u32,
-    in_flight: u32,
-    /// Of these, those that the engine has.
-    with_engine: usize,
-    /// Of these, those that wait for another one.
+    /// Requests in flight that the engine has.
+    with_engine: u32,
+    /// Those that it does not have: they wait for another one, or their result is still to be looked at.
+    beside: u32,
+    /// Of these, those that wait for their turn.
     held: VecDeque<u32>,
     /// Slots whose completion waits to be collected, in the order of completion.
     ready: VecDeque<u32>,
-    /// Taken out while it gives results back, and where it cannot be waited for any more.
-    driver: Option<Box<Driver>>,
-    /// Slots and results that want a closer look.
+    /// Given up where it cannot be waited for any more.
+    driver: Option<Driver>,
+    /// Slots and results that the engine has given back, until they are looked at.
     arrivals: Vec<(u32, i32)>,
     /// `max_vectors` pieces for each slot. Given up where the engine may still read them.
     vectors: Option<Region>,
     max_vectors: u32,
     tables: Tables,
     event: Option<OwnedFd>,
-    /// Without `completed`, which is what was submitted and is not in flight.
+    /// Without `submitted`, which is what has completed and what is in flight.
     counters: Counters,
     latency: Option<Box<Latency>>,
 }
@@ -145,16 +147,21 @@ impl Queue {
             call: "mmap",
             errno,
         })?;
+        let most_plain = if options.iopoll || options.latency {
+            0
+        } else {
+            Buffer::MAX + 1
+        };
+        let most_plain = OnlyHere::new(most_plain).map_err(|errno| Error::System {
+            call: "mmap",
+            errno,
+        })?;
         Ok(Queue {
             home: Home::here(),
             engine,
             reason,
             iopoll: options.iopoll,
-            most_plain: if options.iopoll || options.latency {
-                0
-            } else {
-                Buffer::MAX + 1
-            },
+            most_plain,
             slots: (1..=options.depth)
                 .map(|next| Slot {
                     next: if next < options.depth {
@@ -166,11 +173,11 @@ impl Queue {
                 })
                 .collect(),
             free: 0,
-            in_flight: 0,
             with_engine: 0,
+            beside: 0,
             held: VecDeque::with_capacity(depth),
             ready: VecDeque::with_capacity(depth),
-            driver: Some(Box::new(driver)),
+            driver: Some(driver),
             arrivals: Vec::with_capacity(depth),
             vectors: Some(vectors),
             max_vectors: options.max_vectors,
@@ -198,7 +205,7 @@ impl Queue {
 
     /// How many requests have been accepted and not completed.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight
+        self.with_engine + self.beside
     }
 
     /// How many completions wait for [`Queue::pop`].
@@ -210,7 +217,7 @@ impl Queue {
     /// and odio-trace shows it.
     pub fn counters(&self) -> Counters {
         Counters {
-            completed: self.counters.submitted - u64::from(self.in_flight),
+            submitted: self.counters.completed + u64::from(self.in_flight()),
             ..self.counters
         }
     }
@@ -226,6 +233,7 @@ impl Queue {
     /// stops nothing but what is still to be resumed.
     pub fn cancel(&mut self, user_data: u64) -> Result<u32, Error> {
         self.check_home()?;
+        self.mark_free();
         let mut found = 0;
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
@@ -234,6 +242,7 @@ impl Queue {
                 // A sync that has been asked for decides what was lost; its answer is waited for.
                 if !matches!(slot.stage, Stage::Finishing | Stage::Syncing) {
                     slot.cancelled = true;
+                    slot.complete(&self.tables);
                     // However it ends, that is looked at.
                     slot.expected = slot::NEVER;
                     if !self.cancel_held(number as u32) {
@@ -244,6 +253,15 @@ impl Queue {
             }
         }
         Ok(found)
+    }
+
+    /// Notes in the free slots that they are free. What frees a slot leaves that to those who ask.
+    fn mark_free(&mut self) {
+        let mut number = self.free;
+        while let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.stage = Stage::Idle;
+            number = slot.next;
+        }
     }
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
@@ -264,7 +282,7 @@ impl Queue {
             self.driver()
                 .signal(event.as_raw_fd())
                 .map_err(system("io_uring_register"))?;
-            if self.in_flight > 0 || self.ready() > 0 {
+            if self.in_flight() > 0 || self.ready() > 0 {
                 // What completed before it was there is not missed.
                 event::signal(event.as_raw_fd());
             }
@@ -284,6 +302,15 @@ impl Queue {
     /// Takes back [`Queue::add_file`]; false where the file was not added. Requests taken in are not affected: io_uring is
     /// handed those that it does not have yet, and where it takes none now, `EAGAIN`, the file stays.
     pub fn remove_file(&mut self, file: &File) -> Result<bool, Error> {
+        if let Some(place) = self.tables.place_of_file(file) {
+            self.mark_free();
+            let in_use = |slot: &&mut Slot| {
+                matches!(slot.stage, Stage::Reading | Stage::Writing) && slot.known == place
+            };
+            for slot in self.slots.iter_mut().filter(in_use) {
+                slot.own_file(&self.tables);
+            }
+        }
         let (tables, driver) = self.tables()?;
         tables.remove_file(driver, file)
     }
@@ -355,6 +382,12 @@ impl Queue {
         }
     }
 
+    /// A request is about to be staged.
+    fn goes_to_engine(&mut self) {
+        self.beside -= 1;
+        self.with_engine += 1;
+    }
+
     fn stage_sync(&mut self, number: u32, kind: SyncKind) {
         let kind = match kind {
             SyncKind::Data => Kind::DataSync,
@@ -365,7 +398,7 @@ impl Queue {
             .as_ref()
             .expect("a slot in use has a file");
         let request = Request::sync(kind, file.fd(), self.tables.file(file));
-        self.with_engine += 1;
+        self.goes_to_engine();
         // SAFETY: the slot keeps the file open until the arrival, and a sync has no memory.
         unsafe { self.driver().stage(number, request) };
     }
@@ -381,12 +414,9 @@ impl Drop for Queue {
             }
             return;
         }
-        // A failure is dealt with below; `close` is for those who want to know of it. Without a driver a panic came
-        // between, and nothing can be waited for.
-        if self.driver.is_some() {
-            let _ = self.drain();
-        }
-        let with_engine = self.with_engine;
+        // A failure is dealt with below; `close` is for those who want to know of it.
+        let _ = self.drain();
+        let with_engine = self.with_engine as usize;
         let staged = self.driver.as_ref().map_or(0, |driver| driver.staged());
         if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are

@@ -3,7 +3,7 @@
 use std::cell::UnsafeCell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use odio_core::contract::SyncKind;
 use odio_core::queue::Queue;
@@ -41,7 +41,7 @@ use crate::required;
 /// queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
 /// extends the size.
 pub struct odio_queue {
-    state: AtomicU8,
+    state: AtomicU32,
     queue: UnsafeCell<Queue>,
     reason: UnsafeCell<CString>,
 }
@@ -50,11 +50,11 @@ pub struct odio_queue {
 unsafe impl Sync for odio_queue {}
 
 /// Nobody is inside.
-const FREE: u8 = 0;
+const FREE: u32 = 0;
 /// A thread is inside.
-const BUSY: u8 = 1;
+const BUSY: u32 = 1;
 /// A panic left it half way.
-const BROKEN: u8 = 2;
+const BROKEN: u32 = 2 | BUSY;
 
 /// The queue, for the one thread that is inside.
 pub(crate) struct Inside<'a> {
@@ -108,7 +108,8 @@ impl odio_queue {
         offset: u64,
         user_data: u64,
     ) -> bool {
-        if queue.is_null() || file.is_null() || memory.is_null() {
+        // A null address is refused inside.
+        if queue.is_null() || file.is_null() {
             return false;
         }
         // SAFETY: handles, as the caller promises.
@@ -129,9 +130,7 @@ impl odio_queue {
     /// As [`odio_queue::enter`], for one that does not panic and comes out by [`odio_queue::leave`].
     #[inline(always)]
     pub(crate) fn try_enter(&self) -> bool {
-        self.state
-            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.come() & BUSY == 0
     }
 
     /// Comes out after [`odio_queue::try_enter`].
@@ -164,13 +163,16 @@ impl odio_queue {
     /// Comes in, where nobody else is. This is no lock: nobody waits.
     #[inline(always)]
     pub(crate) fn enter(&self) -> Result<Inside<'_>, Failure> {
-        match self
-            .state
-            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed)
-        {
-            Ok(_) => Ok(Inside { handle: self }),
-            Err(state) => Err(refused(state)),
+        match self.come() {
+            FREE => Ok(Inside { handle: self }),
+            state => Err(refused(state)),
         }
+    }
+
+    /// Comes in where the state is FREE, and changes nothing else. Gives the state before.
+    #[inline(always)]
+    fn come(&self) -> u32 {
+        self.state.fetch_or(BUSY, Ordering::Acquire)
     }
 
     /// Says anew why the engine is what it is, and what it does not know beforehand.
@@ -185,7 +187,7 @@ impl odio_queue {
 }
 
 #[cold]
-fn refused(state: u8) -> Failure {
+fn refused(state: u32) -> Failure {
     if state == BUSY {
         return Failure {
             errno: libc::EBUSY,
@@ -230,7 +232,7 @@ pub unsafe extern "C" fn odio_queue_new(
         let made = options.to_core()?.build()?;
         let reason = CString::new(made.reason()).unwrap_or_default();
         let handle = Box::new(odio_queue {
-            state: AtomicU8::new(FREE),
+            state: AtomicU32::new(FREE),
             queue: UnsafeCell::new(made),
             reason: UnsafeCell::new(reason),
         });
@@ -297,7 +299,7 @@ pub unsafe extern "C" fn odio_queue_read(
 /// As for odio_queue_read().
 #[cold]
 #[inline(never)]
-unsafe fn read_closely(
+unsafe extern "C" fn read_closely(
     queue: *mut odio_queue,
     file: *const odio_file,
     memory: *mut c_void,
@@ -359,7 +361,7 @@ pub unsafe extern "C" fn odio_queue_write(
 /// As for odio_queue_write().
 #[cold]
 #[inline(never)]
-unsafe fn write_closely(
+unsafe extern "C" fn write_closely(
     queue: *mut odio_queue,
     file: *const odio_file,
     memory: *const c_void,
@@ -562,7 +564,7 @@ mod tests {
     #[test]
     fn a_second_thread_is_turned_away_and_let_in_later() {
         let queue = odio_queue {
-            state: AtomicU8::new(FREE),
+            state: AtomicU32::new(FREE),
             reason: UnsafeCell::default(),
             queue: UnsafeCell::new(Queue::new(Engine::Psync, 1).unwrap()),
         };

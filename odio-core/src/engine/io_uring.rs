@@ -61,14 +61,14 @@ const CANCELLATION: u64 = u64::MAX;
 /// A ring. Its completion side is twice as long as its submission side, so it cannot overflow below the depth.
 pub(crate) struct Ring {
     ring: Uring,
-    /// Requests pushed and not reaped.
-    inside: usize,
-    /// Of these, those that the kernel has not taken yet; and cancellations.
-    staged: u32,
+    /// What the kernel has taken and not given back, cancellations too.
+    in_kernel: u32,
     /// Cancellations pushed whose own completion has not been reaped.
     cancellations: u32,
     /// io_uring_enter takes a timeout (Linux 5.11).
     timed_enter: bool,
+    /// Neither SQPOLL nor IOPOLL, and no cancellation under way.
+    usual: bool,
     sqpoll: bool,
     /// Nothing completes but inside io_uring_enter.
     iopoll: bool,
@@ -98,10 +98,10 @@ impl Ring {
         let timed_enter = ring.has_timed_enter();
         Ok(Ring {
             ring,
-            inside: 0,
-            staged: 0,
+            in_kernel: 0,
             cancellations: 0,
             timed_enter,
+            usual: !setup.sqpoll && !setup.iopoll,
             sqpoll: setup.sqpoll,
             iopoll: setup.iopoll,
             files: None,
@@ -122,24 +122,22 @@ impl Ring {
             }
         });
         self.cancellations -= cancellations;
-        self.inside -= arrived as usize;
+        self.usual = self.cancellations == 0 && !self.sqpoll && !self.iopoll;
+        self.in_kernel -= arrived + cancellations;
         arrived as usize
     }
 
     /// One io_uring_enter: hands over what is staged and waits for `want` completions in the ring.
     #[inline(always)]
     fn enter(&mut self, want: u32, deadline: Deadline) -> Result<(), Errno> {
+        let before = self.ring.staged();
         let result = match deadline {
             Deadline::At(_) if want > 0 => self.enter_timed(want, deadline),
             _ => self.ring.enter(want, None),
         };
-        // Counted from the ring itself: an error says nothing of what was taken before it.
-        self.staged = if self.sqpoll && result.is_ok() {
-            // The kernel's thread takes them in its own time.
-            0
-        } else {
-            self.ring.pushed()
-        };
+        // Wraps where the kernel's thread did not come to what was counted as handed over.
+        let taken = before.wrapping_sub(self.ring.staged());
+        self.in_kernel = self.in_kernel.wrapping_add(taken);
         result
     }
 
@@ -150,9 +148,9 @@ impl Ring {
             return self.ring.enter(want, Some(left));
         }
         // Before Linux 5.11 the call takes no time; the ring is a descriptor that can be waited for instead.
-        let before = self.ring.pushed();
+        let before = self.ring.staged();
         self.ring.enter(0, None)?;
-        let handed_over = before > self.ring.pushed();
+        let handed_over = before > self.ring.staged();
         match poll_readable(self.ring.fd(), left) {
             // What was handed over counts, whatever became of the wait.
             Err(errno) if !handed_over => Err(errno),
@@ -184,8 +182,6 @@ impl Ring {
                 plain.memory.place,
             );
         }
-        self.staged += 1;
-        self.inside += 1;
     }
 
     /// # Safety
@@ -195,8 +191,6 @@ impl Ring {
         // SAFETY: the ring has at least one entry for each slot, cancellations go out at once, and what the entry names
         // stays valid until the arrival, as promised.
         unsafe { self.ring.push(entry(slot, &request)) };
-        self.staged += 1;
-        self.inside += 1;
     }
 
     #[inline(always)]
@@ -212,9 +206,9 @@ impl Ring {
         let mut ask = self.iopoll;
         loop {
             arrived += self.reap(sink);
-            ask = ask && self.inside > 0;
+            ask = ask && self.in_kernel > 0;
             let missing = min.saturating_sub(arrived) as u32;
-            if last || (self.staged == 0 && missing == 0 && !ask) {
+            if last || (self.ring.staged() == 0 && missing == 0 && !ask) {
                 return Ok(());
             }
             // What a cancellation leaves in the ring is no arrival.
@@ -223,13 +217,13 @@ impl Ring {
                 _ if deadline == Deadline::Now => 0,
                 missing => missing + self.cancellations,
             };
-            let before = self.staged;
+            let before = self.ring.staged();
             if let Err(errno) = self.enter(want, deadline) {
                 self.recover(errno, deadline)?;
             }
             ask = false;
             // Before Linux 5.18 a request that is refused ends the call, and those after it want another.
-            let more = self.staged > 0 && self.staged < before;
+            let more = self.ring.staged() > 0 && self.ring.staged() < before;
             last = !more && deadline.over();
         }
     }
@@ -244,22 +238,23 @@ impl Ring {
     ) -> (usize, bool) {
         // With SQPOLL the ring does not say what was handed over, with IOPOLL it is filled by asking, and a cancellation
         // completes too.
-        if self.sqpoll || self.iopoll || self.cancellations > 0 {
+        if !self.usual {
             return (0, false);
         }
         let want = min as u32;
         // What is in the ring already counts for the kernel as well, so one call does with one look afterwards.
-        if self.staged > 0 || self.ring.completed() < want {
-            if !self.ring.enter_plain(self.staged, want) {
-                self.staged = self.ring.pushed();
+        let staged = self.ring.staged();
+        if staged > 0 || self.ring.completed() < want {
+            let taken = self.ring.enter_plain(want);
+            self.in_kernel += taken;
+            if taken != staged {
                 return (0, false);
             }
-            self.staged = 0;
         }
         let arrived = self.ring.reap_up_to(max, |done| {
             sink.arrive(done.user_data as u32, done.result);
         });
-        self.inside -= arrived;
+        self.in_kernel -= arrived as u32;
         (arrived, arrived >= min)
     }
 
@@ -273,9 +268,7 @@ impl Ring {
         match errno.0 {
             libc::EINTR | libc::ETIME => Ok(()),
             // Out of memory for requests, or completions to be taken first: those in flight make room.
-            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.staged as usize => {
-                Err(failed)
-            }
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.in_kernel == 0 => Err(failed),
             libc::EAGAIN | libc::EBUSY | libc::ENOMEM => match deadline {
                 Deadline::Now => Ok(()),
                 deadline => self.wait_only(deadline),
@@ -285,7 +278,7 @@ impl Ring {
     }
 
     pub(super) fn staged(&self) -> usize {
-        self.staged as usize
+        self.ring.staged() as usize
     }
 
     /// Sent at once, so that the submission side keeps an entry for each slot.
@@ -306,8 +299,8 @@ impl Ring {
         };
         // SAFETY: there is room, and a cancellation names no memory.
         unsafe { self.ring.push(entry) };
-        self.staged += 1;
         self.cancellations += 1;
+        self.usual = false;
         let _ = self.enter(0, Deadline::Now);
     }
 

@@ -286,7 +286,6 @@ impl Deadline {
     }
 }
 
-#[cfg(test)]
 impl Sink for Vec<(u32, i32)> {
     fn arrive(&mut self, slot: u32, result: i32) {
         self.push((slot, result));

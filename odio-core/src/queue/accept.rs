@@ -79,7 +79,7 @@ impl Queue {
         slot.flags = Flags::NONE;
         slot.cancelled = false;
         slot.begun = self.latency.as_ref().map_or(0, |_| event::now());
-        self.taken_in(number);
+        self.taken_in(number, file);
         self.hold(number);
         Ok(())
     }
@@ -197,9 +197,8 @@ impl Queue {
         user_data: u64,
     ) -> Option<u32> {
         // No call is made from here, however seldom: what has to survive one is saved at each entry, six registers.
-        if length >= self.most_plain
+        if length >= self.most_plain.get()
             || !file.is_plain_in_queue(is_write, address, length, offset)
-            || !self.home.is_surely_here()
         {
             return None;
         }
@@ -215,37 +214,50 @@ impl Queue {
             file: None,
             memory: MemoryWay::PLAIN,
         };
-        match self.driver.as_deref_mut()? {
-            Driver::IoUring(ring) => {
-                if self.tables.is_empty() {
-                    // On its own, so that nothing is chosen by what is not there.
-                    self.free = slot.take(file, plain, user_data);
-                    plain.fd = file.fd();
-                    // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
+        let driver = self.driver.as_mut()?;
+        if let Driver::IoUring(ring) = driver {
+            // Each on its own, so that nothing is chosen by what is not there.
+            if self.tables.is_empty() {
+                if address.is_null() {
+                    return None;
+                }
+                self.free = slot.take(file, plain, user_data);
+                plain.fd = file.fd();
+                // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
+                unsafe { ring.stage_plain(number, plain) };
+            } else {
+                plain.memory = self.tables.known_memory(address, length)?;
+                if let Some(place) = self.tables.known_file(file) {
+                    plain.file = Some(place);
+                    self.free = slot.take_known(place, plain, user_data);
+                    // SAFETY: as above, but that the tables keep the file.
                     unsafe { ring.stage_plain(number, plain) };
-                } else {
-                    plain.file = self.tables.known_file(file)?;
-                    plain.memory = self.tables.known_memory(address, length)?;
+                } else if self.tables.is_other_file(file) {
                     self.free = slot.take(file, plain, user_data);
                     plain.fd = file.fd();
                     // SAFETY: as above.
                     unsafe { ring.stage_plain(number, plain) };
+                } else {
+                    return None;
                 }
             }
-            Driver::Libaio(context) => {
-                self.free = slot.take(file, plain, user_data);
-                plain.fd = file.fd();
-                // SAFETY: as above.
-                unsafe { context.stage_plain(number, plain) };
+        } else if let Driver::Libaio(context) = driver {
+            seldom();
+            if address.is_null() {
+                return None;
             }
+            self.free = slot.take(file, plain, user_data);
+            plain.fd = file.fd();
+            // SAFETY: as above.
+            unsafe { context.stage_plain(number, plain) };
+        } else {
             // A thread does each request; some instructions more are no matter.
-            Driver::Psync(_) => return None,
+            seldom();
+            return None;
         }
-        self.in_flight += 1;
         self.with_engine += 1;
-        self.counters.submitted += 1;
         // Last, where its arguments take no register that is wanted for something else.
-        slot.submit_probe();
+        slot.submit_probe(file);
         Some(number)
     }
 
@@ -265,6 +277,7 @@ impl Queue {
         match taken {
             Ok(slot) => {
                 let slot = &mut self.slots[slot as usize];
+                slot.complete(&self.tables);
                 slot.buffer = Some(buffer);
                 // The completion brings it back, which the shortest way does not.
                 slot.expected = slot::NEVER;
@@ -314,7 +327,7 @@ impl Queue {
             begun: self.latency.as_ref().map_or(0, |_| event::now()),
             ..Slot::EMPTY
         };
-        self.taken_in(number);
+        self.taken_in(number, file);
         if way == Way::Plain {
             self.stage_rest(number);
         } else {
@@ -368,7 +381,7 @@ impl Queue {
             begun,
             ..Slot::EMPTY
         };
-        self.taken_in(number);
+        self.taken_in(number, file);
         if way == Way::Plain {
             self.stage_rest(number);
         } else {
@@ -439,10 +452,9 @@ impl Queue {
     }
 
     /// Counts a request that has just been taken in, and lets the outside see it.
-    fn taken_in(&mut self, number: u32) {
-        self.in_flight += 1;
-        self.counters.submitted += 1;
-        self.slots[number as usize].submit_probe();
+    fn taken_in(&mut self, number: u32, file: &File) {
+        self.beside += 1;
+        self.slots[number as usize].submit_probe(file);
     }
 }
 
@@ -452,3 +464,7 @@ fn no_sync_with_iopoll() -> Error {
         "a queue with IOPOLL carries transfers only (io_uring knows no polled fsync); sync the file itself".to_owned(),
     )
 }
+
+/// Says to the compiler which branches are not laid out for speed.
+#[cold]
+fn seldom() {}

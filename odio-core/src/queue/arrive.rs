@@ -6,52 +6,18 @@ use std::ptr;
 
 use super::hold::Hold;
 use super::slot::{self, Slot, Stage};
+use super::tables::Tables;
 use super::{Queue, event};
 use crate::contract::SyncKind;
-use crate::counters::{self, Counters};
+use crate::counters;
 use crate::engine::{Kind, Memory, Request};
 use crate::error::Errno;
+use crate::file::File;
 use crate::flags::Flags;
 use crate::resume::Next;
 
-impl Slot {
-    /// All that the general end does, without what a request that ended as expected cannot have. Gives its user data; the
-    /// caller counts it and says what becomes of the slot.
-    #[inline(always)]
-    pub(super) fn arrive_as_expected(&mut self, counters: &mut Counters, result: i32) -> u64 {
-        complete_probe(self, result);
-        if let Some(file) = self.file.take() {
-            let (ours, files) = if self.stage == Stage::Writing {
-                (&mut counters.bytes_written, &file.count().bytes_written)
-            } else {
-                (&mut counters.bytes_read, &file.count().bytes_read)
-            };
-            *ours += result as u64;
-            counters::add(files, result as u64);
-            counters::add(&file.count().ended, 1);
-        }
-        self.user_data
-    }
-}
-
 impl Queue {
-    /// Takes one result in, while the engine is at work. Gives the user data of a request that ended as expected, whose
-    /// completion the caller has to hand on; any other is looked at when the engine is back.
-    #[inline(always)]
-    pub(super) fn arrive(&mut self, number: u32, result: i32) -> Option<u64> {
-        let slot = self.slots.get_mut(number as usize)?;
-        if result != slot.expected {
-            self.arrivals.push((number, result));
-            return None;
-        }
-        let user_data = slot.arrive_as_expected(&mut self.counters, result);
-        slot.stage = Stage::Ready;
-        slot.result = result;
-        self.in_flight -= 1;
-        Some(user_data)
-    }
-
-    /// Takes in what wants a closer look. True where a request goes on.
+    /// Takes in what the engine has given back. True where a request goes on.
     #[inline(never)]
     pub(super) fn look_at_arrivals(&mut self) -> bool {
         let mut arrivals = std::mem::take(&mut self.arrivals);
@@ -67,6 +33,11 @@ impl Queue {
     #[inline(never)]
     fn arrive_otherwise(&mut self, number: u32, result: i32) -> bool {
         let slot = &mut self.slots[number as usize];
+        slot.complete(&self.tables);
+        if result == slot.expected {
+            self.end(number, result);
+            return false;
+        }
         let file = slot.file.as_ref().expect("a slot in use has a file");
         let outcome = u32::try_from(result).map_err(|_| Errno(-result));
         match (slot.stage, outcome) {
@@ -231,7 +202,7 @@ impl Queue {
         if let Memory::Vector { vectors, .. } = &mut request.memory {
             *vectors = self.pieces(number).as_ptr();
         }
-        self.with_engine += 1;
+        self.goes_to_engine();
         // SAFETY: the slot keeps the file open, its pieces stay in the queue's region, and whoever handed the memory in
         // keeps it until the completion.
         unsafe { self.driver().stage(number, request) };
@@ -256,7 +227,7 @@ impl Queue {
     pub(super) fn end(&mut self, number: u32, result: i32) {
         let slot = &mut self.slots[number as usize];
         let bytes = u64::try_from(result).unwrap_or(0);
-        complete_probe(slot, result);
+        complete_probe(slot, &self.tables, result);
         let file = slot.file.take().expect("a slot in use has a file");
         let shared = file.count();
         match slot.stage {
@@ -281,7 +252,8 @@ impl Queue {
         if let Some(latency) = &mut self.latency {
             latency.add(event::now().saturating_sub(slot.begun));
         }
-        self.in_flight -= 1;
+        self.beside -= 1;
+        self.counters.completed += 1;
         self.ready.push_back(number);
         if rare {
             self.let_go(number, result);
@@ -297,12 +269,15 @@ impl Queue {
 
 /// Lets the outside see a request that ends: its user data, its descriptor, what it was, and its result.
 #[inline(always)]
-fn complete_probe(slot: &Slot, result: i32) {
+pub(super) fn complete_probe(slot: &Slot, tables: &Tables, result: i32) {
     probe::probe_lazy!(
         odio,
         complete,
         slot.user_data,
-        slot.fd(),
+        slot.file
+            .as_ref()
+            .or_else(|| tables.file_at(slot.known))
+            .map_or(-1, File::fd),
         slot.stage as u8,
         result
     );

@@ -5,10 +5,12 @@
 use std::mem;
 use std::time::Duration;
 
-use super::slot::{Slot, Stage};
+use super::arrive::complete_probe;
+use super::slot::{self, Slot, Stage};
+use super::tables::Tables;
 use super::{Completion, DRIVER_LIVES, Queue};
-use crate::counters::Counters;
-use crate::engine::{Deadline, Sink};
+use crate::counters::{self, Counters};
+use crate::engine::{Deadline, Driver, Sink};
 use crate::error::{Errno, Error};
 
 impl Queue {
@@ -72,41 +74,18 @@ impl Queue {
         collect: impl FnMut(u64, i32),
     ) -> Result<u32, u32> {
         // All that is in flight is with the engine: nothing is held, and nothing wants a closer look.
-        if !self.home.is_surely_here()
-            || !self.ready.is_empty()
-            || self.in_flight as usize != self.with_engine
-        {
+        if !self.home.is_surely_here() || !self.ready.is_empty() || self.beside > 0 {
             return Err(0);
         }
-        let want = if waits {
-            self.with_engine.min(min as usize)
-        } else {
-            0
-        };
-        let Queue {
-            driver: Some(driver),
-            slots,
-            free,
-            arrivals,
-            counters,
-            ..
-        } = self
-        else {
+        let want = if waits { self.with_engine.min(min) } else { 0 };
+        let mut bytes = Bytes::default();
+        let Some((driver, mut round)) = self.round::<_, false>(max, &mut bytes, collect) else {
             return Err(0);
         };
-        let mut round = Round {
-            slots,
-            first_free: *free,
-            arrivals,
-            counters,
-            collect,
-        };
         // What there is no room for stays with the engine.
-        let (arrived, done) = driver.try_exchange(want, max as usize, &mut round);
-        *free = round.first_free;
-        let collected = (arrived - arrivals.len()) as u32;
-        self.with_engine -= arrived;
-        self.in_flight -= collected;
+        let (arrived, done) = driver.try_exchange(want as usize, max as usize, &mut round);
+        let end = round.end();
+        let collected = self.after_round(end);
         if done && arrived == collected as usize {
             Ok(collected)
         } else {
@@ -138,8 +117,8 @@ impl Queue {
     /// Hands over what was taken in and waits until nothing is in flight. The completions stay to be collected.
     pub fn drain(&mut self) -> Result<(), Error> {
         self.check_home()?;
-        while self.in_flight > 0 {
-            self.wait(self.ready() + self.in_flight, None)?;
+        while self.in_flight() > 0 {
+            self.wait(self.ready() + self.in_flight(), None)?;
         }
         Ok(())
     }
@@ -174,28 +153,19 @@ impl Queue {
                     return unless_collected(collected, error);
                 }
             }
-            let want = self.with_engine.min(missing as usize);
-            let mut driver = self.driver.take().expect(DRIVER_LIVES);
-            let mut collector = Collector {
-                queue: self,
-                collect: &mut collect,
-                collected,
-                max,
-                arrived: 0,
-            };
-            let result = driver.exchange(want, deadline, &mut collector);
-            let arrived;
-            Collector {
-                collected,
-                arrived,
-                ..
-            } = collector;
-            self.with_engine -= arrived as usize;
-            self.driver = Some(driver);
+            let want = self.with_engine.min(missing) as usize;
+            let mut bytes = Bytes::default();
+            let (driver, mut round) = self
+                .round::<_, true>(max - collected, &mut bytes, &mut collect)
+                .expect(DRIVER_LIVES);
+            let result = driver.exchange(want, deadline, &mut round);
+            let end = round.end();
+            let arrived = self.after_round(end);
+            collected += arrived;
             // What has ended may have been what another waited for.
-            let mut goes_on = !self.held.is_empty() && arrived > 0;
+            let mut goes_on = arrived > 0 && !self.held.is_empty();
             if !self.arrivals.is_empty() {
-                goes_on |= self.look_at_arrivals();
+                goes_on |= self.look_at_arrivals() || !self.held.is_empty();
             }
             // Also what ended without an engine.
             if collected < max && !self.ready.is_empty() {
@@ -216,7 +186,42 @@ impl Queue {
     fn missing(&self, min: u32, collected: u32) -> u32 {
         min.saturating_sub(collected)
             .saturating_sub(self.ready.len() as u32)
-            .min(self.in_flight)
+            .min(self.in_flight())
+    }
+
+    /// The engine, and what it gives its results to.
+    #[inline(always)]
+    fn round<'a, F: FnMut(u64, i32), const BOUNDED: bool>(
+        &'a mut self,
+        room: u32,
+        bytes: &'a mut Bytes,
+        collect: F,
+    ) -> Option<(&'a mut Driver, Round<'a, F, BOUNDED>)> {
+        let round = Round {
+            slots: &mut self.slots,
+            first_free: self.free,
+            arrivals: &mut self.arrivals,
+            tables: &self.tables,
+            counters: &mut self.counters,
+            known: slot::NONE,
+            others: 0,
+            bytes,
+            collected: 0,
+            room,
+            collect,
+        };
+        Some((self.driver.as_mut()?, round))
+    }
+
+    /// Takes in what a round changed. Returns how many were collected.
+    #[inline(always)]
+    fn after_round(&mut self, (first_free, collected): (u32, u32)) -> u32 {
+        self.free = first_free;
+        let kept = self.arrivals.len() as u32;
+        self.with_engine -= collected + kept;
+        self.beside += kept;
+        self.counters.completed += u64::from(collected);
+        collected
     }
 
     #[inline(never)]
@@ -233,15 +238,6 @@ impl Queue {
         }
         collected
     }
-
-    /// Makes a slot free that a request needing nothing out of the ordinary had.
-    #[inline(always)]
-    fn let_slot_go(&mut self, number: u32) {
-        if let Some(slot) = self.slots.get_mut(number as usize) {
-            slot.stage = Stage::Idle;
-            slot.next = mem::replace(&mut self.free, number);
-        }
-    }
 }
 
 /// What has been handed out is not taken back; what is wrong is found again by the next call.
@@ -254,57 +250,97 @@ fn unless_collected(collected: u32, error: Error) -> Result<u32, Error> {
     }
 }
 
-/// Where an engine's results go while it is at work.
-struct Collector<'a, F> {
-    queue: &'a mut Queue,
-    collect: &'a mut F,
-    collected: u32,
-    max: u32,
-    arrived: u32,
-}
+/// Bytes that were moved, by the stage of the request. Not inside [`Round`], which stays in registers this way.
+type Bytes = [u64; Stage::COUNT];
 
-impl<F: FnMut(u64, i32)> Sink for Collector<'_, F> {
-    #[inline(always)]
-    fn arrive(&mut self, number: u32, result: i32) {
-        self.arrived += 1;
-        let Some(user_data) = self.queue.arrive(number, result) else {
-            return;
-        };
-        // What was ready before comes first.
-        if self.collected < self.max && self.queue.ready.is_empty() {
-            self.queue.let_slot_go(number);
-            (self.collect)(user_data, result);
-            self.collected += 1;
-        } else {
-            self.queue.ready.push_back(number);
-        }
-    }
-}
-
-/// Where results go in the short way of a collection. It borrows what it needs of the queue, so that the engine need not
-/// be taken out of it.
-struct Round<'a, F> {
+/// Where an engine's results go. It borrows what it needs of the queue, so that the engine need not be taken out of it.
+struct Round<'a, F, const BOUNDED: bool> {
     slots: &'a mut [Slot],
     first_free: u32,
     arrivals: &'a mut Vec<(u32, i32)>,
+    tables: &'a Tables,
     counters: &'a mut Counters,
+    /// The place of the file that `bytes` are to be counted for: one addition to what threads share for many requests.
+    known: u32,
+    /// How many of `collected` are not to be counted for it.
+    others: u32,
+    bytes: &'a mut Bytes,
+    collected: u32,
+    /// How many `collect` takes, where that is to be looked at.
+    room: u32,
     collect: F,
 }
 
-impl<F: FnMut(u64, i32)> Sink for Round<'_, F> {
+impl<F: FnMut(u64, i32), const BOUNDED: bool> Round<'_, F, BOUNDED> {
+    /// Gives the first free slot and how many were collected.
+    #[inline(always)]
+    fn end(self) -> (u32, u32) {
+        let ended = self.collected - self.others;
+        count(self.tables, self.counters, self.known, ended, self.bytes);
+        (self.first_free, self.collected)
+    }
+}
+
+impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
     #[inline(always)]
     fn arrive(&mut self, number: u32, result: i32) {
         let Some(slot) = self.slots.get_mut(number as usize) else {
             return;
         };
-        if result != slot.expected {
+        if result != slot.expected || (BOUNDED && self.collected == self.room) {
             keep(self.arrivals, number, result);
             return;
         }
-        let user_data = slot.arrive_as_expected(self.counters, result);
-        slot.stage = Stage::Idle;
+        complete_probe(slot, self.tables, result);
+        match slot.file {
+            None => {
+                if slot.known != self.known {
+                    let ended = self.collected - self.others;
+                    count(self.tables, self.counters, self.known, ended, self.bytes);
+                    (self.known, self.others) = (slot.known, self.collected);
+                }
+                self.bytes[slot.stage as usize] += result as u64;
+            }
+            Some(ref file) => {
+                self.others += 1;
+                let (ours, files) = if slot.stage == Stage::Writing {
+                    (
+                        &mut self.counters.bytes_written,
+                        &file.count().bytes_written,
+                    )
+                } else {
+                    (&mut self.counters.bytes_read, &file.count().bytes_read)
+                };
+                *ours += result as u64;
+                counters::add(files, result as u64);
+                counters::add(&file.count().ended, 1);
+                slot.file = None;
+            }
+        }
         slot.next = mem::replace(&mut self.first_free, number);
-        (self.collect)(user_data, result);
+        self.collected += 1;
+        (self.collect)(slot.user_data, result);
+    }
+}
+
+/// Counts what ended on a known file, and begins anew.
+#[inline(always)]
+fn count(tables: &Tables, counters: &mut Counters, known: u32, ended: u32, bytes: &mut Bytes) {
+    if ended == 0 {
+        return;
+    }
+    let [read, written] =
+        [Stage::Reading, Stage::Writing].map(|stage| mem::take(&mut bytes[stage as usize]));
+    counters.bytes_read += read;
+    counters.bytes_written += written;
+    if let Some(file) = tables.file_at(known) {
+        let shared = file.count();
+        counters::add(&shared.ended, u64::from(ended));
+        for (counter, bytes) in [(&shared.bytes_read, read), (&shared.bytes_written, written)] {
+            if bytes > 0 {
+                counters::add(counter, bytes);
+            }
+        }
     }
 }
 

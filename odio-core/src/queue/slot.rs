@@ -3,10 +3,10 @@
 //! Pure values.
 
 use std::mem;
-use std::os::fd::RawFd;
 use std::ptr;
 
 use super::hold::{Hold, Way};
+use super::tables::Tables;
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
 use crate::engine::Plain;
@@ -34,6 +34,11 @@ pub(super) enum Stage {
     Ready,
 }
 
+impl Stage {
+    /// How many there are.
+    pub(super) const COUNT: usize = Stage::Ready as usize + 1;
+}
+
 /// What the queue remembers of a request until its completion has been collected.
 pub(super) struct Slot {
     pub(super) stage: Stage,
@@ -42,6 +47,7 @@ pub(super) struct Slot {
     /// The sync that ends a write, or that the request is.
     pub(super) then: Option<SyncKind>,
     pub(super) user_data: u64,
+    /// The queue's tables have it where it is `None`, at `known`.
     pub(super) file: Option<File>,
     pub(super) buffer: Option<Buffer>,
     /// Null for a vectored request, whose pieces are in the queue's table.
@@ -49,6 +55,7 @@ pub(super) struct Slot {
     /// Pieces of a vectored request that are not moved yet.
     pub(super) vectors: u32,
     pub(super) offset: u64,
+    /// As `expected` says, where that is not [`NEVER`].
     pub(super) length: u32,
     /// The result that ends the request at once: all of a transfer that nothing follows. [`NEVER`] where every result
     /// is to be looked at.
@@ -63,6 +70,8 @@ pub(super) struct Slot {
     pub(super) follower: u32,
     /// When it was taken in, in nanoseconds; 0 where that is not measured.
     pub(super) begun: u64,
+    /// The place of its file in the queue's tables, where `file` is `None`.
+    pub(super) known: u32,
     /// Of a free slot: the next free one, or [`NONE`].
     pub(super) next: u32,
 }
@@ -90,39 +99,47 @@ impl Slot {
         hold: Hold::Nothing,
         follower: NONE,
         begun: 0,
+        known: NONE,
         next: NONE,
     };
 
-    /// Takes in a transfer that needs nothing out of the ordinary; returns the next free slot. The rest of a free slot is as
-    /// [`Slot::clear`] left it.
+    /// Takes in a transfer that needs nothing out of the ordinary, on a file of its own; returns the next free slot. The rest
+    /// of a free slot is as [`Slot::clear`] left it.
     #[inline(always)]
     pub(super) fn take(&mut self, file: &File, plain: Plain, user_data: u64) -> u32 {
+        // A free slot has no file. Forgotten, because to drop nothing takes a look and room for a call.
+        mem::forget(self.file.replace(file.clone()));
+        self.take_known(NONE, plain, user_data)
+    }
+
+    /// As [`Slot::take`], on the file that the queue's tables keep at `place`. Not cloned: the count of a file is for all
+    /// threads to change, and a change takes as long as the rest of this.
+    #[inline(always)]
+    pub(super) fn take_known(&mut self, place: u32, plain: Plain, user_data: u64) -> u32 {
+        self.known = place;
         self.stage = if plain.is_write {
             Stage::Writing
         } else {
             Stage::Reading
         };
         self.user_data = user_data;
-        // A free slot has no file. Forgotten, because to drop nothing takes a look and room for a call.
-        mem::forget(self.file.replace(file.clone()));
         self.address = plain.address;
         self.offset = plain.offset;
-        self.length = plain.length;
         self.expected = plain.length as i32;
         self.next
     }
 
     /// Lets the outside see a request that is taken in: its user data, its descriptor, what it is, where and how long.
     #[inline(always)]
-    pub(super) fn submit_probe(&self) {
+    pub(super) fn submit_probe(&self, file: &File) {
         probe::probe_lazy!(
             odio,
             submit,
             self.user_data,
-            self.fd(),
+            file.fd(),
             self.stage as u8,
             self.offset,
-            self.length
+            self.whole()
         );
     }
 
@@ -140,9 +157,26 @@ impl Slot {
         self.buffer.take()
     }
 
-    /// The descriptor of its file; -1 where it has none.
-    pub(super) fn fd(&self) -> RawFd {
-        self.file.as_ref().map_or(-1, File::fd)
+    /// How long the transfer is.
+    #[inline(always)]
+    fn whole(&self) -> u32 {
+        match self.expected {
+            NEVER => self.length,
+            all => all as u32,
+        }
+    }
+
+    /// Completes what [`Slot::take`] and [`Slot::take_known`] leave out.
+    pub(super) fn complete(&mut self, tables: &Tables) {
+        self.length = self.whole();
+        self.own_file(tables);
+    }
+
+    /// Has the slot keep the file itself, where the queue's tables do.
+    pub(super) fn own_file(&mut self, tables: &Tables) {
+        if self.file.is_none() {
+            self.file = tables.file_at(self.known).cloned();
+        }
     }
 
     /// How far the transfer is.

@@ -26,8 +26,7 @@ struct KnownPool {
     first: u16,
     /// Places that it takes: one for each buffer, or one.
     count: u16,
-    /// The size of a piece is 2 to this power, or more than any address.
-    shift: u32,
+    mask: usize,
 }
 
 /// Memory that is all of one kind.
@@ -35,13 +34,17 @@ struct KnownPool {
 struct Known {
     base: usize,
     length: usize,
-    /// Pieces of 2 to this power follow each other, one place on each.
-    shift: u32,
+    /// [`EACH_PAGE`] or [`ONE_PIECE`].
+    mask: usize,
+    /// Of the first piece.
     way: MemoryWay,
 }
 
-/// More than any address has bits.
-const ONE_PIECE: u32 = usize::BITS - 1;
+/// Of a distance, what says in which piece it is: each page is one.
+const EACH_PAGE: usize = !(PAGE - 1);
+/// All is one piece, but for what is not in it at all.
+const ONE_PIECE: usize = 1 << (usize::BITS - 1);
+const PAGE: usize = 4096;
 
 impl KnownPool {
     fn known(&self) -> Known {
@@ -49,7 +52,7 @@ impl KnownPool {
         Known {
             base: base as usize,
             length,
-            shift: self.shift,
+            mask: self.mask,
             way: MemoryWay::registered(self.first),
         }
     }
@@ -70,7 +73,7 @@ impl Known {
     const NOTHING: Known = Known {
         base: 0,
         length: 0,
-        shift: ONE_PIECE,
+        mask: ONE_PIECE,
         way: MemoryWay::PLAIN,
     };
 
@@ -79,15 +82,11 @@ impl Known {
     fn way(&self, address: *mut u8, length: usize) -> Option<MemoryWay> {
         let distance = (address as usize).wrapping_sub(self.base);
         let last = distance.wrapping_add(length).wrapping_sub(1);
-        // Two branches: to join them into one takes more. Lengths are far below the wrap.
-        if last >= self.length || distance >= self.length {
+        // Memory that begins before `base` and ends behind it is not in one piece.
+        if last >= self.length || (distance ^ last) & self.mask != 0 {
             return None;
         }
-        let number = distance >> self.shift;
-        if last >> self.shift != number {
-            return None;
-        }
-        Some(self.way.on(number as u16))
+        Some(self.way.on(((distance & self.mask) / PAGE) as u16))
     }
 }
 
@@ -96,9 +95,10 @@ pub(super) struct Tables {
     files: Vec<Option<Place<File>>>,
     pools: Vec<Option<Place<KnownPool>>>,
     empty: bool,
-    /// The file that was looked for last, by its address, and its place. 0 is no file. A file that came to the address of
-    /// one without a place has none either.
-    last_file: (usize, Option<u32>),
+    /// The file with a place that was looked for last, by its address, and its place. 0 is no file.
+    last_file: (usize, u32),
+    /// The file without a place that was looked for last. One that came to the address of such a file has none either.
+    last_other: usize,
     /// The pool that was found last, or the memory around the last that was in none.
     last_memory: Known,
 }
@@ -109,7 +109,8 @@ impl Tables {
             files: Vec::new(),
             pools: Vec::new(),
             empty: true,
-            last_file: (0, None),
+            last_file: (0, 0),
+            last_other: 0,
             last_memory: Known::NOTHING,
         }
     }
@@ -120,16 +121,39 @@ impl Tables {
         self.empty
     }
 
-    /// The place of a file in the engine's table, if any, where it is the one that was looked for last.
+    /// The place of a file in the engine's table, where it is the last of those that was looked for.
     #[inline(always)]
-    pub(super) fn known_file(&self, file: &File) -> Option<Option<u32>> {
+    pub(super) fn known_file(&self, file: &File) -> Option<u32> {
         file.is_at(self.last_file.0).then_some(self.last_file.1)
+    }
+
+    /// Whether a file has no place, where it is the last of those that was looked for.
+    #[inline(always)]
+    pub(super) fn is_other_file(&self, file: &File) -> bool {
+        file.is_at(self.last_other)
     }
 
     /// How this memory, which is not empty, is named, where it is in what was looked for last.
     #[inline(always)]
     pub(super) fn known_memory(&self, address: *mut u8, length: usize) -> Option<MemoryWay> {
         self.last_memory.way(address, length)
+    }
+
+    /// The file at a place.
+    #[inline(always)]
+    pub(super) fn file_at(&self, place: u32) -> Option<&File> {
+        match self.files.get(place as usize) {
+            Some(Some(place)) => Some(&place.what),
+            _ => None,
+        }
+    }
+
+    /// The place of a file in the engine's table, by a search.
+    pub(super) fn place_of_file(&self, file: &File) -> Option<u32> {
+        let at = self.files.iter().position(
+            |place| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none()),
+        );
+        at.map(|at| at as u32)
     }
 
     /// Looks for both, so that they are the ones that were looked for last.
@@ -143,13 +167,13 @@ impl Tables {
     /// The place of a file in the engine's table.
     pub(super) fn file(&mut self, file: &File) -> Option<u32> {
         if let Some(place) = self.known_file(file) {
-            return place;
+            return Some(place);
         }
-        let at = self.files.iter().position(
-            |place| matches!(place, Some(place) if place.what.is(file) && place.absent.is_none()),
-        );
-        let place = at.map(|at| at as u32);
-        self.last_file = (file.address(), place);
+        let place = self.place_of_file(file);
+        match place {
+            Some(place) => self.last_file = (file.address(), place),
+            None => self.last_other = file.address(),
+        }
         place
     }
 
@@ -160,7 +184,7 @@ impl Tables {
         }
         let address = address as usize;
         // What is around the address and in no pool.
-        let (mut first, mut end) = (0, usize::MAX);
+        let (mut first, mut end) = (1, usize::MAX);
         for place in self.pools.iter().flatten() {
             if place.absent.is_some() {
                 continue;
@@ -191,7 +215,7 @@ impl Tables {
         trim(&mut self.files);
         trim(&mut self.pools);
         self.empty = self.files.is_empty() && self.pools.is_empty();
-        self.last_file = (0, None);
+        (self.last_file, self.last_other) = ((0, 0), 0);
         self.last_memory = Known::NOTHING;
     }
 
@@ -254,14 +278,14 @@ impl Tables {
         Ok(there)
     }
 
-    /// Where the engine is to have a pool: each buffer by itself, where there are places and a buffer is found by a shift.
+    /// Where the engine is to have a pool: each buffer by itself, where it is a page and there are places.
     ///
     /// The kernel makes a bio of all that follows in the piece and lets it pass unsplit only where that is one page
-    /// (`bio_may_exceed_limits`, 6.1): 160 instructions for each request of 4 KiB.
+    /// (`bio_may_exceed_limits`, 6.1): 160 instructions for each request of 4 KiB, and nothing for a longer one.
     fn place_of(&self, number: u16, pool: &Pool) -> KnownPool {
-        let (pool, count, stride) = (pool.clone(), pool.count(), pool.stride());
+        let (pool, count) = (pool.clone(), pool.count());
         let end = PIECES - WHOLE;
-        if stride.is_power_of_two() && count <= u32::from(end) {
+        if pool.stride() == PAGE && count <= u32::from(end) {
             let count = count as u16;
             let others = || {
                 let there = self.pools.iter().flatten();
@@ -282,7 +306,7 @@ impl Tables {
                     pool,
                     first,
                     count,
-                    shift: stride.trailing_zeros(),
+                    mask: EACH_PAGE,
                 };
             }
         }
@@ -290,7 +314,7 @@ impl Tables {
             pool,
             first: end + number,
             count: 1,
-            shift: ONE_PIECE,
+            mask: ONE_PIECE,
         }
     }
 

@@ -9,7 +9,10 @@
 //! that shares its parent's memory (vfork, clone with `CLONE_VM`) is taken for the parent; it may only exec or exit.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use super::memory::Region;
+use crate::error::Errno;
 
 /// The process that this value was made in.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +25,34 @@ pub(crate) struct Home {
 impl PartialEq for Home {
     fn eq(&self, other: &Home) -> bool {
         self.number == other.number
+    }
+}
+
+/// A number that is 0 in every child of fork, and where the kernel cannot see to that also here.
+pub(crate) struct OnlyHere(Region);
+
+impl OnlyHere {
+    pub(crate) fn new(number: usize) -> Result<OnlyHere, Errno> {
+        let region = Region::new(size_of::<AtomicUsize>(), false)?;
+        let number = if region.wipe_on_fork().is_ok() {
+            number
+        } else {
+            0
+        };
+        let here = OnlyHere(region);
+        here.place().store(number, Ordering::Relaxed);
+        Ok(here)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> usize {
+        self.place().load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn place(&self) -> &AtomicUsize {
+        // SAFETY: the region is zeroed, aligned to a page, long enough, and lives as long as this value.
+        unsafe { self.0.address().cast().as_ref() }
     }
 }
 
@@ -179,6 +210,17 @@ mod tests {
     #[test]
     fn old_kernels_are_asked_for_the_process_id() {
         a_child_is_not_home(Home::by_pid);
+    }
+
+    #[test]
+    fn a_child_finds_nothing_of_what_is_only_here() {
+        let here = OnlyHere::new(7).unwrap();
+        assert_eq!(here.get(), 7);
+        assert!(in_a_child(|| {
+            // Also once it has a number of its own.
+            here.get() == 0 && Home::here().is_here() && here.get() == 0
+        }));
+        assert_eq!(here.get(), 7);
     }
 
     #[test]

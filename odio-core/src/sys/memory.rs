@@ -6,6 +6,7 @@
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 
+use super::check;
 use crate::error::Errno;
 
 /// The size of a page of memory, in bytes.
@@ -103,6 +104,21 @@ impl Region {
 
     pub(crate) fn pages(&self) -> Pages {
         self.pages
+    }
+}
+
+impl Region {
+    /// Has the kernel empty it in every child of fork (`MADV_WIPEONFORK`, Linux 4.14).
+    pub(crate) fn wipe_on_fork(&self) -> Result<(), Errno> {
+        // SAFETY: the mapping is this value's, and stays as it is here.
+        let result = unsafe {
+            libc::madvise(
+                self.address.as_ptr().cast(),
+                self.length,
+                libc::MADV_WIPEONFORK,
+            )
+        };
+        check(result.into()).map(drop)
     }
 }
 

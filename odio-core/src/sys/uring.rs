@@ -163,6 +163,8 @@ pub(crate) struct Uring {
     submission_mask: u32,
     /// Of the submission ring, also what is not published yet.
     tail: u32,
+    /// Up to here it was handed over. With SQPOLL the kernel's thread takes that in its own time.
+    handed_over: u32,
     completions: *const Completion,
     completion_head: *const AtomicU32,
     completion_tail: *const AtomicU32,
@@ -250,6 +252,7 @@ impl Uring {
             submission_flags: of_sq(sq.flags).cast(),
             submission_mask,
             tail: 0,
+            handed_over: 0,
             completions: of_cq(cq.entries).cast(),
             completion_head: of_cq(cq.head).cast(),
             completion_tail: of_cq(cq.tail).cast(),
@@ -276,6 +279,12 @@ impl Uring {
     /// How many completions the ring holds.
     pub(crate) fn completion_count(&self) -> u32 {
         self.completion_count
+    }
+
+    /// How many entries are pushed and not handed over.
+    #[inline(always)]
+    pub(crate) fn staged(&self) -> u32 {
+        self.tail.wrapping_sub(self.handed_over)
     }
 
     /// How many entries are pushed and not taken by the kernel.
@@ -362,12 +371,14 @@ impl Uring {
         if count == 0 {
             return 0;
         }
+        // Out of the loop: what `each` stores could be these, for all the compiler knows.
+        let (mask, completions) = (self.completion_mask, self.completions);
         let mut at = self.head;
         let end = at.wrapping_add(count as u32);
         while at != end {
-            let place = (at & self.completion_mask) as usize;
+            let place = (at & mask) as usize;
             // SAFETY: the mask keeps it inside the mapping, and the kernel wrote it before it moved the tail.
-            each(unsafe { self.completions.add(place).read() });
+            each(unsafe { completions.add(place).read() });
             at = at.wrapping_add(1);
         }
         self.head = end;
@@ -379,6 +390,19 @@ impl Uring {
     /// [`Uring::has_timed_enter`].
     #[inline(always)]
     pub(crate) fn enter(&mut self, want: u32, time: Option<Duration>) -> Result<(), Errno> {
+        let result = self.enter_until(want, time);
+        // Counted from the ring itself: an error says nothing of what was taken before it.
+        let not_taken = if self.sqpoll && result.is_ok() {
+            0
+        } else {
+            self.pushed()
+        };
+        self.handed_over = self.tail.wrapping_sub(not_taken);
+        result
+    }
+
+    #[inline(always)]
+    fn enter_until(&self, want: u32, time: Option<Duration>) -> Result<(), Errno> {
         // SAFETY: both lead into a mapping of this value.
         let (tail, sq_flags) = unsafe { (&*self.submission_tail, &*self.submission_flags) };
         tail.store(self.tail, Ordering::Release);
@@ -418,10 +442,10 @@ impl Uring {
         }
     }
 
-    /// As [`Uring::enter`] without a time, of a ring without SQPOLL that `count` entries are pushed to. True where the
-    /// kernel took them all.
+    /// As [`Uring::enter`] without a time, of a ring without SQPOLL. Returns how many entries the kernel took.
     #[inline(always)]
-    pub(crate) fn enter_plain(&mut self, count: u32, want: u32) -> bool {
+    pub(crate) fn enter_plain(&mut self, want: u32) -> u32 {
+        let count = self.staged();
         // SAFETY: both lead into a mapping of this value.
         let (tail, sq_flags) = unsafe { (&*self.submission_tail, &*self.submission_flags) };
         tail.store(self.tail, Ordering::Release);
@@ -431,7 +455,13 @@ impl Uring {
         } else {
             0
         };
-        self.call(count, want, flags, ptr::null(), 0) == Ok(count as usize)
+        if self.call(count, want, flags, ptr::null(), 0) != Ok(count as usize) {
+            let left = self.pushed();
+            self.handed_over = self.tail.wrapping_sub(left);
+            return count - left;
+        }
+        self.handed_over = self.tail;
+        count
     }
 
     #[inline(always)]
