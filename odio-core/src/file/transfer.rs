@@ -504,11 +504,29 @@ impl File {
     }
 
     /// Remembers a write's failure where the write was also a sync, by its file's mode or by its flags: it may have
-    /// taken the kernel's one report of another write's loss with it.
+    /// taken the kernel's one report of another write's loss with it. That report has whatever number the device's
+    /// error has (`blk_status_to_errno`), so all stick but those that speak of this write alone.
     pub(crate) fn note_write_error(&self, errno: Errno, flags: Flags) {
-        let synced =
-            self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
-        if synced && errno == Errno(libc::EIO) {
+        let mode = self.mode();
+        let synced = mode.sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
+        let may_tell_of_a_loss = match errno.0 {
+            libc::EAGAIN
+            | libc::EBADF
+            | libc::ECANCELED
+            | libc::EFAULT
+            | libc::EFBIG
+            | libc::EINTR
+            | libc::EINVAL
+            | libc::ENOSYS
+            | libc::EOPNOTSUPP
+            | libc::EOVERFLOW
+            | libc::EPERM
+            | libc::ETXTBSY => false,
+            // A write that was acknowledged in the page cache may find no room later.
+            libc::ENOSPC | libc::EDQUOT => mode.cache == Cache::Buffered && mode.sync == Sync::None,
+            _ => true,
+        };
+        if synced && may_tell_of_a_loss {
             let _ = self.note_sync(Err(errno));
         }
     }
