@@ -151,25 +151,30 @@ impl File {
         check::check_range(offset, length)?;
         let _turn = self.sync_turn(None)?;
         self.check_sync()?;
-        let result = self.push_out(self.fd(), offset, length).map(|()| 0);
+        let result = self
+            .push_out(self.fd(), offset, length)
+            // One that ended well beside one that failed has not ended well.
+            .and_then(|()| self.check_sync())
+            .map(|()| 0);
         self.counted(Op::SyncRange, result).map(drop)
     }
 
-    /// Writes a range out through `fd`, this file's or another of the same file, and waits for it.
+    /// Writes a range out through `fd`, this file's or another of the same file, and waits for it. A failure sticks.
     fn push_out(&self, fd: RawFd, offset: u64, length: u64) -> Result<(), Error> {
         let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
             | libc::SYNC_FILE_RANGE_WRITE
             | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-        let failed = |errno| Error::SyncRange {
-            offset,
-            length,
-            errno,
-        };
-        match sys::sync_file_range(fd, offset, length, flags) {
-            // It did not begin, so there was nothing to report.
-            Err(errno @ Errno(libc::EINVAL | libc::ESPIPE | libc::ENOSYS)) => Err(failed(errno)),
-            result => self.note_sync(result).map_err(failed),
-        }
+        sys::sync_file_range(fd, offset, length, flags).map_err(|errno| {
+            // With these it did not begin, so there was nothing to report.
+            if !matches!(errno.0, libc::EINVAL | libc::ESPIPE | libc::ENOSYS) {
+                let _ = self.note_sync(Err(errno));
+            }
+            Error::SyncRange {
+                offset,
+                length,
+                errno,
+            }
+        })
     }
 
     /// Waits until no other sync of this file is on its way, until `end` where that is given. [`Error::Deadlock`] where

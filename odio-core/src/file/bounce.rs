@@ -588,6 +588,17 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_sync_of_old_fails_no_write_whichever_way_it_goes() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct");
+        file.note_sync(Err(Errno(libc::EIO))).unwrap_err();
+        file.write_at(&[1; 5000], 0).unwrap();
+        assert_eq!(file.counters().fallen_back, 1);
+        assert_eq!(fs::read(file.path()).unwrap(), [1; 5000]);
+        assert!(file.sync_range(0, 5000).is_err());
+    }
+
+    #[test]
     fn requests_that_cannot_bounce_are_still_refused() {
         let directory = directory();
         let file = bouncing(&directory, "direct");
