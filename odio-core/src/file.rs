@@ -20,7 +20,7 @@ pub use transfer::Left;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::buffer::Buffer;
@@ -53,7 +53,6 @@ const _: () = {
 #[derive(Debug)]
 struct Inner {
     fd: OwnedFd,
-    /// Held during a rename.
     path: Mutex<PathBuf>,
     /// The mode asked for.
     asked: Mode,
@@ -98,11 +97,15 @@ impl File {
 
     /// The path as it was given to open, or to the last [`File::rename`].
     pub fn path(&self) -> PathBuf {
+        self.lock_path().clone()
+    }
+
+    /// Held for a moment only, since whoever wants to know the path waits for it.
+    fn lock_path(&self) -> MutexGuard<'_, PathBuf> {
         self.inner
             .path
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// What was done with this file through this handle and its clones.
