@@ -47,15 +47,28 @@ impl Place {
     }
 }
 
-/// Makes the name of a file that was just made durable.
-pub(super) fn sync_name(path: &Path) -> Result<(), Error> {
-    Place::of(path)
-        .and_then(|place| place.sync())
-        .map_err(|errno| Error::Open {
-            path: path.to_owned(),
+/// Makes the name of the file that was just made durable. Fails where `path` leads to another file by now: what was
+/// synced then would not be the directory that holds the new one.
+pub(super) fn sync_name(path: &Path, made: &sys::Stat) -> Result<(), Error> {
+    let failed = |errno, why: &str| Error::Open {
+        path: path.to_owned(),
+        errno,
+        why: why.to_owned(),
+    };
+    let not_synced = |errno| {
+        failed(
             errno,
-            why: "the directory that holds the new file could not be synced".to_owned(),
-        })
+            "the directory that holds the new file could not be synced",
+        )
+    };
+    let place = Place::of(path).map_err(not_synced)?;
+    match sys::stat_name(place.directory.as_fd(), &place.name) {
+        Ok(there) if there.is(made) => place.sync().map_err(not_synced),
+        _ => Err(failed(
+            Errno(libc::ESTALE),
+            "the new file was moved before its name was durable",
+        )),
+    }
 }
 
 impl File {
@@ -201,6 +214,23 @@ mod tests {
         let through = options(mode("buffered")).open(&link).unwrap();
         assert_eq!(through.rename(&to).unwrap_err().errno(), Errno(libc::ELOOP));
         assert!(link.is_symlink() && !to.exists());
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_not_called_durable() {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let made = sys::stat(file.as_fd()).unwrap();
+        sync_name(&file.path(), &made).unwrap();
+        // As where the directory was replaced by another of the same name.
+        fs::rename(file.path(), directory.path().join("moved")).unwrap();
+        for another in [false, true] {
+            if another {
+                fs::write(file.path(), "somebody else's").unwrap();
+            }
+            let error = sync_name(&file.path(), &made).unwrap_err();
+            assert_eq!(error.errno(), Errno(libc::ESTALE), "{error}");
+        }
     }
 
     #[test]

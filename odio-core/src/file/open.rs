@@ -289,7 +289,7 @@ impl OpenOptions {
             })?;
         }
         if created && (self.durable || self.mode.sync != Sync::None) {
-            sync_name(path)?;
+            sync_name(path, stat)?;
         }
         let mut masks = match outcome.cache {
             Cache::Direct => Masks::new(limits.read_step(), limits.step()),
