@@ -323,13 +323,13 @@ impl Limits {
         let statx = sys::statx(fd).ok();
         let dio_align = statx.as_ref().and_then(sys::Statx::dio_align);
         let (memory_align, offset_align) = alignment(Evidence {
-            statx: dio_align.filter(|&(memory, offset)| memory != 0 && offset != 0),
+            statx: dio_align,
             xfs: (filesystem == Some(Filesystem::XFS))
                 .then(|| sys::xfs_dioinfo(fd))
                 .flatten(),
             is_device,
             // dma_alignment is a mask; kernels that show it also go by it.
-            dma: number("dma_alignment").map(|mask| mask + 1),
+            dma: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
             logical_block,
             filesystem,
             filesystem_block: u32::try_from(block).ok(),
@@ -484,13 +484,16 @@ struct Evidence {
     filesystem_block: Option<u32>,
 }
 
-/// Memory and offset alignment, from the best source there is.
+/// Memory and offset alignment, from the best source there is. Both are powers of two, which all that is done with them
+/// goes by; a source that says something else, as zero, is passed over.
 fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
     for (pair, source) in [
         (evidence.statx, Source::StatxDioalign),
         (evidence.xfs, Source::XfsDioinfo),
     ] {
-        if let Some((memory, offset)) = pair.filter(|&(memory, offset)| memory != 0 && offset != 0)
+        if let Some((memory, offset)) = pair
+            && memory.is_power_of_two()
+            && offset.is_power_of_two()
         {
             return (Sourced::new(memory, source), Sourced::new(offset, source));
         }
@@ -500,17 +503,21 @@ fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
         evidence.filesystem,
         Some(Filesystem::BTRFS | Filesystem::F2FS)
     );
-    if let (true, Some(block)) = (
-        whole_blocks,
-        evidence.filesystem_block.filter(|&block| block != 0),
-    ) {
+    if let Some(block) = evidence.filesystem_block
+        && whole_blocks
+        && block.is_power_of_two()
+    {
         let block = Sourced::new(block, Source::Statfs);
         return (block, block);
     }
-    if let Some(logical) = evidence.logical_block.filter(|logical| logical.value != 0) {
+    if let Some(logical) = evidence.logical_block
+        && logical.value.is_power_of_two()
+    {
         // Only the block device's own path checks memory by the DMA mask; fs/direct-io.c wants logical blocks.
         let memory = match evidence.dma {
-            Some(dma) if evidence.is_device => Sourced::new(dma, Source::SysfsQueue),
+            Some(dma) if evidence.is_device && dma.is_power_of_two() => {
+                Sourced::new(dma, Source::SysfsQueue)
+            }
             _ => logical,
         };
         return (memory, logical);
@@ -700,6 +707,27 @@ mod tests {
             ..evidence()
         };
         assert_eq!(alignment(told), pair(4096, 4096, Source::Statfs));
+    }
+
+    #[test]
+    fn what_is_no_power_of_two_is_no_alignment() {
+        let told = |statx, xfs, logical| Evidence {
+            statx: Some(statx),
+            xfs: Some(xfs),
+            is_device: true,
+            dma: Some(3),
+            logical_block: Some(Sourced::new(logical, Source::Blksszget)),
+            filesystem: Some(Filesystem::BTRFS),
+            filesystem_block: Some(5000),
+        };
+        for (evidence, expected) in [
+            (told((512, 520), (0, 512), 520), (4096, Source::Assumed)),
+            (told((3, 512), (512, 520), 512), (512, Source::Blksszget)),
+            (told((0, 0), (512, 512), 520), (512, Source::XfsDioinfo)),
+        ] {
+            let (align, source) = expected;
+            assert_eq!(alignment(evidence), pair(align, align, source));
+        }
     }
 
     #[test]
