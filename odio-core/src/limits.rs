@@ -270,6 +270,8 @@ pub struct Limits {
     pub device: Option<Device>,
     /// statx said that this very file cannot do direct I/O, although its filesystem may.
     pub(crate) refused_by_statx: bool,
+    /// On ext4: the file is laid out as on ext2, in a tree of single blocks and not in extents.
+    pub(crate) without_extents: bool,
 }
 
 /// The device queue's directory. A partition has none of its own: it is its disk's.
@@ -371,6 +373,8 @@ impl Limits {
             fua,
             device,
             refused_by_statx: matches!(dio_align, Some((0, _) | (_, 0))),
+            without_extents: filesystem == Some(Filesystem::EXT4)
+                && sys::has_extents(fd) == Some(false),
         })
     }
 
@@ -434,6 +438,10 @@ impl Limits {
     /// How the kernel may still copy a direct request through the page cache without saying so, where that is known.
     pub fn fallback_risk(&self) -> Option<&'static str> {
         match self.filesystem {
+            // ext4_iomap_alloc, ext2_iomap_begin.
+            Some(Filesystem::EXT4) if self.without_extents => Some(
+                "ext4 copies a write into a hole through the page cache where the file has no extents, as one made on ext2 or ext3",
+            ),
             Some(Filesystem::BTRFS) => Some(
                 "btrfs may copy direct requests through the page cache where the file has checksums or compression",
             ),
@@ -445,6 +453,14 @@ impl Limits {
             }
             Some(Filesystem { magic: 0x4d44 }) => {
                 Some("vfat copies writes past the allocated size through the page cache")
+            }
+            // exfat_direct_IO.
+            Some(Filesystem { magic: 0x2011_bab0 }) => {
+                Some("exfat copies writes past the allocated size through the page cache")
+            }
+            // ntfs_direct_IO.
+            Some(Filesystem { magic: 0x7366_746e }) => {
+                Some("ntfs3 copies a file so small that it has no block through the page cache")
             }
             Some(Filesystem::ZFS) => {
                 Some("zfs before 2.3 takes O_DIRECT and goes through its own cache all the same")
@@ -570,6 +586,7 @@ impl Limits {
             fua: None,
             device: None,
             refused_by_statx: false,
+            without_extents: false,
         }
     }
 }
@@ -645,9 +662,14 @@ mod tests {
             (Filesystem::NINEP, "the server may keep"),
             (Filesystem::FUSE, "fuse server"),
             (Filesystem::ZFS, "2.3"),
+            (Filesystem { magic: 0x2011_bab0 }, "exfat"),
+            (Filesystem { magic: 0x7366_746e }, "ntfs3"),
         ] {
             assert!(risk(filesystem).unwrap().contains(word), "{filesystem}");
         }
+        let mut limits = Limits::example(Filesystem::EXT4);
+        limits.without_extents = true;
+        assert!(limits.fallback_risk().unwrap().contains("extents"));
         assert_eq!(risk(Filesystem::EXT4), None);
     }
 
