@@ -100,67 +100,11 @@ impl File {
         offset: u64,
     ) -> Result<usize, Error> {
         // SAFETY: the same promise.
-        match unsafe { self.start_read(address, length, offset) } {
+        match unsafe { self.start(Op::Read, address, length, offset) } {
             Ok(()) => Ok(length),
             // SAFETY: the same promise.
-            Err(left) => unsafe { self.finish_read(left, address, length, offset) },
+            Err(left) => unsafe { self.finish(Op::Read, left, address, length, offset) },
         }
-    }
-
-    /// The part of [`File::read_raw`] that a whole aligned read is done with. Cannot panic.
-    ///
-    /// # Safety
-    ///
-    /// As [`File::read_raw`].
-    #[doc(hidden)]
-    #[inline(always)]
-    pub unsafe fn start_read(
-        &self,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<(), Left> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.read != 0 {
-            return Err(Left::Everything);
-        }
-        // SAFETY: the same promise.
-        let result = unsafe { sys::pread_once(self.fd(), address, length, offset) };
-        if result != length as isize {
-            return Err(Left::After(result));
-        }
-        let counters = self.count();
-        counters::add(&counters.ended, 1);
-        counters::add(&counters.bytes_read, length as u64);
-        Ok(())
-    }
-
-    /// The rest of [`File::read_raw`], on the same thread right after [`File::start_read`].
-    ///
-    /// # Safety
-    ///
-    /// As [`File::read_raw`].
-    #[doc(hidden)]
-    #[cold]
-    #[inline(never)]
-    pub unsafe fn finish_read(
-        &self,
-        left: Left,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<usize, Error> {
-        let first = match left {
-            Left::After(result) => sys::ended(result),
-            Left::Everything => {
-                check_range(offset, length as u64)?;
-                if !self.is_bounce() {
-                    self.check_read(address as usize, length, offset)?;
-                }
-                None
-            }
-        };
-        // SAFETY: the same promise.
-        unsafe { self.whole(Op::Read, address, length, offset, first) }
     }
 
     /// Writes all of `buffer`, or fails. The error says how many bytes were written before it.
@@ -181,69 +125,94 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<(), Error> {
+        let address = address.cast_mut();
         // SAFETY: the same promise.
-        match unsafe { self.start_write(address, length, offset) } {
+        match unsafe { self.start(Op::Write, address, length, offset) } {
             Ok(()) => Ok(()),
-            // SAFETY: the same promise.
-            Err(left) => unsafe { self.finish_write(left, address, length, offset) },
+            Err(left) => {
+                // SAFETY: the same promise.
+                unsafe { self.finish(Op::Write, left, address, length, offset) }.map(drop)
+            }
         }
     }
 
-    /// The part of [`File::write_raw`] that a whole aligned write is done with. Cannot panic.
+    /// The part of [`File::read_raw`] or [`File::write_raw`], by `op`, that a whole aligned request is done with. Cannot
+    /// panic. Inlined where `op` is known, so it costs no branch.
     ///
     /// # Safety
     ///
-    /// As [`File::write_raw`].
+    /// As that function.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn start_write(
+    pub unsafe fn start(
         &self,
-        address: *const u8,
+        op: Op,
+        address: *mut u8,
         length: usize,
         offset: u64,
     ) -> Result<(), Left> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.write != 0 {
+        let (masks, counters) = (&self.inner.masks, self.count());
+        let (mask, bytes) = match op {
+            Op::Read => (masks.read, &counters.bytes_read),
+            _ => (masks.write, &counters.bytes_written),
+        };
+        if (address as u64 | length as u64 | offset) & mask != 0 {
             return Err(Left::Everything);
         }
         // SAFETY: the same promise.
-        let result = unsafe { sys::pwrite_once(self.fd(), address, length, offset) };
+        let result = unsafe {
+            match op {
+                Op::Read => sys::pread_once(self.fd(), address, length, offset),
+                _ => sys::pwrite_once(self.fd(), address, length, offset),
+            }
+        };
         if result != length as isize {
             return Err(Left::After(result));
         }
-        let counters = self.count();
         counters::add(&counters.ended, 1);
-        counters::add(&counters.bytes_written, length as u64);
+        counters::add(bytes, length as u64);
         Ok(())
     }
 
-    /// The rest of [`File::write_raw`], on the same thread right after [`File::start_write`].
+    /// The rest of it, on the same thread right after [`File::start`]. Gives the number of bytes.
     ///
     /// # Safety
     ///
-    /// As [`File::write_raw`].
+    /// As [`File::start`].
     #[doc(hidden)]
     #[cold]
     #[inline(never)]
-    pub unsafe fn finish_write(
+    pub unsafe fn finish(
         &self,
+        op: Op,
         left: Left,
-        address: *const u8,
+        address: *mut u8,
         length: usize,
         offset: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
+        let vectors = [vector(address, length)];
         let first = match left {
             Left::After(result) => sys::ended(result),
             Left::Everything => {
-                self.check_writable(Op::Write)?;
+                if op == Op::Write {
+                    self.check_writable(op)?;
+                }
                 check_range(offset, length as u64)?;
                 if !self.is_bounce() {
-                    self.check(address as usize, length, offset)?;
+                    self.check_vector_alignment(op, &vectors, offset)?;
                 }
                 None
             }
         };
         // SAFETY: the same promise.
-        unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, first) }.map(drop)
+        let result = unsafe {
+            if first.is_none() {
+                self.serve(op, &vectors, length, offset, Flags::NONE)
+            } else {
+                self.transfer(op, &vectors, length, offset, Flags::NONE, first)
+            }
+        };
+        self.counted(op, result)
     }
 
     /// Reads into several pieces of memory, one after the other, as [`File::read_raw`]; `flags` may ask for more
@@ -348,31 +317,6 @@ impl File {
         };
         // SAFETY: the same promise.
         unsafe { self.transfer(op, vectors, length, offset, flags, None) }
-    }
-
-    /// A request in one piece; `first` is how its first call ended, if that has been made.
-    ///
-    /// # Safety
-    ///
-    /// `address` is valid for `length` bytes, for writes where `op` is a read.
-    unsafe fn whole(
-        &self,
-        op: Op,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-        first: Option<Result<usize, Errno>>,
-    ) -> Result<usize, Error> {
-        let vectors = [vector(address, length)];
-        // SAFETY: the same promise.
-        let result = unsafe {
-            if first.is_none() {
-                self.serve(op, &vectors, length, offset, Flags::NONE)
-            } else {
-                self.transfer(op, &vectors, length, offset, Flags::NONE, first)
-            }
-        };
-        self.counted(op, result)
     }
 
     /// Moves `length` bytes, which the vectors hold, in as many calls as it takes; `first` is how the first call ended,
