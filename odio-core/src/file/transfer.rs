@@ -3,6 +3,8 @@
 //! A whole aligned transfer is one test, one system call and two counters; everything else is out of line. Calls the
 //! kernel through `sys::file` alone.
 
+use std::os::fd::RawFd;
+
 use super::File;
 use super::check::check_range;
 use crate::contract::SyncKind;
@@ -334,23 +336,50 @@ impl File {
         flags: Flags,
         first: Option<Result<usize, Errno>>,
     ) -> Result<usize, Error> {
-        let failed =
-            |moved: usize, errno: Errno| self.failed(op, offset, length, moved, flags, errno);
-        // SAFETY: the same promise.
-        let mut result =
-            first.unwrap_or_else(|| unsafe { self.call(op, vectors, offset, flags.kernel()) });
-        if flags.has(Flags::NOWAIT) {
-            return result.map_err(|errno| failed(0, errno));
-        }
-        let step = if op == Op::Read {
-            self.read_step()
-        } else {
-            self.step()
+        let step = match op {
+            Op::Read => self.read_step(),
+            _ => self.step(),
         };
-        let mut resume = Resume::new(length, step);
+        let way = (self.fd(), Resume::new(length, step));
+        // SAFETY: the same promise.
+        unsafe { self.transfer_by(way, op, vectors, offset, flags, first) }
+    }
+
+    /// As [`File::transfer`], through a descriptor of this file and from where the other half of `way` says.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::transfer`].
+    pub(super) unsafe fn transfer_by(
+        &self,
+        way: (RawFd, Resume),
+        op: Op,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+        mut first: Option<Result<usize, Errno>>,
+    ) -> Result<usize, Error> {
+        let (fd, mut resume) = way;
+        let length = resume.length();
         let mut again = false;
         loop {
-            let moved = result.map_err(|errno| failed(resume.done(), errno))?;
+            let from = resume.from();
+            let mut room;
+            let rest = if from == 0 {
+                vectors
+            } else {
+                room = [vector(std::ptr::null_mut(), 0); Self::MAX_VECTORS];
+                rest_of(vectors, from, &mut room)
+            };
+            let result = first.take().unwrap_or_else(|| {
+                // SAFETY: the rest of the same memory.
+                unsafe { call(fd, op, rest, offset + from as u64, flags.kernel()) }
+            });
+            let moved = result
+                .map_err(|errno| self.failed(op, offset, length, resume.done(), flags, errno))?;
+            if flags.has(Flags::NOWAIT) {
+                return Ok(moved);
+            }
             match resume.moved(moved) {
                 Next::Done => {
                     if again {
@@ -359,7 +388,7 @@ impl File {
                     return Ok(length);
                 }
                 // Half of an atomic write and then the other half are not one atomic write.
-                Next::Again if !flags.has(Flags::ATOMIC) => {}
+                Next::Again if !flags.has(Flags::ATOMIC) => again = true,
                 _ => {
                     let done = resume.done();
                     if op == Op::Read && (moved == 0 || offset + done as u64 >= self.size()?) {
@@ -367,40 +396,6 @@ impl File {
                     }
                     return Err(self.stopped(op, offset, length, done));
                 }
-            }
-            again = true;
-            let from = resume.from();
-            let mut room = [vector(std::ptr::null_mut(), 0); Self::MAX_VECTORS];
-            let rest = rest_of(vectors, from, &mut room);
-            // SAFETY: the rest of the same memory.
-            result = unsafe { self.call(op, rest, offset + from as u64, flags.kernel()) };
-        }
-    }
-
-    /// One system call.
-    ///
-    /// # Safety
-    ///
-    /// As [`File::transfer`].
-    unsafe fn call(
-        &self,
-        op: Op,
-        vectors: &[libc::iovec],
-        offset: u64,
-        flags: i32,
-    ) -> Result<usize, Errno> {
-        let fd = self.fd();
-        // SAFETY: the same promise.
-        unsafe {
-            match (op, vectors) {
-                (Op::Read, [one]) if flags == 0 => {
-                    sys::pread(fd, one.iov_base.cast(), one.iov_len, offset)
-                }
-                (_, [one]) if flags == 0 => {
-                    sys::pwrite(fd, one.iov_base.cast(), one.iov_len, offset)
-                }
-                (Op::Read, _) => sys::preadv2(fd, vectors, offset, flags),
-                _ => sys::pwritev2(fd, vectors, offset, flags),
             }
         }
     }
@@ -452,7 +447,6 @@ impl File {
     /// error has (`blk_status_to_errno`), so all stick but those that speak of this write alone.
     pub(crate) fn note_write_error(&self, errno: Errno, flags: Flags) {
         let mode = self.mode();
-        let synced = mode.sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
         let may_tell_of_a_loss = match errno.0 {
             libc::EAGAIN
             | libc::EBADF
@@ -470,9 +464,14 @@ impl File {
             libc::ENOSPC | libc::EDQUOT => mode.cache == Cache::Buffered && mode.sync == Sync::None,
             _ => true,
         };
-        if synced && may_tell_of_a_loss {
+        if self.is_synced(flags) && may_tell_of_a_loss {
             let _ = self.note_sync(Err(errno));
         }
+    }
+
+    /// Whether a write with these flags is also a sync of what it wrote.
+    pub(super) fn is_synced(&self, flags: Flags) -> bool {
+        self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC)
     }
 
     /// Where a write can be taken up again: a multiple of every alignment. All of them are powers of two.
@@ -520,6 +519,31 @@ impl File {
     }
 }
 
+/// One system call.
+///
+/// # Safety
+///
+/// As [`File::transfer`].
+unsafe fn call(
+    fd: RawFd,
+    op: Op,
+    vectors: &[libc::iovec],
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the same promise.
+    unsafe {
+        match (op, vectors) {
+            (Op::Read, [one]) if flags == 0 => {
+                sys::pread(fd, one.iov_base.cast(), one.iov_len, offset)
+            }
+            (_, [one]) if flags == 0 => sys::pwrite(fd, one.iov_base.cast(), one.iov_len, offset),
+            (Op::Read, _) => sys::preadv2(fd, vectors, offset, flags),
+            _ => sys::pwritev2(fd, vectors, offset, flags),
+        }
+    }
+}
+
 /// A piece of memory as the kernel wants it told.
 pub(crate) const fn vector(address: *mut u8, length: usize) -> libc::iovec {
     libc::iovec {
@@ -529,7 +553,7 @@ pub(crate) const fn vector(address: *mut u8, length: usize) -> libc::iovec {
 }
 
 /// The vectors without their first `from` bytes, put into `room`, which has a place for each.
-pub(crate) fn rest_of<'a>(
+fn rest_of<'a>(
     vectors: &[libc::iovec],
     from: usize,
     room: &'a mut [libc::iovec],
