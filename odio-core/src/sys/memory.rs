@@ -39,8 +39,10 @@ pub(crate) unsafe fn release(address: *mut u8) {
     unsafe { libc::free(address.cast()) }
 }
 
-/// The size of a huge page, where there are any.
+/// The size of a huge page, where there are any, and how mmap(2) is asked for it. Where the administrator has made
+/// another one the default, a mapping by default is longer than was asked for, and munmap(2) refuses the length.
 const HUGE_PAGE: usize = 2 << 20;
+const IN_HUGE_PAGES: i32 = libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
 
 /// How the pages of a [`Region`] came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Region {
             .checked_next_multiple_of(step)
             .ok_or(Errno(libc::ENOMEM))?;
         let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        if huge && let Ok(address) = map(length, private | libc::MAP_HUGETLB, -1, 0) {
+        if huge && let Ok(address) = map(length, private | IN_HUGE_PAGES, -1, 0) {
             return Ok(Region {
                 address,
                 length,
