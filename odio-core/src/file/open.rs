@@ -146,7 +146,7 @@ impl OpenOptions {
         }
         let (fd, created) = self
             .open_plain(&name, hold)
-            .map_err(|errno| failed(errno, why(errno)))?;
+            .map_err(|errno| failed(errno, self.why(errno)))?;
         let stat = sys::stat(fd.as_fd()).map_err(|errno| failed(errno, "fstat"))?;
         let opened = check_kind(&stat)
             .and_then(|()| {
@@ -220,6 +220,23 @@ impl OpenOptions {
             }
         }
         Err(last)
+    }
+
+    fn why(&self, errno: Errno) -> &'static str {
+        match errno.0 {
+            libc::EACCES => "this user may not open it so, or may not enter a directory above it",
+            libc::EBUSY => {
+                "the block device is mounted or held by another (swap, RAID, LVM, O_EXCL); to write beside them anyway, \
+                 ask for a shared device"
+            }
+            libc::EEXIST if !self.exclusive => {
+                "the name is there and leads to no file: a symbolic link, behind which none is made, or a name that comes \
+                 and goes"
+            }
+            libc::EROFS => "the filesystem is mounted read-only",
+            libc::ETXTBSY => "it is a program that is running, or a swap file",
+            _ => "",
+        }
     }
 
     fn sync_flag(&self) -> i32 {
@@ -447,19 +464,6 @@ fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {
             Errno(libc::EINVAL),
             "it is neither a regular file nor a block device",
         )),
-    }
-}
-
-fn why(errno: Errno) -> &'static str {
-    match errno.0 {
-        libc::EACCES => "this user may not open it so, or may not enter a directory above it",
-        libc::EBUSY => {
-            "the block device is mounted or held by another (swap, RAID, LVM, O_EXCL); to write beside them anyway, ask \
-             for a shared device"
-        }
-        libc::EROFS => "the filesystem is mounted read-only",
-        libc::ETXTBSY => "it is a program that is running, or a swap file",
-        _ => "",
     }
 }
 

@@ -151,6 +151,12 @@ fn what_cannot_be_opened_says_why() {
         assert_eq!(error.errno(), Errno(errno), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     }
+    // A new file behind a link would have its name in another directory than the one that is synced.
+    symlink("nowhere", at("link")).unwrap();
+    let error = options(mode("direct")).open(at("link")).unwrap_err();
+    assert_eq!(error.errno(), Errno(libc::EEXIST), "{error}");
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert!(!at("nowhere").exists());
 }
 
 #[test]
