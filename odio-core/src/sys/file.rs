@@ -114,7 +114,7 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     // SAFETY: an all-zero statfs is a valid value of a plain C struct.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `statfs` is writable.
-    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }.into())?;
+    retry(|| unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }.into())?;
     // Magic numbers have 32 bits, in a field that is signed and wider on some architectures.
     #[allow(clippy::unnecessary_cast)]
     Ok((statfs.f_type as u32 as u64, statfs.f_bsize as u64))
@@ -178,7 +178,7 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
     // SAFETY: all zeros are a valid value of a plain C struct.
     let mut statx: Statx = unsafe { std::mem::zeroed() };
     // SAFETY: the empty path ends in NUL and `statx` has the full 256 bytes that the kernel writes.
-    check(unsafe {
+    retry(|| unsafe {
         libc::syscall(
             libc::SYS_statx,
             fd.as_raw_fd(),
