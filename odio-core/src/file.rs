@@ -20,7 +20,7 @@ pub use transfer::Left;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::buffer::Buffer;
@@ -53,7 +53,6 @@ const _: () = {
 #[derive(Debug)]
 struct Inner {
     fd: OwnedFd,
-    /// Held during a rename.
     path: Mutex<PathBuf>,
     /// The mode asked for.
     asked: Mode,
@@ -98,11 +97,15 @@ impl File {
 
     /// The path as it was given to open, or to the last [`File::rename`].
     pub fn path(&self) -> PathBuf {
+        self.lock_path().clone()
+    }
+
+    /// Held for a moment only, since whoever wants to know the path waits for it.
+    fn lock_path(&self) -> MutexGuard<'_, PathBuf> {
         self.inner
             .path
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// What was done with this file through this handle and its clones.
@@ -151,25 +154,30 @@ impl File {
         check::check_range(offset, length)?;
         let _turn = self.sync_turn(None)?;
         self.check_sync()?;
-        let result = self.push_out(self.fd(), offset, length).map(|()| 0);
+        let result = self
+            .push_out(self.fd(), offset, length)
+            // One that ended well beside one that failed has not ended well.
+            .and_then(|()| self.check_sync())
+            .map(|()| 0);
         self.counted(Op::SyncRange, result).map(drop)
     }
 
-    /// Writes a range out through `fd`, this file's or another of the same file, and waits for it.
+    /// Writes a range out through `fd`, this file's or another of the same file, and waits for it. A failure sticks.
     fn push_out(&self, fd: RawFd, offset: u64, length: u64) -> Result<(), Error> {
         let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
             | libc::SYNC_FILE_RANGE_WRITE
             | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-        let failed = |errno| Error::SyncRange {
-            offset,
-            length,
-            errno,
-        };
-        match sys::sync_file_range(fd, offset, length, flags) {
-            // It did not begin, so there was nothing to report.
-            Err(errno @ Errno(libc::EINVAL | libc::ESPIPE | libc::ENOSYS)) => Err(failed(errno)),
-            result => self.note_sync(result).map_err(failed),
-        }
+        sys::sync_file_range(fd, offset, length, flags).map_err(|errno| {
+            // With these it did not begin, so there was nothing to report.
+            if !matches!(errno.0, libc::EINVAL | libc::ESPIPE | libc::ENOSYS) {
+                let _ = self.note_sync(Err(errno));
+            }
+            Error::SyncRange {
+                offset,
+                length,
+                errno,
+            }
+        })
     }
 
     /// Waits until no other sync of this file is on its way, until `end` where that is given. [`Error::Deadlock`] where

@@ -270,6 +270,8 @@ pub struct Limits {
     pub device: Option<Device>,
     /// statx said that this very file cannot do direct I/O, although its filesystem may.
     pub(crate) refused_by_statx: bool,
+    /// On ext4: the file is laid out as on ext2, in a tree of single blocks and not in extents.
+    pub(crate) without_extents: bool,
 }
 
 /// The device queue's directory. A partition has none of its own: it is its disk's.
@@ -323,13 +325,13 @@ impl Limits {
         let statx = sys::statx(fd).ok();
         let dio_align = statx.as_ref().and_then(sys::Statx::dio_align);
         let (memory_align, offset_align) = alignment(Evidence {
-            statx: dio_align.filter(|&(memory, offset)| memory != 0 && offset != 0),
+            statx: dio_align,
             xfs: (filesystem == Some(Filesystem::XFS))
                 .then(|| sys::xfs_dioinfo(fd))
                 .flatten(),
             is_device,
             // dma_alignment is a mask; kernels that show it also go by it.
-            dma: number("dma_alignment").map(|mask| mask + 1),
+            dma: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
             logical_block,
             filesystem,
             filesystem_block: u32::try_from(block).ok(),
@@ -371,6 +373,8 @@ impl Limits {
             fua,
             device,
             refused_by_statx: matches!(dio_align, Some((0, _) | (_, 0))),
+            without_extents: filesystem == Some(Filesystem::EXT4)
+                && sys::has_extents(fd) == Some(false),
         })
     }
 
@@ -410,12 +414,11 @@ impl Limits {
     /// What mostly stands behind a refusal on this filesystem, in brackets, or nothing.
     pub(crate) fn likely_cause(&self) -> &'static str {
         match self.filesystem {
-            // ext4_dio_alignment, f2fs_force_buffered_io, xfs_report_dioalign.
+            // ext4_dio_alignment, f2fs_force_buffered_io.
             Some(Filesystem::EXT4) => " (on ext4: data=journal, verity, inline data or encryption)",
             Some(Filesystem::F2FS) => {
                 " (on f2fs: compression, verity, encryption, or several devices)"
             }
-            Some(Filesystem::XFS) => " (on xfs: a file on its realtime device, or DAX)",
             Some(Filesystem::BTRFS) => " (on btrfs: verity, or data that is compressed)",
             Some(Filesystem::OVERLAYFS) => {
                 " (on overlayfs: the filesystem beneath it cannot, for this file)"
@@ -434,6 +437,10 @@ impl Limits {
     /// How the kernel may still copy a direct request through the page cache without saying so, where that is known.
     pub fn fallback_risk(&self) -> Option<&'static str> {
         match self.filesystem {
+            // ext4_iomap_alloc, ext2_iomap_begin.
+            Some(Filesystem::EXT4) if self.without_extents => Some(
+                "ext4 copies a write into a hole through the page cache where the file has no extents, as one made on ext2 or ext3",
+            ),
             Some(Filesystem::BTRFS) => Some(
                 "btrfs may copy direct requests through the page cache where the file has checksums or compression",
             ),
@@ -445,6 +452,14 @@ impl Limits {
             }
             Some(Filesystem { magic: 0x4d44 }) => {
                 Some("vfat copies writes past the allocated size through the page cache")
+            }
+            // exfat_direct_IO.
+            Some(Filesystem { magic: 0x2011_bab0 }) => {
+                Some("exfat copies writes past the allocated size through the page cache")
+            }
+            // ntfs_direct_IO.
+            Some(Filesystem { magic: 0x7366_746e }) => {
+                Some("ntfs3 copies a file so small that it has no block through the page cache")
             }
             Some(Filesystem::ZFS) => {
                 Some("zfs before 2.3 takes O_DIRECT and goes through its own cache all the same")
@@ -484,13 +499,16 @@ struct Evidence {
     filesystem_block: Option<u32>,
 }
 
-/// Memory and offset alignment, from the best source there is.
+/// Memory and offset alignment, from the best source there is. Both are powers of two, which all that is done with them
+/// goes by; a source that says something else, as zero, is passed over.
 fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
     for (pair, source) in [
         (evidence.statx, Source::StatxDioalign),
         (evidence.xfs, Source::XfsDioinfo),
     ] {
-        if let Some((memory, offset)) = pair.filter(|&(memory, offset)| memory != 0 && offset != 0)
+        if let Some((memory, offset)) = pair
+            && memory.is_power_of_two()
+            && offset.is_power_of_two()
         {
             return (Sourced::new(memory, source), Sourced::new(offset, source));
         }
@@ -500,17 +518,21 @@ fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
         evidence.filesystem,
         Some(Filesystem::BTRFS | Filesystem::F2FS)
     );
-    if let (true, Some(block)) = (
-        whole_blocks,
-        evidence.filesystem_block.filter(|&block| block != 0),
-    ) {
+    if let Some(block) = evidence.filesystem_block
+        && whole_blocks
+        && block.is_power_of_two()
+    {
         let block = Sourced::new(block, Source::Statfs);
         return (block, block);
     }
-    if let Some(logical) = evidence.logical_block.filter(|logical| logical.value != 0) {
+    if let Some(logical) = evidence.logical_block
+        && logical.value.is_power_of_two()
+    {
         // Only the block device's own path checks memory by the DMA mask; fs/direct-io.c wants logical blocks.
         let memory = match evidence.dma {
-            Some(dma) if evidence.is_device => Sourced::new(dma, Source::SysfsQueue),
+            Some(dma) if evidence.is_device && dma.is_power_of_two() => {
+                Sourced::new(dma, Source::SysfsQueue)
+            }
             _ => logical,
         };
         return (memory, logical);
@@ -563,6 +585,7 @@ impl Limits {
             fua: None,
             device: None,
             refused_by_statx: false,
+            without_extents: false,
         }
     }
 }
@@ -626,6 +649,8 @@ mod tests {
             let said = refusal(filesystem);
             assert!(said.contains(words), "{filesystem}: {said}");
         }
+        // It refuses no file (xfs_report_dioalign, FMODE_CAN_ODIRECT in xfs_file_open), so nothing is guessed.
+        assert!(refusal(Filesystem::XFS).ends_with("this file cannot"));
         assert_eq!(Limits::example(Filesystem::EXT4).refusal(), None);
     }
 
@@ -638,9 +663,14 @@ mod tests {
             (Filesystem::NINEP, "the server may keep"),
             (Filesystem::FUSE, "fuse server"),
             (Filesystem::ZFS, "2.3"),
+            (Filesystem { magic: 0x2011_bab0 }, "exfat"),
+            (Filesystem { magic: 0x7366_746e }, "ntfs3"),
         ] {
             assert!(risk(filesystem).unwrap().contains(word), "{filesystem}");
         }
+        let mut limits = Limits::example(Filesystem::EXT4);
+        limits.without_extents = true;
+        assert!(limits.fallback_risk().unwrap().contains("extents"));
         assert_eq!(risk(Filesystem::EXT4), None);
     }
 
@@ -700,6 +730,27 @@ mod tests {
             ..evidence()
         };
         assert_eq!(alignment(told), pair(4096, 4096, Source::Statfs));
+    }
+
+    #[test]
+    fn what_is_no_power_of_two_is_no_alignment() {
+        let told = |statx, xfs, logical| Evidence {
+            statx: Some(statx),
+            xfs: Some(xfs),
+            is_device: true,
+            dma: Some(3),
+            logical_block: Some(Sourced::new(logical, Source::Blksszget)),
+            filesystem: Some(Filesystem::BTRFS),
+            filesystem_block: Some(5000),
+        };
+        for (evidence, expected) in [
+            (told((512, 520), (0, 512), 520), (4096, Source::Assumed)),
+            (told((3, 512), (512, 520), 512), (512, Source::Blksszget)),
+            (told((0, 0), (512, 512), 520), (512, Source::XfsDioinfo)),
+        ] {
+            let (align, source) = expected;
+            assert_eq!(alignment(evidence), pair(align, align, source));
+        }
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Resume {
         Resume { length, step, done }
     }
 
+    /// How many bytes are to be moved in all.
+    pub(crate) const fn length(&self) -> usize {
+        self.length
+    }
+
     /// How many bytes, counted from the beginning, have been moved.
     pub(crate) const fn done(&self) -> usize {
         self.done

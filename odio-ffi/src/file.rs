@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use libc::ssize_t;
 use odio_core::contract::SyncKind;
+use odio_core::error::Op;
 use odio_core::file::{File, Left};
 use odio_core::mode::{Cache, Engine};
 
@@ -138,7 +139,7 @@ pub unsafe extern "C" fn odio_file_read(
     let mut left = Left::Everything;
     if !file.is_null() && !memory.is_null() {
         // SAFETY: an open handle and writable memory, as the caller promises.
-        match unsafe { (*file).file.start_read(memory.cast(), length, offset) } {
+        match unsafe { (*file).file.start(Op::Read, memory.cast(), length, offset) } {
             Ok(()) => return length as ssize_t,
             Err(all) => left = all,
         }
@@ -168,7 +169,7 @@ unsafe fn finish_read(
         let moved = unsafe {
             (*file)
                 .file
-                .finish_read(left, memory.cast(), length, offset)
+                .finish(Op::Read, left, memory.cast(), length, offset)
         }?;
         Ok(moved as ssize_t)
     })
@@ -193,7 +194,11 @@ pub unsafe extern "C" fn odio_file_write(
     let mut left = Left::Everything;
     if !file.is_null() && !memory.is_null() {
         // SAFETY: an open handle and readable memory, as the caller promises.
-        match unsafe { (*file).file.start_write(memory.cast(), length, offset) } {
+        match unsafe {
+            (*file)
+                .file
+                .start(Op::Write, memory.cast_mut().cast(), length, offset)
+        } {
             Ok(()) => return length as ssize_t,
             Err(all) => left = all,
         }
@@ -223,7 +228,7 @@ unsafe fn finish_write(
         unsafe {
             (*file)
                 .file
-                .finish_write(left, memory.cast(), length, offset)
+                .finish(Op::Write, left, memory.cast_mut().cast(), length, offset)
         }?;
         Ok(length as ssize_t)
     })

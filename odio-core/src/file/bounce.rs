@@ -13,13 +13,12 @@ use std::time::Instant;
 
 use super::File;
 use super::range_lock::RangeLock;
-use super::transfer::{rest_of, vector};
+use super::transfer::vector;
 use crate::buffer::Buffer;
 use crate::counters;
 use crate::error::{Errno, Error, Op};
 use crate::flags::Flags;
-use crate::mode::Sync;
-use crate::resume::{Next, Resume};
+use crate::resume::Resume;
 use crate::sys::{self, file};
 
 /// The most that is copied at once, in bytes; a multiple of every alignment.
@@ -41,6 +40,15 @@ pub(super) struct Bounce {
 pub(crate) struct HeldRange {
     file: File,
     ticket: u64,
+}
+
+/// Whole blocks of a file, as many as are copied at once.
+struct Chunk {
+    at: u64,
+    size: usize,
+    /// Where in it the request's bytes begin and end.
+    begin: usize,
+    end: usize,
 }
 
 impl Drop for HeldRange {
@@ -137,29 +145,20 @@ impl File {
         flags: Flags,
     ) -> Result<usize, Error> {
         counters::add(&self.count().bounced, 1);
-        let block = self.read_step() as u64;
-        let end = offset + length as u64;
-        let stop = end.next_multiple_of(block);
-        let mut at = offset - offset % block;
-        let mut copy = self.copy(at, stop)?;
+        let (mut copy, chunks) = self.copy(offset, length, self.read_step())?;
         let mut done = 0;
-        while at < stop {
-            let size = copy.len().min((stop - at) as usize);
-            let piece = [vector(copy.as_mut_ptr(), size)];
+        for chunk in chunks {
+            let piece = [vector(copy.as_mut_ptr(), chunk.size)];
             // SAFETY: the copy is writable for its length.
-            let got = unsafe { self.transfer(Op::Read, &piece, size, at, flags, None) }
+            let got = unsafe { self.transfer(Op::Read, &piece, chunk.size, chunk.at, flags, None) }
                 .map_err(|error| as_part_of(error, offset, length, done))?;
-            let skip = offset.saturating_sub(at) as usize;
-            let wanted = (size.min((end - at) as usize))
-                .min(got)
-                .saturating_sub(skip);
-            // SAFETY: the caller promises the memory, and `done + wanted` is at most `length`.
-            unsafe { scatter(vectors, done, &copy[skip..skip + wanted]) };
-            done += wanted;
-            if got < size {
+            let end = chunk.end.min(got).max(chunk.begin);
+            // SAFETY: the caller promises the memory, and what is in the request is at most `length`.
+            unsafe { scatter(vectors, done, &copy[chunk.begin..end]) };
+            done += end - chunk.begin;
+            if got < chunk.size {
                 break;
             }
-            at += size as u64;
         }
         Ok(done)
     }
@@ -209,17 +208,15 @@ impl File {
             (end - end % block).max(offset)
         };
         let direct = (split - offset) as usize;
-        let part = |error, done| as_part_of(error, offset, length, done);
         if direct > 0 {
             // SAFETY: the same promise.
             unsafe { self.patch(vectors, direct, offset, flags) }
-                .map_err(|(error, done)| part(error, done))?;
+                .map_err(|(error, done)| as_part_of(error, offset, length, done))?;
         }
         if split < end {
             counters::add(&self.count().fallen_back, 1);
             // SAFETY: the same promise.
-            unsafe { self.write_tail(vectors, direct, length, offset, flags) }
-                .map_err(|error| part(error, direct))?;
+            unsafe { self.write_tail(vectors, direct, length, offset, flags) }?;
         }
         Ok(length)
     }
@@ -238,32 +235,33 @@ impl File {
         flags: Flags,
     ) -> Result<(), (Error, usize)> {
         let block = self.step();
-        let end = offset + length as u64;
-        let stop = end.next_multiple_of(block as u64);
-        let mut at = offset - offset % block as u64;
-        let mut copy = self.copy(at, stop).map_err(|error| (error, 0))?;
+        let (mut copy, chunks) = self
+            .copy(offset, length, block)
+            .map_err(|error| (error, 0))?;
         let mut done = 0;
-        while at < stop {
-            let size = copy.len().min((stop - at) as usize);
-            let skip = offset.saturating_sub(at) as usize;
-            let wanted = size.min((end - at) as usize) - skip;
+        for Chunk {
+            at,
+            size,
+            begin,
+            end,
+        } in chunks
+        {
             let last = size - block;
-            if skip > 0 {
+            if begin > 0 {
                 self.old_block(&mut copy[..block], at)
                     .map_err(|error| (error, done))?;
             }
-            if skip + wanted < size && (skip == 0 || last > 0) {
+            if end < size && (begin == 0 || last > 0) {
                 self.old_block(&mut copy[last..size], at + last as u64)
                     .map_err(|error| (error, done))?;
             }
-            // SAFETY: the caller promises the memory, and `done + wanted` is at most `length`.
-            unsafe { gather(vectors, done, &mut copy[skip..skip + wanted]) };
+            // SAFETY: the caller promises the memory, and what is in the request is at most `length`.
+            unsafe { gather(vectors, done, &mut copy[begin..end]) };
             let piece = [vector(copy.as_mut_ptr(), size)];
             // SAFETY: the copy is readable for its length.
             unsafe { self.transfer(Op::Write, &piece, size, at, flags, None) }
                 .map_err(|error| (error, done))?;
-            done += wanted;
-            at += size as u64;
+            done += end - begin;
         }
         Ok(())
     }
@@ -297,49 +295,46 @@ impl File {
             .as_ref()
             .and_then(|bounce| bounce.tail.as_ref());
         // A write past the last block of a device has no place to go.
-        let errno = Errno(libc::ENOSPC);
-        let fd = tail
-            .ok_or_else(|| io(offset, length, from, errno))?
-            .as_raw_fd();
-        let mut resume = Resume::new(length - from, 1);
-        loop {
-            let next = from + resume.from();
-            let mut room = [vector(std::ptr::null_mut(), 0); File::MAX_VECTORS];
-            let rest = rest_of(vectors, next, &mut room);
-            // SAFETY: a part of the caller's memory.
-            let result = unsafe { file::pwritev2(fd, rest, offset + next as u64, flags.kernel()) };
-            let moved = result.map_err(|errno| {
-                self.note_write_error(errno, flags);
-                io(offset, length, next, errno)
-            })?;
-            match resume.moved(moved) {
-                Next::Done => break,
-                Next::Again => {}
-                Next::Stuck => return Err(io(offset, length, next, Errno(libc::EIO))),
-            }
-        }
-        let durable =
-            self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
-        if durable {
+        let tail = tail.ok_or(Error::Io {
+            op: Op::Write,
+            offset,
+            length: length as u64,
+            moved: from as u64,
+            errno: Errno(libc::ENOSPC),
+        })?;
+        let way = (tail.as_raw_fd(), Resume::at(length, 1, from));
+        // SAFETY: the same promise.
+        unsafe { self.transfer_by(way, Op::Write, vectors, offset, flags, None) }?;
+        if self.is_synced(flags) {
             return Ok(());
         }
-        self.push_out(fd, offset + from as u64, (length - from) as u64)
+        let (at, length) = (offset + from as u64, (length - from) as u64);
+        self.push_out(tail.as_raw_fd(), at, length)
     }
 
-    /// Memory for the blocks between two positions, or for some of them.
-    fn copy(&self, begin: u64, end: u64) -> Result<Buffer, Error> {
-        let chunk = CHUNK.max(self.step());
-        self.buffer(((end - begin).max(1) as usize).min(chunk))
-    }
-}
-
-fn io(offset: u64, length: usize, moved: usize, errno: Errno) -> Error {
-    Error::Io {
-        op: Op::Write,
-        offset,
-        length: length as u64,
-        moved: moved as u64,
-        errno,
+    /// The blocks of `block` bytes that a request is in, and memory for one after the other.
+    fn copy(
+        &self,
+        offset: u64,
+        length: usize,
+        block: usize,
+    ) -> Result<(Buffer, impl Iterator<Item = Chunk>), Error> {
+        let most = CHUNK.max(block) as u64;
+        let end = offset + length as u64;
+        let stop = end.next_multiple_of(block as u64);
+        let mut next = offset - offset % block as u64;
+        let copy = self.buffer((stop - next).clamp(1, most) as usize)?;
+        let chunks = std::iter::from_fn(move || {
+            let at = next;
+            next = stop.min(at.saturating_add(most));
+            (at < stop).then(|| Chunk {
+                at,
+                size: (next - at) as usize,
+                begin: offset.saturating_sub(at) as usize,
+                end: (end.min(next) - at) as usize,
+            })
+        });
+        Ok((copy, chunks))
     }
 }
 
@@ -585,6 +580,17 @@ mod tests {
         assert_eq!(counted(), (3, 1));
         file.read_at(&mut [0; 100], 12_950).unwrap();
         assert_eq!(counted(), (4, 1));
+    }
+
+    #[test]
+    fn a_failed_sync_of_old_fails_no_write_whichever_way_it_goes() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct");
+        file.note_sync(Err(Errno(libc::EIO))).unwrap_err();
+        file.write_at(&[1; 5000], 0).unwrap();
+        assert_eq!(file.counters().fallen_back, 1);
+        assert_eq!(fs::read(file.path()).unwrap(), [1; 5000]);
+        assert!(file.sync_range(0, 5000).is_err());
     }
 
     #[test]

@@ -28,33 +28,6 @@ impl File {
     /// The most vectors of one request: the kernel's `UIO_MAXIOV`, which is IOV_MAX.
     pub const MAX_VECTORS: usize = 1024;
 
-    /// Refuses what direct I/O cannot carry as a write, before any system call.
-    pub(crate) fn check(&self, address: usize, length: usize, offset: u64) -> Result<(), Error> {
-        let limits = self.limits();
-        check_range(offset, length as u64)?;
-        self.check_aligned([
-            (Aligned::Address(address), limits.memory_align),
-            (Aligned::Offset(offset), limits.offset_align),
-            (Aligned::Length(length), limits.length_align),
-        ])
-    }
-
-    /// Refuses what direct I/O cannot carry as a read, before any system call.
-    pub(crate) fn check_read(
-        &self,
-        address: usize,
-        length: usize,
-        offset: u64,
-    ) -> Result<(), Error> {
-        let limits = self.limits();
-        check_range(offset, length as u64)?;
-        self.check_aligned([
-            (Aligned::Address(address), limits.memory_align),
-            (Aligned::Offset(offset), limits.read_offset_align),
-            (Aligned::Length(length), limits.read_offset_align),
-        ])
-    }
-
     fn check_aligned<const N: usize>(
         &self,
         parts: [(Aligned, Sourced<u32>); N],
@@ -74,8 +47,8 @@ impl File {
         Ok(())
     }
 
-    /// Refuses a vectored request that cannot be carried, be it by a copy on a file that bounces, before any system call but the one that finds out about a
-    /// flag. Gives its length in bytes.
+    /// Refuses a vectored request that cannot be carried, be it by a copy on a file that bounces, before any system call
+    /// but the one that finds out about a flag. Gives its length in bytes.
     pub(crate) fn check_vectors(
         &self,
         op: Op,
@@ -96,12 +69,7 @@ impl File {
     }
 
     /// The part of [`File::check_vectors`] that has nothing to do with alignment or flags.
-    pub(crate) fn check_shape(
-        &self,
-        op: Op,
-        vectors: &[libc::iovec],
-        offset: u64,
-    ) -> Result<usize, Error> {
+    fn check_shape(&self, op: Op, vectors: &[libc::iovec], offset: u64) -> Result<usize, Error> {
         if op == Op::Write {
             self.check_writable(op)?;
         }
@@ -131,7 +99,7 @@ impl File {
         Ok(length as usize)
     }
 
-    /// The part of [`File::check_vectors`] that direct I/O asks for.
+    /// Refuses what direct I/O cannot carry. Pieces of no bytes may be anywhere.
     pub(crate) fn check_vector_alignment(
         &self,
         op: Op,
@@ -214,7 +182,7 @@ impl File {
     }
 
     /// Refuses what could not be one atomic write. [`File::check_flags`] comes first.
-    pub(crate) fn check_atomic(
+    pub(super) fn check_atomic(
         &self,
         length: usize,
         offset: u64,

@@ -7,7 +7,6 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use super::File;
 use crate::contract::SyncKind;
@@ -19,6 +18,9 @@ struct Place {
     directory: OwnedFd,
     name: CString,
 }
+
+/// The step of a rename that failed, what the kernel said, and more about it, or nothing.
+type Failure = (RenameStep, Errno, String);
 
 impl Place {
     fn of(path: &Path) -> Result<Place, Errno> {
@@ -45,15 +47,28 @@ impl Place {
     }
 }
 
-/// Makes the name of a file that was just made durable.
-pub(super) fn sync_name(path: &Path) -> Result<(), Error> {
-    Place::of(path)
-        .and_then(|place| place.sync())
-        .map_err(|errno| Error::Open {
-            path: path.to_owned(),
+/// Makes the name of the file that was just made durable. Fails where `path` leads to another file by now: what was
+/// synced then would not be the directory that holds the new one.
+pub(super) fn sync_name(path: &Path, made: &sys::Stat) -> Result<(), Error> {
+    let failed = |errno, why: &str| Error::Open {
+        path: path.to_owned(),
+        errno,
+        why: why.to_owned(),
+    };
+    let not_synced = |errno| {
+        failed(
             errno,
-            why: "the directory that holds the new file could not be synced".to_owned(),
-        })
+            "the directory that holds the new file could not be synced",
+        )
+    };
+    let place = Place::of(path).map_err(not_synced)?;
+    match sys::stat_name(place.directory.as_fd(), &place.name) {
+        Ok(there) if there.is(made) => place.sync().map_err(not_synced),
+        _ => Err(failed(
+            Errno(libc::ESTALE),
+            "the new file was moved before its name was durable",
+        )),
+    }
 }
 
 impl File {
@@ -65,29 +80,41 @@ impl File {
     /// [`RenameStep::renamed`] tells on which side of the rename.
     pub fn rename(&self, to: impl AsRef<Path>) -> Result<(), Error> {
         let to = to.as_ref();
-        let mut path = self
-            .inner
-            .path
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let from = path.clone();
-        let failed = |step, errno, why: String| Error::Rename {
-            from: from.clone(),
-            to: to.to_owned(),
-            step,
-            errno,
-            why,
-        };
-        let plain = |step| move |errno: Errno| (step, errno, String::new());
+        loop {
+            let from = self.path();
+            match self.rename_from(&from, to) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err((RenameStep::Prepare, ..)) if self.path() != from => {}
+                Err((step, errno, why)) => {
+                    let to = to.to_owned();
+                    return Err(Error::Rename {
+                        from,
+                        to,
+                        step,
+                        errno,
+                        why,
+                    });
+                }
+            }
+        }
+    }
 
+    /// The steps of [`File::rename`]; false, with nothing renamed, where another thread has renamed the file meanwhile.
+    fn rename_from(&self, from: &Path, to: &Path) -> Result<bool, Failure> {
+        let failed = |step| move |errno: Errno| (step, errno, String::new());
         // Both directories are held open from here on: what is synced in the end is where the names were changed.
-        let places = self
-            .find(&from)
-            .and_then(|old| Ok((old, Place::of(to).map_err(plain(RenameStep::Prepare))?)));
-        let (old, new) = places.map_err(|(step, errno, why)| failed(step, errno, why))?;
+        let old = self.find(from)?;
+        let new = Place::of(to).map_err(failed(RenameStep::Prepare))?;
         // Through this handle, which remembers a lost write that the kernel would report no second time.
         self.sync(SyncKind::Full)
-            .map_err(|error| failed(RenameStep::SyncFile, error.errno(), error.to_string()))?;
+            .map_err(|error| (RenameStep::SyncFile, error.errno(), error.to_string()))?;
+        // Locked no sooner: the sync may wait for one that another thread has in flight, and that thread may ask for the
+        // path before it collects.
+        let mut path = self.lock_path();
+        if *path != from {
+            return Ok(false);
+        }
         sys::rename(
             old.directory.as_fd(),
             &old.name,
@@ -99,18 +126,18 @@ impl File {
                 libc::EXDEV => "the two names are on different filesystems or mounts",
                 _ => "",
             };
-            failed(RenameStep::Rename, errno, why.to_owned())
+            (RenameStep::Rename, errno, why.to_owned())
         })?;
         *path = to.to_owned();
+        drop(path);
 
-        new.sync()
-            .map_err(|errno| failed(RenameStep::SyncNewDirectory, errno, String::new()))?;
-        old.sync()
-            .map_err(|errno| failed(RenameStep::SyncOldDirectory, errno, String::new()))
+        new.sync().map_err(failed(RenameStep::SyncNewDirectory))?;
+        old.sync().map_err(failed(RenameStep::SyncOldDirectory))?;
+        Ok(true)
     }
 
     /// Where the file is, provided that `path` still leads to this very file and not to a link to it.
-    fn find(&self, path: &Path) -> Result<Place, (RenameStep, Errno, String)> {
+    fn find(&self, path: &Path) -> Result<Place, Failure> {
         let refused = |errno, why: &str| (RenameStep::Prepare, Errno(errno), why.to_owned());
         let place = Place::of(path).map_err(|errno| refused(errno.0, ""))?;
         let there = sys::stat_name(place.directory.as_fd(), &place.name)
@@ -135,6 +162,7 @@ impl File {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::thread;
 
     use super::*;
     use crate::testing::{directory, fresh, mode, options};
@@ -189,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_leads_elsewhere_is_not_called_durable() {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let made = sys::stat(file.as_fd()).unwrap();
+        sync_name(&file.path(), &made).unwrap();
+        // As where the directory was replaced by another of the same name.
+        fs::rename(file.path(), directory.path().join("moved")).unwrap();
+        for another in [false, true] {
+            if another {
+                fs::write(file.path(), "somebody else's").unwrap();
+            }
+            let error = sync_name(&file.path(), &made).unwrap_err();
+            assert_eq!(error.errno(), Errno(libc::ESTALE), "{error}");
+        }
+    }
+
+    #[test]
     fn a_lost_write_stops_the_rename() {
         let directory = directory();
         let file = fresh(&directory, mode("direct"));
@@ -203,6 +248,29 @@ mod tests {
         assert!(file.path().exists() && !to.exists());
         file.acknowledge_sync_error();
         file.rename(&to).unwrap();
+    }
+
+    #[test]
+    fn who_holds_up_the_sync_of_a_rename_can_ask_for_the_path_and_rename_first() {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let inside = |name: &str| directory.path().join(name);
+        thread::scope(|scope| {
+            let turn = file.sync_turn(None).unwrap();
+            let renaming = scope.spawn(|| file.rename(inside("second")));
+            while file.inner.syncing.held_or_waited_for() < 2 {
+                assert!(!renaming.is_finished());
+                thread::yield_now();
+            }
+            // Were it locked, this thread would never let go of its turn.
+            assert!(file.inner.path.try_lock().is_ok());
+            fs::rename(inside("file"), inside("first")).unwrap();
+            *file.lock_path() = inside("first");
+            drop(turn);
+            renaming.join().unwrap().unwrap();
+        });
+        assert_eq!(file.path(), inside("second"));
+        assert!(inside("second").exists() && !inside("first").exists());
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl OpenOptions {
         }
         let (fd, created) = self
             .open_plain(&name, hold)
-            .map_err(|errno| failed(errno, why(errno)))?;
+            .map_err(|errno| failed(errno, self.why(errno)))?;
         let stat = sys::stat(fd.as_fd()).map_err(|errno| failed(errno, "fstat"))?;
         let opened = check_kind(&stat)
             .and_then(|()| {
@@ -222,6 +222,23 @@ impl OpenOptions {
         Err(last)
     }
 
+    fn why(&self, errno: Errno) -> &'static str {
+        match errno.0 {
+            libc::EACCES => "this user may not open it so, or may not enter a directory above it",
+            libc::EBUSY => {
+                "the block device is mounted or held by another (swap, RAID, LVM, O_EXCL); to write beside them anyway, \
+                 ask for a shared device"
+            }
+            libc::EEXIST if !self.exclusive => {
+                "the name is there and leads to no file: a symbolic link, behind which none is made, or a name that comes \
+                 and goes"
+            }
+            libc::EROFS => "the filesystem is mounted read-only",
+            libc::ETXTBSY => "it is a program that is running, or a swap file",
+            _ => "",
+        }
+    }
+
     fn sync_flag(&self) -> i32 {
         match self.mode.sync {
             Sync::None => 0,
@@ -289,7 +306,7 @@ impl OpenOptions {
             })?;
         }
         if created && (self.durable || self.mode.sync != Sync::None) {
-            sync_name(path)?;
+            sync_name(path, stat)?;
         }
         let mut masks = match outcome.cache {
             Cache::Direct => Masks::new(limits.read_step(), limits.step()),
@@ -378,19 +395,29 @@ fn try_direct(fd: &OwnedFd, limits: &mut Limits) -> Result<String, (Errno, Strin
             ),
         )
     })?;
+    prove(limits, |memory, length| probe(fd, memory, length))
+}
+
+/// The part of [`try_direct`] that reads, by `read`, which is given the alignment of the memory and the length.
+fn prove(
+    limits: &mut Limits,
+    mut read: impl FnMut(usize, usize) -> Result<usize, Errno>,
+) -> Result<String, (Errno, String)> {
     let (memory, offset) = (limits.memory_align.value, limits.offset_align.value);
-    let mut result = probe(fd, memory as usize, offset as usize);
+    let mut result = read(memory as usize, offset as usize);
     // EINVAL may also mean that a source named too small an alignment, so a page is tried before giving up.
     let page = 4096.max(memory).max(offset);
     if result == Err(Errno(libc::EINVAL)) && page > memory.min(offset) {
-        result = probe(fd, page as usize, page as usize);
-        let proven = Sourced::new(page, Source::ProbeRead);
-        (
-            limits.memory_align,
-            limits.offset_align,
-            limits.length_align,
-            limits.read_offset_align,
-        ) = (proven, proven, proven, proven);
+        result = read(page as usize, page as usize);
+        if !matches!(result, Err(Errno(libc::EINVAL | libc::EOPNOTSUPP))) {
+            let proven = Sourced::new(page, Source::ProbeRead);
+            (
+                limits.memory_align,
+                limits.offset_align,
+                limits.length_align,
+                limits.read_offset_align,
+            ) = (proven, proven, proven, proven);
+        }
     }
     match result {
         Ok(0) => {
@@ -440,15 +467,51 @@ fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {
     }
 }
 
-fn why(errno: Errno) -> &'static str {
-    match errno.0 {
-        libc::EACCES => "this user may not open it so, or may not enter a directory above it",
-        libc::EBUSY => {
-            "the block device is mounted or held by another (swap, RAID, LVM, O_EXCL); to write beside them anyway, ask \
-             for a shared device"
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Filesystem;
+
+    /// What became of the limits where a kernel answers the first read and the second so.
+    fn proven(first: Result<usize, Errno>, second: Result<usize, Errno>) -> (bool, Limits) {
+        let mut limits = Limits::example(Filesystem::EXT4);
+        limits.proof = Proof::Buffered;
+        let mut answers = [((512, 512), first), ((4096, 4096), second)].into_iter();
+        let direct = prove(&mut limits, |memory, length| {
+            let (asked, answer) = answers.next().unwrap();
+            assert_eq!((memory, length), asked);
+            answer
+        });
+        (direct.is_ok(), limits)
+    }
+
+    #[test]
+    fn an_alignment_is_said_to_be_proven_where_a_read_with_it_was_not_refused() {
+        let einval = Err(Errno(libc::EINVAL));
+        let eio = Err(Errno(libc::EIO));
+        let unused = Ok(usize::MAX);
+        let told = Sourced::new(512, Source::StatxDioalign);
+        let page = Sourced::new(4096, Source::ProbeRead);
+        for (first, second, direct, align, proof) in [
+            (Ok(512), unused, true, told, Proof::Read(512)),
+            (Ok(0), unused, true, told, Proof::Empty),
+            (eio, unused, true, told, Proof::ReadFailed),
+            (einval, Ok(4096), true, page, Proof::Read(4096)),
+            (einval, Ok(0), true, page, Proof::Empty),
+            (einval, eio, true, page, Proof::ReadFailed),
+            (einval, einval, false, told, Proof::Buffered),
+        ] {
+            let (is_direct, limits) = proven(first, second);
+            assert_eq!(is_direct, direct, "{first:?} {second:?}");
+            assert_eq!(limits.proof, proof, "{first:?} {second:?}");
+            for limit in [
+                limits.memory_align,
+                limits.offset_align,
+                limits.length_align,
+                limits.read_offset_align,
+            ] {
+                assert_eq!(limit, align, "{first:?} {second:?}");
+            }
         }
-        libc::EROFS => "the filesystem is mounted read-only",
-        libc::ETXTBSY => "it is a program that is running, or a swap file",
-        _ => "",
     }
 }

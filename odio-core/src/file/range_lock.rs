@@ -4,7 +4,8 @@
 //! it knows nothing of other programs. No system call of its own.
 //!
 //! A queue holds a range until its completion is collected. Who waited for that on the thread that is to collect it
-//! would wait for ever, so an endless wait that depends on the waiting thread itself is refused.
+//! would wait for ever, so an endless wait that depends on the waiting thread itself is refused. What threads wait for in
+//! another lock is not seen.
 
 use std::cell::Cell;
 use std::ptr;
@@ -34,6 +35,8 @@ struct Entry {
     end: u64,
     /// Who holds it or waits for it.
     thread: usize,
+    /// Whether that thread can do nothing else before it has got it.
+    endless: bool,
 }
 
 impl Entry {
@@ -66,29 +69,33 @@ impl Queue {
             .all(|each| !each.overlaps(begin, end))
     }
 
-    /// Whether something that `begin` to `end` has to wait for, or that this has to wait for, is of `thread`.
+    /// Whether something that `begin` to `end` has to wait for is of `thread`; or is of another thread that waits
+    /// endlessly, and so on from there.
     fn depends_on(&self, thread: usize, begin: u64, end: u64, before: u64) -> bool {
-        let mut waited_for = vec![(begin, end)];
-        for each in self
-            .entries
-            .iter()
-            .rev()
-            .filter(|each| each.ticket < before)
-        {
-            if waited_for
-                .iter()
-                .any(|&(begin, end)| each.overlaps(begin, end))
-            {
-                if each.thread == thread {
+        let mut waited_for = vec![(begin, end, before)];
+        let mut at = 0;
+        while let Some(&(begin, end, before)) = waited_for.get(at) {
+            at += 1;
+            let ahead = self.entries.iter().take_while(|each| each.ticket < before);
+            for first in ahead.filter(|each| each.overlaps(begin, end)) {
+                if first.thread == thread {
                     return true;
                 }
-                waited_for.push((each.begin, each.end));
+                // Before it goes, it has to come, and its thread has to have whatever it waits for elsewhere.
+                for other in &self.entries {
+                    let waits = other.ticket == first.ticket
+                        || (other.thread == first.thread && other.endless);
+                    let next = (other.begin, other.end, other.ticket);
+                    if waits && !waited_for.contains(&next) {
+                        waited_for.push(next);
+                    }
+                }
             }
         }
         false
     }
 
-    fn enter(&mut self, begin: u64, end: u64) -> u64 {
+    fn enter(&mut self, begin: u64, end: u64, endless: bool) -> u64 {
         let ticket = self.next;
         self.next += 1;
         self.entries.push(Entry {
@@ -96,6 +103,7 @@ impl Queue {
             begin,
             end,
             thread: this_thread(),
+            endless,
         });
         ticket
     }
@@ -122,7 +130,7 @@ impl RangeLock {
         {
             return Err(Error::Deadlock);
         }
-        let ticket = queue.enter(begin, end);
+        let ticket = queue.enter(begin, end, time.is_none());
         while !queue.is_free_for(begin, end, ticket) {
             queue = match time.map(|time| time.saturating_duration_since(Instant::now())) {
                 None => self
@@ -150,7 +158,7 @@ impl RangeLock {
     pub(super) fn try_hold(&self, begin: u64, end: u64) -> Option<u64> {
         let mut queue = self.queue();
         let free = queue.is_free_for(begin, end, u64::MAX);
-        free.then(|| queue.enter(begin, end))
+        free.then(|| queue.enter(begin, end, false))
     }
 
     #[cfg(test)]
@@ -244,6 +252,37 @@ mod tests {
             // Nor for another that waits for it.
             assert!(matches!(lock.hold(20, 25, None), Err(Error::Deadlock)));
             lock.release(held);
+        });
+        assert!(lock.try_hold(0, u64::MAX).is_some());
+    }
+
+    #[test]
+    fn two_threads_do_not_wait_for_each_other() {
+        let lock = RangeLock::default();
+        let held = lock.try_hold(0, 10).unwrap();
+        thread::scope(|scope| {
+            let (send, ready) = mpsc::channel();
+            scope.spawn({
+                let lock = &lock;
+                move || {
+                    let held = lock.try_hold(20, 30).unwrap();
+                    send.send(()).unwrap();
+                    let ticket = lock.hold(0, 5, None).unwrap().unwrap();
+                    lock.release(ticket);
+                    lock.release(held);
+                }
+            });
+            ready.recv().unwrap();
+            while lock.held_or_waited_for() < 3 {
+                thread::yield_now();
+            }
+            // The other one lets go of this when it has got what this thread holds.
+            let refused = lock.queue().depends_on(this_thread(), 25, 26, u64::MAX);
+            let refused = refused && matches!(lock.hold(25, 26, None), Err(Error::Deadlock));
+            lock.release(held);
+            assert!(refused);
+            let ticket = lock.hold(25, 26, None).unwrap().unwrap();
+            lock.release(ticket);
         });
         assert!(lock.try_hold(0, u64::MAX).is_some());
     }

@@ -151,6 +151,12 @@ fn what_cannot_be_opened_says_why() {
         assert_eq!(error.errno(), Errno(errno), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     }
+    // A new file behind a link would have its name in another directory than the one that is synced.
+    symlink("nowhere", at("link")).unwrap();
+    let error = options(mode("direct")).open(at("link")).unwrap_err();
+    assert_eq!(error.errno(), Errno(libc::EEXIST), "{error}");
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert!(!at("nowhere").exists());
 }
 
 #[test]
@@ -368,7 +374,13 @@ fn a_lost_write_sticks_only_where_the_write_was_also_a_sync() {
     for (name, errno, sticks) in [
         ("direct+dsync", libc::EIO, true),
         ("buffered+sync", libc::EIO, true),
+        // As a device says that a block is unreadable, or that it cannot be reached.
+        ("direct+dsync", libc::ENODATA, true),
+        ("buffered+dsync", libc::ENOLINK, true),
         ("direct+dsync", libc::ENOSPC, false),
+        ("buffered+dsync", libc::ENOSPC, false),
+        ("direct+dsync", libc::EINVAL, false),
+        ("buffered+dsync", libc::EFBIG, false),
         ("direct", libc::EIO, false),
     ] {
         let file = fresh(&directory, mode(name));
@@ -562,16 +574,20 @@ fn an_atomic_write_keeps_to_its_limits() {
 #[test]
 fn a_lost_write_sticks_where_its_flag_made_it_a_sync() {
     let directory = directory();
-    for (flags, sticks) in [
-        (Flags::DSYNC, true),
-        (Flags::SYNC, true),
-        (Flags::NOWAIT, false),
+    for (name, errno, flags, sticks) in [
+        ("direct", libc::EIO, Flags::DSYNC, true),
+        ("direct", libc::ETIMEDOUT, Flags::SYNC, true),
+        ("direct", libc::EIO, Flags::NOWAIT, false),
         // Its sync tells for itself.
-        (Flags::THEN_SYNC, false),
+        ("direct", libc::EIO, Flags::THEN_SYNC, false),
+        // The room may have been missing for what the page cache held.
+        ("buffered", libc::ENOSPC, Flags::DSYNC, true),
+        ("buffered", libc::EDQUOT, Flags::SYNC, true),
+        ("direct", libc::ENOSPC, Flags::DSYNC, false),
     ] {
-        let file = fresh(&directory, mode("direct"));
-        file.note_write_error(Errno(libc::EIO), flags);
-        assert_eq!(file.check_sync().is_err(), sticks, "{flags}");
+        let file = fresh(&directory, mode(name));
+        file.note_write_error(Errno(errno), flags);
+        assert_eq!(file.check_sync().is_err(), sticks, "{name} {errno} {flags}");
     }
 }
 

@@ -3,6 +3,8 @@
 //! A whole aligned transfer is one test, one system call and two counters; everything else is out of line. Calls the
 //! kernel through `sys::file` alone.
 
+use std::os::fd::RawFd;
+
 use super::File;
 use super::check::check_range;
 use crate::contract::SyncKind;
@@ -100,67 +102,11 @@ impl File {
         offset: u64,
     ) -> Result<usize, Error> {
         // SAFETY: the same promise.
-        match unsafe { self.start_read(address, length, offset) } {
+        match unsafe { self.start(Op::Read, address, length, offset) } {
             Ok(()) => Ok(length),
             // SAFETY: the same promise.
-            Err(left) => unsafe { self.finish_read(left, address, length, offset) },
+            Err(left) => unsafe { self.finish(Op::Read, left, address, length, offset) },
         }
-    }
-
-    /// The part of [`File::read_raw`] that a whole aligned read is done with. Cannot panic.
-    ///
-    /// # Safety
-    ///
-    /// As [`File::read_raw`].
-    #[doc(hidden)]
-    #[inline(always)]
-    pub unsafe fn start_read(
-        &self,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<(), Left> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.read != 0 {
-            return Err(Left::Everything);
-        }
-        // SAFETY: the same promise.
-        let result = unsafe { sys::pread_once(self.fd(), address, length, offset) };
-        if result != length as isize {
-            return Err(Left::After(result));
-        }
-        let counters = self.count();
-        counters::add(&counters.ended, 1);
-        counters::add(&counters.bytes_read, length as u64);
-        Ok(())
-    }
-
-    /// The rest of [`File::read_raw`], on the same thread right after [`File::start_read`].
-    ///
-    /// # Safety
-    ///
-    /// As [`File::read_raw`].
-    #[doc(hidden)]
-    #[cold]
-    #[inline(never)]
-    pub unsafe fn finish_read(
-        &self,
-        left: Left,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-    ) -> Result<usize, Error> {
-        let first = match left {
-            Left::After(result) => sys::ended(result),
-            Left::Everything => {
-                check_range(offset, length as u64)?;
-                if !self.is_bounce() {
-                    self.check_read(address as usize, length, offset)?;
-                }
-                None
-            }
-        };
-        // SAFETY: the same promise.
-        unsafe { self.whole(Op::Read, address, length, offset, first) }
     }
 
     /// Writes all of `buffer`, or fails. The error says how many bytes were written before it.
@@ -181,69 +127,94 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<(), Error> {
+        let address = address.cast_mut();
         // SAFETY: the same promise.
-        match unsafe { self.start_write(address, length, offset) } {
+        match unsafe { self.start(Op::Write, address, length, offset) } {
             Ok(()) => Ok(()),
-            // SAFETY: the same promise.
-            Err(left) => unsafe { self.finish_write(left, address, length, offset) },
+            Err(left) => {
+                // SAFETY: the same promise.
+                unsafe { self.finish(Op::Write, left, address, length, offset) }.map(drop)
+            }
         }
     }
 
-    /// The part of [`File::write_raw`] that a whole aligned write is done with. Cannot panic.
+    /// The part of [`File::read_raw`] or [`File::write_raw`], by `op`, that a whole aligned request is done with. Cannot
+    /// panic. Inlined where `op` is known, so it costs no branch.
     ///
     /// # Safety
     ///
-    /// As [`File::write_raw`].
+    /// As that function.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn start_write(
+    pub unsafe fn start(
         &self,
-        address: *const u8,
+        op: Op,
+        address: *mut u8,
         length: usize,
         offset: u64,
     ) -> Result<(), Left> {
-        if (address as u64 | length as u64 | offset) & self.inner.masks.write != 0 {
+        let (masks, counters) = (&self.inner.masks, self.count());
+        let (mask, bytes) = match op {
+            Op::Read => (masks.read, &counters.bytes_read),
+            _ => (masks.write, &counters.bytes_written),
+        };
+        if (address as u64 | length as u64 | offset) & mask != 0 {
             return Err(Left::Everything);
         }
         // SAFETY: the same promise.
-        let result = unsafe { sys::pwrite_once(self.fd(), address, length, offset) };
+        let result = unsafe {
+            match op {
+                Op::Read => sys::pread_once(self.fd(), address, length, offset),
+                _ => sys::pwrite_once(self.fd(), address, length, offset),
+            }
+        };
         if result != length as isize {
             return Err(Left::After(result));
         }
-        let counters = self.count();
         counters::add(&counters.ended, 1);
-        counters::add(&counters.bytes_written, length as u64);
+        counters::add(bytes, length as u64);
         Ok(())
     }
 
-    /// The rest of [`File::write_raw`], on the same thread right after [`File::start_write`].
+    /// The rest of it, on the same thread right after [`File::start`]. Gives the number of bytes.
     ///
     /// # Safety
     ///
-    /// As [`File::write_raw`].
+    /// As [`File::start`].
     #[doc(hidden)]
     #[cold]
     #[inline(never)]
-    pub unsafe fn finish_write(
+    pub unsafe fn finish(
         &self,
+        op: Op,
         left: Left,
-        address: *const u8,
+        address: *mut u8,
         length: usize,
         offset: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
+        let vectors = [vector(address, length)];
         let first = match left {
             Left::After(result) => sys::ended(result),
             Left::Everything => {
-                self.check_writable(Op::Write)?;
+                if op == Op::Write {
+                    self.check_writable(op)?;
+                }
                 check_range(offset, length as u64)?;
                 if !self.is_bounce() {
-                    self.check(address as usize, length, offset)?;
+                    self.check_vector_alignment(op, &vectors, offset)?;
                 }
                 None
             }
         };
         // SAFETY: the same promise.
-        unsafe { self.whole(Op::Write, address.cast_mut(), length, offset, first) }.map(drop)
+        let result = unsafe {
+            if first.is_none() {
+                self.serve(op, &vectors, length, offset, Flags::NONE)
+            } else {
+                self.transfer(op, &vectors, length, offset, Flags::NONE, first)
+            }
+        };
+        self.counted(op, result)
     }
 
     /// Reads into several pieces of memory, one after the other, as [`File::read_raw`]; `flags` may ask for more
@@ -350,31 +321,6 @@ impl File {
         unsafe { self.transfer(op, vectors, length, offset, flags, None) }
     }
 
-    /// A request in one piece; `first` is how its first call ended, if that has been made.
-    ///
-    /// # Safety
-    ///
-    /// `address` is valid for `length` bytes, for writes where `op` is a read.
-    unsafe fn whole(
-        &self,
-        op: Op,
-        address: *mut u8,
-        length: usize,
-        offset: u64,
-        first: Option<Result<usize, Errno>>,
-    ) -> Result<usize, Error> {
-        let vectors = [vector(address, length)];
-        // SAFETY: the same promise.
-        let result = unsafe {
-            if first.is_none() {
-                self.serve(op, &vectors, length, offset, Flags::NONE)
-            } else {
-                self.transfer(op, &vectors, length, offset, Flags::NONE, first)
-            }
-        };
-        self.counted(op, result)
-    }
-
     /// Moves `length` bytes, which the vectors hold, in as many calls as it takes; `first` is how the first call ended,
     /// if it has been made. Checks nothing and counts only what was taken up again.
     ///
@@ -390,23 +336,50 @@ impl File {
         flags: Flags,
         first: Option<Result<usize, Errno>>,
     ) -> Result<usize, Error> {
-        let failed =
-            |moved: usize, errno: Errno| self.failed(op, offset, length, moved, flags, errno);
-        // SAFETY: the same promise.
-        let mut result =
-            first.unwrap_or_else(|| unsafe { self.call(op, vectors, offset, flags.kernel()) });
-        if flags.has(Flags::NOWAIT) {
-            return result.map_err(|errno| failed(0, errno));
-        }
-        let step = if op == Op::Read {
-            self.read_step()
-        } else {
-            self.step()
+        let step = match op {
+            Op::Read => self.read_step(),
+            _ => self.step(),
         };
-        let mut resume = Resume::new(length, step);
+        let way = (self.fd(), Resume::new(length, step));
+        // SAFETY: the same promise.
+        unsafe { self.transfer_by(way, op, vectors, offset, flags, first) }
+    }
+
+    /// As [`File::transfer`], through a descriptor of this file and from where the other half of `way` says.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::transfer`].
+    pub(super) unsafe fn transfer_by(
+        &self,
+        way: (RawFd, Resume),
+        op: Op,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+        mut first: Option<Result<usize, Errno>>,
+    ) -> Result<usize, Error> {
+        let (fd, mut resume) = way;
+        let length = resume.length();
         let mut again = false;
         loop {
-            let moved = result.map_err(|errno| failed(resume.done(), errno))?;
+            let from = resume.from();
+            let mut room;
+            let rest = if from == 0 {
+                vectors
+            } else {
+                room = [vector(std::ptr::null_mut(), 0); Self::MAX_VECTORS];
+                rest_of(vectors, from, &mut room)
+            };
+            let result = first.take().unwrap_or_else(|| {
+                // SAFETY: the rest of the same memory.
+                unsafe { call(fd, op, rest, offset + from as u64, flags.kernel()) }
+            });
+            let moved = result
+                .map_err(|errno| self.failed(op, offset, length, resume.done(), flags, errno))?;
+            if flags.has(Flags::NOWAIT) {
+                return Ok(moved);
+            }
             match resume.moved(moved) {
                 Next::Done => {
                     if again {
@@ -415,7 +388,7 @@ impl File {
                     return Ok(length);
                 }
                 // Half of an atomic write and then the other half are not one atomic write.
-                Next::Again if !flags.has(Flags::ATOMIC) => {}
+                Next::Again if !flags.has(Flags::ATOMIC) => again = true,
                 _ => {
                     let done = resume.done();
                     if op == Op::Read && (moved == 0 || offset + done as u64 >= self.size()?) {
@@ -423,40 +396,6 @@ impl File {
                     }
                     return Err(self.stopped(op, offset, length, done));
                 }
-            }
-            again = true;
-            let from = resume.from();
-            let mut room = [vector(std::ptr::null_mut(), 0); Self::MAX_VECTORS];
-            let rest = rest_of(vectors, from, &mut room);
-            // SAFETY: the rest of the same memory.
-            result = unsafe { self.call(op, rest, offset + from as u64, flags.kernel()) };
-        }
-    }
-
-    /// One system call.
-    ///
-    /// # Safety
-    ///
-    /// As [`File::transfer`].
-    unsafe fn call(
-        &self,
-        op: Op,
-        vectors: &[libc::iovec],
-        offset: u64,
-        flags: i32,
-    ) -> Result<usize, Errno> {
-        let fd = self.fd();
-        // SAFETY: the same promise.
-        unsafe {
-            match (op, vectors) {
-                (Op::Read, [one]) if flags == 0 => {
-                    sys::pread(fd, one.iov_base.cast(), one.iov_len, offset)
-                }
-                (_, [one]) if flags == 0 => {
-                    sys::pwrite(fd, one.iov_base.cast(), one.iov_len, offset)
-                }
-                (Op::Read, _) => sys::preadv2(fd, vectors, offset, flags),
-                _ => sys::pwritev2(fd, vectors, offset, flags),
             }
         }
     }
@@ -504,13 +443,35 @@ impl File {
     }
 
     /// Remembers a write's failure where the write was also a sync, by its file's mode or by its flags: it may have
-    /// taken the kernel's one report of another write's loss with it.
+    /// taken the kernel's one report of another write's loss with it. That report has whatever number the device's
+    /// error has (`blk_status_to_errno`), so all stick but those that speak of this write alone.
     pub(crate) fn note_write_error(&self, errno: Errno, flags: Flags) {
-        let synced =
-            self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC);
-        if synced && errno == Errno(libc::EIO) {
+        let mode = self.mode();
+        let may_tell_of_a_loss = match errno.0 {
+            libc::EAGAIN
+            | libc::EBADF
+            | libc::ECANCELED
+            | libc::EFAULT
+            | libc::EFBIG
+            | libc::EINTR
+            | libc::EINVAL
+            | libc::ENOSYS
+            | libc::EOPNOTSUPP
+            | libc::EOVERFLOW
+            | libc::EPERM
+            | libc::ETXTBSY => false,
+            // A write that was acknowledged in the page cache may find no room later.
+            libc::ENOSPC | libc::EDQUOT => mode.cache == Cache::Buffered && mode.sync == Sync::None,
+            _ => true,
+        };
+        if self.is_synced(flags) && may_tell_of_a_loss {
             let _ = self.note_sync(Err(errno));
         }
+    }
+
+    /// Whether a write with these flags is also a sync of what it wrote.
+    pub(super) fn is_synced(&self, flags: Flags) -> bool {
+        self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC)
     }
 
     /// Where a write can be taken up again: a multiple of every alignment. All of them are powers of two.
@@ -558,6 +519,31 @@ impl File {
     }
 }
 
+/// One system call.
+///
+/// # Safety
+///
+/// As [`File::transfer`].
+unsafe fn call(
+    fd: RawFd,
+    op: Op,
+    vectors: &[libc::iovec],
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    // SAFETY: the same promise.
+    unsafe {
+        match (op, vectors) {
+            (Op::Read, [one]) if flags == 0 => {
+                sys::pread(fd, one.iov_base.cast(), one.iov_len, offset)
+            }
+            (_, [one]) if flags == 0 => sys::pwrite(fd, one.iov_base.cast(), one.iov_len, offset),
+            (Op::Read, _) => sys::preadv2(fd, vectors, offset, flags),
+            _ => sys::pwritev2(fd, vectors, offset, flags),
+        }
+    }
+}
+
 /// A piece of memory as the kernel wants it told.
 pub(crate) const fn vector(address: *mut u8, length: usize) -> libc::iovec {
     libc::iovec {
@@ -567,7 +553,7 @@ pub(crate) const fn vector(address: *mut u8, length: usize) -> libc::iovec {
 }
 
 /// The vectors without their first `from` bytes, put into `room`, which has a place for each.
-pub(crate) fn rest_of<'a>(
+fn rest_of<'a>(
     vectors: &[libc::iovec],
     from: usize,
     room: &'a mut [libc::iovec],

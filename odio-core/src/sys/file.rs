@@ -114,7 +114,7 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     // SAFETY: an all-zero statfs is a valid value of a plain C struct.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `statfs` is writable.
-    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }.into())?;
+    retry(|| unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }.into())?;
     // Magic numbers have 32 bits, in a field that is signed and wider on some architectures.
     #[allow(clippy::unnecessary_cast)]
     Ok((statfs.f_type as u32 as u64, statfs.f_bsize as u64))
@@ -178,7 +178,7 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
     // SAFETY: all zeros are a valid value of a plain C struct.
     let mut statx: Statx = unsafe { std::mem::zeroed() };
     // SAFETY: the empty path ends in NUL and `statx` has the full 256 bytes that the kernel writes.
-    check(unsafe {
+    retry(|| unsafe {
         libc::syscall(
             libc::SYS_statx,
             fd.as_raw_fd(),
@@ -210,6 +210,18 @@ pub(crate) fn xfs_dioinfo(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
     let result =
         check(unsafe { libc::ioctl(fd.as_raw_fd(), XFS_IOC_DIOINFO as _, &mut info) }.into());
     result.is_ok().then_some((info.mem, info.miniosz))
+}
+
+/// Whether a file of ext2, ext3 or ext4 is laid out in extents. `None` where it does not say.
+pub(crate) fn has_extents(fd: BorrowedFd<'_>) -> Option<bool> {
+    // _IOR('f', 1, long), which is written as an int.
+    const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
+    const FS_EXTENT_FL: u64 = 0x0008_0000;
+    let mut flags: u64 = 0;
+    // SAFETY: FS_IOC_GETFLAGS writes an int, and has the room of a long.
+    let result =
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFLAGS as _, &mut flags) }.into());
+    result.ok().map(|_| flags & FS_EXTENT_FL != 0)
 }
 
 /// Logical block size of a block device.

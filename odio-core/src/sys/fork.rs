@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use super::memory::Region;
 use crate::error::Errno;
 
+use super::memory;
+
 /// The process that this value was made in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Home {
@@ -127,17 +129,10 @@ fn page() -> Option<&'static AtomicU64> {
     if let Some(page) = unsafe { known.as_ref() } {
         return Some(page);
     }
-    let (protection, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapped = unsafe { libc::mmap(ptr::null_mut(), LENGTH, protection, flags, -1, 0) };
-    if mapped == libc::MAP_FAILED {
-        return None;
-    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let mapped = memory::map(LENGTH, flags, -1, 0).ok()?.as_ptr();
     // SAFETY: the mapping just made.
-    let wiped = unsafe { libc::madvise(mapped, LENGTH, libc::MADV_WIPEONFORK) } == 0;
+    let wiped = unsafe { libc::madvise(mapped.cast(), LENGTH, libc::MADV_WIPEONFORK) } == 0;
     let new: *mut AtomicU64 = mapped.cast();
     if wiped {
         match PAGE.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
@@ -145,14 +140,14 @@ fn page() -> Option<&'static AtomicU64> {
             Ok(_) => return unsafe { new.as_ref() },
             Err(first) => {
                 // SAFETY: nobody else has seen this mapping.
-                unsafe { libc::munmap(mapped, LENGTH) };
+                unsafe { libc::munmap(mapped.cast(), LENGTH) };
                 // SAFETY: another thread stored it, and it is never unmapped.
                 return unsafe { first.as_ref() };
             }
         }
     }
     // SAFETY: nobody else has seen this mapping.
-    unsafe { libc::munmap(mapped, LENGTH) };
+    unsafe { libc::munmap(mapped.cast(), LENGTH) };
     None
 }
 

@@ -40,8 +40,10 @@ pub(crate) unsafe fn release(address: *mut u8) {
     unsafe { libc::free(address.cast()) }
 }
 
-/// The size of a huge page, where there are any.
+/// The size of a huge page, where there are any, and how mmap(2) is asked for it. Where the administrator has made
+/// another one the default, a mapping by default is longer than was asked for, and munmap(2) refuses the length.
 const HUGE_PAGE: usize = 2 << 20;
+const IN_HUGE_PAGES: i32 = libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
 
 /// How the pages of a [`Region`] came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +76,15 @@ impl Region {
         let length = length
             .checked_next_multiple_of(step)
             .ok_or(Errno(libc::ENOMEM))?;
-        if huge && let Ok(address) = map(length, libc::MAP_HUGETLB) {
+        let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        if huge && let Ok(address) = map(length, private | IN_HUGE_PAGES, -1, 0) {
             return Ok(Region {
                 address,
                 length,
                 pages: Pages::Huge,
             });
         }
-        let address = map(length, 0)?;
+        let address = map(length, private, -1, 0)?;
         let mut pages = Pages::Plain;
         if huge {
             // SAFETY: the mapping just made; advice changes no content.
@@ -129,16 +132,18 @@ impl Drop for Region {
     }
 }
 
-fn map(length: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
-    // SAFETY: a new private mapping touches no memory that is there.
+/// A new mapping at an address of the kernel's choice, for reading and writing.
+pub(super) fn map(length: usize, flags: i32, fd: RawFd, offset: i64) -> Result<NonNull<u8>, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping touches no memory that is there.
     let address = unsafe {
         libc::mmap(
             ptr::null_mut(),
             length,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-            -1,
-            0,
+            protection,
+            flags,
+            fd,
+            offset as libc::off_t,
         )
     };
     if address == libc::MAP_FAILED {
@@ -156,21 +161,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Maps `length` bytes of `fd` from `offset` on, for reading and writing.
     pub(crate) fn new(fd: RawFd, length: usize, offset: i64) -> Result<Shared, Errno> {
-        // SAFETY: a new mapping touches no memory that is there.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_POPULATE,
-                fd,
-                offset as libc::off_t,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let address = NonNull::new(address.cast()).ok_or(Errno(libc::ENOMEM))?;
+        let address = map(length, libc::MAP_SHARED | libc::MAP_POPULATE, fd, offset)?;
         Ok(Shared { address, length })
     }
 
