@@ -372,7 +372,8 @@ typedef struct odio_pool odio_pool;
  * -EDEADLK.
  *
  * It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
- * call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
+ * call, but for odio_queue_free(), which returns 0 and releases the child's copy. Where another thread was inside at the
+ * fork, that copy is half done and is left as it is. The parent's requests are not touched.
  *
  * Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
  * the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
@@ -1102,7 +1103,8 @@ int odio_queue_new(const struct odio_queue_options *options,
  * Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
  * outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
  * written to and must not be released. -EDEADLK is no such failure: requests that waited for another queue of this
- * thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no callback of its own may call this.
+ * thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no
+ * callback of its own may call this.
  */
 int odio_queue_free(struct odio_queue *queue);
 

@@ -10,6 +10,7 @@ mod options;
 mod slot;
 mod tables;
 
+pub use crate::sys::fork::Home;
 pub use latency::Latency;
 pub use options::QueueOptions;
 
@@ -28,7 +29,6 @@ use crate::flags::Flags;
 use crate::mode::{Cache, Engine};
 use crate::pool::Pool;
 use crate::sys::event;
-use crate::sys::fork::Home;
 use crate::sys::memory::Region;
 
 use hold::Way;
@@ -178,6 +178,11 @@ impl Queue {
             counters: Counters::default(),
             latency: options.latency.then(|| Box::new(Latency::NONE)),
         })
+    }
+
+    /// The process that it works in, for who has to know that before this value may be looked at.
+    pub fn home(&self) -> Home {
+        self.home
     }
 
     /// The engine.

@@ -8,7 +8,7 @@ use odio_core::queue::Completion;
 
 use crate::error::Failure;
 use crate::panic::guard;
-use crate::queue::odio_queue;
+use crate::queue::{inside, odio_queue};
 use crate::required;
 
 /// What became of a request. This struct never grows.
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
     guard(|| {
         required!(queue);
         // SAFETY: a handle, as the caller promises.
-        unsafe { &*queue }.enter()?.submit()?;
+        unsafe { &*queue }.enter_anywhere()?.submit()?;
         Ok(0)
     })
 }
@@ -231,12 +231,13 @@ pub unsafe extern "C" fn odio_queue_dispatch(
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_drain(queue: *mut odio_queue) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises.
-        unsafe { &*queue }.enter()?.drain()?;
-        Ok(0)
-    })
+    // SAFETY: the same promise.
+    unsafe {
+        inside(queue, |queue| {
+            queue.drain()?;
+            Ok(0)
+        })
+    }
 }
 
 /// Asks for every request in flight that carries `user_data` to end early. Each still has its completion, with
@@ -251,11 +252,8 @@ pub unsafe extern "C" fn odio_queue_drain(queue: *mut odio_queue) -> c_int {
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u64) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises. At most the depth, 32768.
-        Ok(unsafe { &*queue }.enter()?.cancel(user_data)? as c_int)
-    })
+    // SAFETY: the same promise. At most the depth, 32768.
+    unsafe { inside(queue, |queue| Ok(queue.cancel(user_data)? as c_int)) }
 }
 
 /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
@@ -270,9 +268,6 @@ pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u6
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_eventfd(queue: *mut odio_queue) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises.
-        Ok(unsafe { &*queue }.enter()?.eventfd()?.as_raw_fd())
-    })
+    // SAFETY: the same promise.
+    unsafe { inside(queue, |queue| Ok(queue.eventfd()?.as_raw_fd())) }
 }

@@ -8,7 +8,7 @@ use odio_core::queue::Latency;
 use crate::file::odio_file;
 use crate::options::{self, Sized_};
 use crate::panic::guard;
-use crate::queue::odio_queue;
+use crate::queue::{Inside, inside, odio_queue};
 use crate::queue_options::number;
 use crate::required;
 
@@ -107,16 +107,15 @@ pub unsafe extern "C" fn odio_queue_counters(
     queue: *mut odio_queue,
     counters: *mut odio_counters,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(counters);
-        // SAFETY: a handle, as the caller promises.
-        let queue = unsafe { &*queue }.enter()?;
         let values = values(queue.counters(), queue.latency());
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(counters, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }
 
 /// What a queue is, and how full.
@@ -156,11 +155,8 @@ pub unsafe extern "C" fn odio_queue_get_info(
     queue: *mut odio_queue,
     info: *mut odio_queue_info,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(info);
-        // SAFETY: a handle, as the caller promises.
-        let queue = unsafe { &*queue }.enter()?;
         let (registered_files, registered_pools, _) = queue.registered();
         let values = odio_queue_info {
             size: 0,
@@ -174,5 +170,7 @@ pub unsafe extern "C" fn odio_queue_get_info(
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(info, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }
