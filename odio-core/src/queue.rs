@@ -29,7 +29,7 @@ use crate::flags::Flags;
 use crate::mode::{Cache, Engine};
 use crate::pool::Pool;
 use crate::sys::event;
-use crate::sys::memory::Region;
+use crate::sys::memory::{self, Region};
 
 use hold::Way;
 use slot::{Slot, Stage};
@@ -144,6 +144,15 @@ impl Queue {
             call: "mmap",
             errno,
         })?;
+        let mut slots = memory::room(depth)?;
+        slots.extend((1..=options.depth).map(|next| Slot {
+            next: if next < options.depth {
+                next
+            } else {
+                slot::NONE
+            },
+            ..Slot::EMPTY
+        }));
         Ok(Queue {
             home: Home::here(),
             engine,
@@ -154,23 +163,14 @@ impl Queue {
             } else {
                 Buffer::MAX + 1
             },
-            slots: (1..=options.depth)
-                .map(|next| Slot {
-                    next: if next < options.depth {
-                        next
-                    } else {
-                        slot::NONE
-                    },
-                    ..Slot::EMPTY
-                })
-                .collect(),
+            slots: slots.into(),
             free: 0,
             in_flight: 0,
             with_engine: 0,
-            held: VecDeque::with_capacity(depth),
-            ready: VecDeque::with_capacity(depth),
+            held: memory::room(depth)?.into(),
+            ready: memory::room(depth)?.into(),
             driver: Some(Box::new(driver)),
-            arrivals: Vec::with_capacity(depth),
+            arrivals: memory::room(depth)?,
             vectors: Some(vectors),
             max_vectors: options.max_vectors,
             tables: Tables::new(),

@@ -470,6 +470,13 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
 }
 
 #[test]
+fn a_process_without_memory_is_told_and_not_ended() {
+    let directory = scratch();
+    let program = compile("tests/c/no_memory.c", Link::Shared, &[], directory.path());
+    succeed(&mut command::<&str>(&[], &program, &[]));
+}
+
+#[test]
 fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
     // libaio's events can be read without a system call, so there is none to fail for sure.
