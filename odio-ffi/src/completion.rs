@@ -72,8 +72,9 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
 ///
 /// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
 ///
-/// Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
-/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`,
+/// Returns how many completions were stored; fewer than `min` means that the time was up, that nothing more was in flight,
+/// or that it failed after these, which the next call says. On failure a negative errno, and completions stay to be
+/// collected. -EINVAL where `min` is larger than `max`,
 /// -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
 ///
 /// # Safety
@@ -206,7 +207,15 @@ pub unsafe extern "C" fn odio_queue_dispatch(
         let callback = callback.ok_or_else(|| Failure::invalid("callback is NULL"))?;
         // SAFETY: a handle, as the caller promises.
         let queue = unsafe { &*queue };
-        let ready = queue.enter()?.wait(min, timeout(timeout_ns))?;
+        let ready = {
+            let mut queue = queue.enter()?;
+            let waited = queue.wait(min, timeout(timeout_ns));
+            match queue.ready() {
+                0 => waited?,
+                // What is wrong is found again by the next call; these would never come where it stays wrong.
+                ready => ready,
+            }
+        };
         let mut called = 0;
         // Unlocked while the callback runs, which may use the queue and collect completions itself.
         while called < ready {
