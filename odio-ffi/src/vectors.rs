@@ -9,7 +9,7 @@ use odio_core::file::File;
 use odio_core::flags::Flags;
 
 use crate::error::Failure;
-use crate::file::odio_file;
+use crate::file::{odio_file, on};
 use crate::flags;
 use crate::panic::guard;
 use crate::required;
@@ -131,10 +131,10 @@ pub unsafe extern "C" fn odio_file_sync_range(
     offset: u64,
     length: u64,
 ) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        unsafe { &(*file).file }.sync_range(offset, length)?;
+    let body = |file: &File| {
+        file.sync_range(offset, length)?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
