@@ -63,7 +63,7 @@ unsafe fn vectored(
 /// Returns the number of bytes: fewer than asked for mean the end of the file and nothing else, but with
 /// ODIO_RWF_NOWAIT, where it is what one system call got. On failure a negative errno: those of odio_file_read();
 /// -EAGAIN with ODIO_RWF_NOWAIT, where it would have waited; -EOPNOTSUPP where kernel or filesystem has no such flag;
-/// -EINVAL for flags that speak of writes and for lists past the limits. Any thread.
+/// -EINVAL for flags that speak of writes, for lists past the limits, and for a piece that is NULL. Any thread.
 ///
 /// # Safety
 ///
