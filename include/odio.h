@@ -372,7 +372,8 @@ typedef struct odio_pool odio_pool;
  * -EDEADLK.
  *
  * It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
- * call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
+ * call, but for odio_queue_free(), which returns 0 and releases the child's copy. Where another thread was inside at the
+ * fork, that copy is half done and is left as it is. The parent's requests are not touched.
  *
  * Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
  * the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
@@ -891,7 +892,7 @@ int odio_file_descriptor(const struct odio_file *file);
  * Returns the number of bytes: fewer than asked for mean the end of the file and nothing else, but with
  * ODIO_RWF_NOWAIT, where it is what one system call got. On failure a negative errno: those of odio_file_read();
  * -EAGAIN with ODIO_RWF_NOWAIT, where it would have waited; -EOPNOTSUPP where kernel or filesystem has no such flag;
- * -EINVAL for flags that speak of writes and for lists past the limits. Any thread.
+ * -EINVAL for flags that speak of writes, for lists past the limits, and for a piece that is NULL. Any thread.
  */
 ssize_t odio_file_readv(const struct odio_file *file,
                         const struct iovec *vectors,
@@ -1102,7 +1103,8 @@ int odio_queue_new(const struct odio_queue_options *options,
  * Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
  * outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
  * written to and must not be released. -EDEADLK is no such failure: requests that waited for another queue of this
- * thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no callback of its own may call this.
+ * thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no
+ * callback of its own may call this.
  */
 int odio_queue_free(struct odio_queue *queue);
 
@@ -1202,8 +1204,9 @@ int odio_queue_submit(struct odio_queue *queue);
  *
  * `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
  *
- * Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
- * flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`,
+ * Returns how many completions were stored; fewer than `min` means that the time was up, that nothing more was in flight,
+ * or that it failed after these, which the next call says. On failure a negative errno, and completions stay to be
+ * collected. -EINVAL where `min` is larger than `max`,
  * -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
  */
 int odio_queue_wait(struct odio_queue *queue,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::buffer::Buffer;
 use crate::error::Error;
-use crate::sys::memory::{Pages, Region};
+use crate::sys::memory::{self, Pages, Region};
 
 /// Buffers of one size. A clone is the same pool; any number of threads may use it at once, without a lock. Its memory
 /// goes when the pool, its last buffer and the last queue that knows it are gone.
@@ -73,14 +73,15 @@ impl Pool {
             call: "mmap",
             errno,
         })?;
-        let next = (1..count).chain([NONE]).map(AtomicU32::new).collect();
+        let mut next = memory::room(count as usize)?;
+        next.extend((1..count).chain([NONE]).map(AtomicU32::new));
         Ok(Pool {
             inner: Arc::new(Inner {
                 region,
                 stride,
                 length,
                 head: AtomicU64::new(0),
-                next,
+                next: next.into(),
             }),
         })
     }

@@ -12,6 +12,7 @@ mod options;
 mod slot;
 mod tables;
 
+pub use crate::sys::fork::Home;
 pub use latency::Latency;
 pub use options::QueueOptions;
 
@@ -28,8 +29,8 @@ use crate::file::{File, vector};
 use crate::mode::Engine;
 use crate::pool::Pool;
 use crate::sys::event;
-use crate::sys::fork::{Home, OnlyHere};
-use crate::sys::memory::Region;
+use crate::sys::fork::OnlyHere;
+use crate::sys::memory::{self, Region};
 
 use slot::{Slot, Stage};
 use tables::Tables;
@@ -156,29 +157,29 @@ impl Queue {
             call: "mmap",
             errno,
         })?;
+        let mut slots = memory::room(depth)?;
+        slots.extend((1..=options.depth).map(|next| Slot {
+            next: if next < options.depth {
+                next
+            } else {
+                slot::NONE
+            },
+            ..Slot::EMPTY
+        }));
         Ok(Queue {
             home: Home::here(),
             engine,
             reason,
             iopoll: options.iopoll,
             most_plain,
-            slots: (1..=options.depth)
-                .map(|next| Slot {
-                    next: if next < options.depth {
-                        next
-                    } else {
-                        slot::NONE
-                    },
-                    ..Slot::EMPTY
-                })
-                .collect(),
+            slots: slots.into(),
             free: 0,
             with_engine: 0,
             beside: 0,
-            held: VecDeque::with_capacity(depth),
-            ready: VecDeque::with_capacity(depth),
+            held: memory::room(depth)?.into(),
+            ready: memory::room(depth)?.into(),
             driver: Some(driver),
-            arrivals: Vec::with_capacity(depth),
+            arrivals: memory::room(depth)?,
             vectors: Some(vectors),
             max_vectors: options.max_vectors,
             tables: Tables::new(),
@@ -186,6 +187,11 @@ impl Queue {
             counters: Counters::default(),
             latency: options.latency.then(|| Box::new(Latency::NONE)),
         })
+    }
+
+    /// The process that it works in, for who has to know that before this value may be looked at.
+    pub fn home(&self) -> Home {
+        self.home
     }
 
     /// The engine.

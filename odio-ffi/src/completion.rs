@@ -8,7 +8,7 @@ use odio_core::queue::Completion;
 
 use crate::error::Failure;
 use crate::panic::guard;
-use crate::queue::odio_queue;
+use crate::queue::{inside, odio_queue};
 use crate::required;
 
 /// What became of a request. This struct never grows.
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
     guard(|| {
         required!(queue);
         // SAFETY: a handle, as the caller promises.
-        unsafe { &*queue }.enter()?.submit()?;
+        unsafe { &*queue }.enter_anywhere()?.submit()?;
         Ok(0)
     })
 }
@@ -72,8 +72,9 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
 ///
 /// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
 ///
-/// Returns how many completions were stored; fewer than `min` means that the time was up or that nothing more was in
-/// flight. On failure a negative errno, and completions stay to be collected. -EINVAL where `min` is larger than `max`,
+/// Returns how many completions were stored; fewer than `min` means that the time was up, that nothing more was in flight,
+/// or that it failed after these, which the next call says. On failure a negative errno, and completions stay to be
+/// collected. -EINVAL where `min` is larger than `max`,
 /// -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
 ///
 /// # Safety
@@ -206,7 +207,15 @@ pub unsafe extern "C" fn odio_queue_dispatch(
         let callback = callback.ok_or_else(|| Failure::invalid("callback is NULL"))?;
         // SAFETY: a handle, as the caller promises.
         let queue = unsafe { &*queue };
-        let ready = queue.enter()?.wait(min, timeout(timeout_ns))?;
+        let ready = {
+            let mut queue = queue.enter()?;
+            let waited = queue.wait(min, timeout(timeout_ns));
+            match queue.ready() {
+                0 => waited?,
+                // What is wrong is found again by the next call; these would never come where it stays wrong.
+                ready => ready,
+            }
+        };
         let mut called = 0;
         // Unlocked while the callback runs, which may use the queue and collect completions itself.
         while called < ready {
@@ -231,12 +240,13 @@ pub unsafe extern "C" fn odio_queue_dispatch(
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_drain(queue: *mut odio_queue) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises.
-        unsafe { &*queue }.enter()?.drain()?;
-        Ok(0)
-    })
+    // SAFETY: the same promise.
+    unsafe {
+        inside(queue, |queue| {
+            queue.drain()?;
+            Ok(0)
+        })
+    }
 }
 
 /// Asks for every request in flight that carries `user_data` to end early. Each still has its completion, with
@@ -251,11 +261,8 @@ pub unsafe extern "C" fn odio_queue_drain(queue: *mut odio_queue) -> c_int {
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u64) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises. At most the depth, 32768.
-        Ok(unsafe { &*queue }.enter()?.cancel(user_data)? as c_int)
-    })
+    // SAFETY: the same promise. At most the depth, 32768.
+    unsafe { inside(queue, |queue| Ok(queue.cancel(user_data)? as c_int)) }
 }
 
 /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
@@ -270,9 +277,6 @@ pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u6
 /// `queue` is a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_queue_eventfd(queue: *mut odio_queue) -> c_int {
-    guard(|| {
-        required!(queue);
-        // SAFETY: a handle, as the caller promises.
-        Ok(unsafe { &*queue }.enter()?.eventfd()?.as_raw_fd())
-    })
+    // SAFETY: the same promise.
+    unsafe { inside(queue, |queue| Ok(queue.eventfd()?.as_raw_fd())) }
 }

@@ -3,12 +3,12 @@
 use std::ffi::c_int;
 
 use odio_core::counters::Counters;
+use odio_core::file::File;
 use odio_core::queue::Latency;
 
-use crate::file::odio_file;
+use crate::file::{odio_file, on};
 use crate::options::{self, Sized_};
-use crate::panic::guard;
-use crate::queue::odio_queue;
+use crate::queue::{Inside, inside, odio_queue};
 use crate::queue_options::number;
 use crate::required;
 
@@ -83,15 +83,15 @@ pub unsafe extern "C" fn odio_file_counters(
     file: *const odio_file,
     counters: *mut odio_counters,
 ) -> c_int {
-    guard(|| {
-        required!(file);
+    let body = |file: &File| {
         required!(counters);
-        // SAFETY: an open handle, as the caller promises.
-        let values = values(unsafe { &(*file).file }.counters(), None);
+        let values = values(file.counters(), None);
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(counters, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// What this queue has done. `counters->size` must be set.
@@ -107,16 +107,15 @@ pub unsafe extern "C" fn odio_queue_counters(
     queue: *mut odio_queue,
     counters: *mut odio_counters,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(counters);
-        // SAFETY: a handle, as the caller promises.
-        let queue = unsafe { &*queue }.enter()?;
         let values = values(queue.counters(), queue.latency());
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(counters, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }
 
 /// What a queue is, and how full.
@@ -156,11 +155,8 @@ pub unsafe extern "C" fn odio_queue_get_info(
     queue: *mut odio_queue,
     info: *mut odio_queue_info,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(info);
-        // SAFETY: a handle, as the caller promises.
-        let queue = unsafe { &*queue }.enter()?;
         let (registered_files, registered_pools, _) = queue.registered();
         let values = odio_queue_info {
             size: 0,
@@ -174,5 +170,7 @@ pub unsafe extern "C" fn odio_queue_get_info(
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(info, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }

@@ -145,34 +145,7 @@ pub unsafe extern "C" fn odio_file_read(
         }
     }
     // SAFETY: the same promise.
-    unsafe { finish_read(file, memory, length, offset, left) }
-}
-
-/// Kept apart, so that what is mostly not needed is not set up.
-///
-/// # Safety
-///
-/// As [`odio_file_read`].
-#[cold]
-#[inline(never)]
-unsafe fn finish_read(
-    file: *const odio_file,
-    memory: *mut c_void,
-    length: usize,
-    offset: u64,
-    left: Left,
-) -> ssize_t {
-    guard(|| {
-        required!(file);
-        required!(memory);
-        // SAFETY: an open handle and writable memory, as the caller promises.
-        let moved = unsafe {
-            (*file)
-                .file
-                .finish(Op::Read, left, memory.cast(), length, offset)
-        }?;
-        Ok(moved as ssize_t)
-    })
+    unsafe { finish::<false>(file, memory, length, offset, left) }
 }
 
 /// Writes all of `length` bytes, or fails.
@@ -203,20 +176,20 @@ pub unsafe extern "C" fn odio_file_write(
             Err(all) => left = all,
         }
     }
-    // SAFETY: the same promise.
-    unsafe { finish_write(file, memory, length, offset, left) }
+    // SAFETY: the same promise; a write never stores through the address.
+    unsafe { finish::<true>(file, memory.cast_mut(), length, offset, left) }
 }
 
 /// Kept apart, so that what is mostly not needed is not set up.
 ///
 /// # Safety
 ///
-/// As [`odio_file_write`].
+/// As [`odio_file_read`], or [`odio_file_write`] where `IS_WRITE`.
 #[cold]
 #[inline(never)]
-unsafe fn finish_write(
+unsafe fn finish<const IS_WRITE: bool>(
     file: *const odio_file,
-    memory: *const c_void,
+    memory: *mut c_void,
     length: usize,
     offset: u64,
     left: Left,
@@ -224,13 +197,28 @@ unsafe fn finish_write(
     guard(|| {
         required!(file);
         required!(memory);
-        // SAFETY: an open handle and readable memory, as the caller promises.
-        unsafe {
-            (*file)
-                .file
-                .finish(Op::Write, left, memory.cast_mut().cast(), length, offset)
-        }?;
-        Ok(length as ssize_t)
+        // SAFETY: an open handle, as the caller promises.
+        let (file, memory) = (unsafe { &(*file).file }, memory.cast());
+        let op = if IS_WRITE { Op::Write } else { Op::Read };
+        // SAFETY: memory for `length` bytes, as the caller promises.
+        let moved = unsafe { file.finish(op, left, memory, length, offset) }?;
+        Ok(if IS_WRITE { length } else { moved } as ssize_t)
+    })
+}
+
+/// Runs `body` on a file; what it fails with goes to C.
+///
+/// # Safety
+///
+/// `file` is NULL or an open handle.
+pub(crate) unsafe fn on(
+    file: *const odio_file,
+    body: impl FnOnce(&File) -> Result<c_int, Failure>,
+) -> c_int {
+    guard(|| {
+        required!(file);
+        // SAFETY: an open handle, as the caller promises.
+        body(unsafe { &(*file).file })
     })
 }
 
@@ -238,12 +226,12 @@ unsafe fn finish_write(
 ///
 /// `file` is NULL or an open handle.
 unsafe fn sync(file: *const odio_file, kind: SyncKind) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        unsafe { &(*file).file }.sync(kind)?;
+    let body = |file: &File| {
+        file.sync(kind)?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// Makes data and all metadata of what was written durable (fsync).
@@ -282,12 +270,12 @@ pub unsafe extern "C" fn odio_file_datasync(file: *const odio_file) -> c_int {
 /// `file` is an open handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_file_acknowledge_sync_error(file: *const odio_file) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        let errno = unsafe { &(*file).file }.acknowledge_sync_error();
+    let body = |file: &File| {
+        let errno = file.acknowledge_sync_error();
         Ok(errno.map_or(0, |errno| -errno.0))
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// The size of the file or of the block device now, in bytes.
@@ -300,16 +288,16 @@ pub unsafe extern "C" fn odio_file_acknowledge_sync_error(file: *const odio_file
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_file_size(file: *const odio_file) -> i64 {
     let mut bytes = 0;
-    let status: c_int = guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        let size = unsafe { &(*file).file }.size()?;
+    let body = |file: &File| {
+        let size = file.size()?;
         bytes = i64::try_from(size).map_err(|_| Failure {
             errno: libc::EOVERFLOW,
             message: format!("size {size} is past INT64_MAX"),
         })?;
         Ok(0)
-    });
+    };
+    // SAFETY: the same promise.
+    let status = unsafe { on(file, body) };
     if status < 0 { status.into() } else { bytes }
 }
 
@@ -325,11 +313,8 @@ pub unsafe extern "C" fn odio_file_get_info(
     file: *const odio_file,
     info: *mut odio_file_info,
 ) -> c_int {
-    guard(|| {
-        required!(file);
+    let body = |file: &File| {
         required!(info);
-        // SAFETY: an open handle, as the caller promises.
-        let file = unsafe { &(*file).file };
         let values = odio_file_info {
             size: 0,
             cache: match file.mode().cache {
@@ -347,7 +332,9 @@ pub unsafe extern "C" fn odio_file_get_info(
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(info, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// Why the file is direct or buffered, as a sentence for a person.
@@ -376,9 +363,6 @@ pub unsafe extern "C" fn odio_file_reason(file: *const odio_file) -> *const c_ch
 /// `file` is an open handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn odio_file_descriptor(file: *const odio_file) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        Ok(unsafe { &(*file).file }.as_fd().as_raw_fd())
-    })
+    // SAFETY: the same promise.
+    unsafe { on(file, |file| Ok(file.as_fd().as_raw_fd())) }
 }

@@ -1,10 +1,11 @@
 //! # libodio: the C ABI of odio-core
 //!
 //! One file per C object, or per subject where an object has several, and no logic: each function checks its pointers,
-//! turns C values into odio-core's, calls it, and turns the result back. Doc comments here are the header's comments; `include/odio.h` is made from these files.
+//! turns C values into odio-core's, calls it, and turns the result back. Doc comments here are the header's comments;
+//! `include/odio.h` is made from these files.
 //!
 //! A handle is a `Box` given to C as a pointer; `*_free` and `*_close` take it back. Enums come in as `uint32_t`, since
-//! C may put any number into one. Every function body runs inside `panic::guard`.
+//! C may put any number into one. Every function body that can panic runs inside `panic::guard`.
 
 // The names are C's.
 #![allow(non_camel_case_types)]

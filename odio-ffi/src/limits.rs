@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_int};
 
+use odio_core::file::File;
 use odio_core::limits::{Proof, Source, Sourced};
 
-use crate::file::odio_file;
+use crate::file::{odio_file, on};
 use crate::options::{self, Sized_};
-use crate::panic::guard;
 use crate::required;
 
 /// Where a limit came from. 0 means that the value beside it is not known.
@@ -162,11 +162,9 @@ pub unsafe extern "C" fn odio_file_limits(
     file: *const odio_file,
     limits: *mut odio_limits,
 ) -> c_int {
-    guard(|| {
-        required!(file);
+    let body = |file: &File| {
         required!(limits);
-        // SAFETY: an open handle, as the caller promises.
-        let facts = unsafe { &(*file).file }.limits();
+        let facts = file.limits();
         let mut filesystem = [0; 32];
         let name = facts.filesystem_name();
         for (to, from) in filesystem[..31].iter_mut().zip(name.bytes()) {
@@ -226,7 +224,9 @@ pub unsafe extern "C" fn odio_file_limits(
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(limits, &values) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// The name of an odio_source, for example "statx DIOALIGN".

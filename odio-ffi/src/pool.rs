@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::file::odio_file;
 use crate::options::{self, Sized_};
 use crate::panic::guard;
-use crate::queue::odio_queue;
+use crate::queue::{Inside, inside, odio_queue};
 use crate::required;
 
 /// Buffers of one size, made once and handed out without a lock or an allocation.
@@ -164,16 +164,13 @@ pub unsafe extern "C" fn odio_queue_add_pool(
     queue: *mut odio_queue,
     pool: *const odio_pool,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let add = |queue: &mut Inside<'_>| {
         required!(pool);
-        // SAFETY: handles, as the caller promises.
-        let (handle, pool) = unsafe { (&*queue, &(*pool).pool) };
-        let mut queue = handle.enter()?;
-        let known = queue.add_pool(pool)?;
-        handle.explain(&queue);
-        Ok(known.into())
-    })
+        // SAFETY: a handle, as the caller promises.
+        added(queue.add_pool(unsafe { &(*pool).pool })?, queue)
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, add) }
 }
 
 /// Takes back odio_queue_add_pool(). Requests in flight are not affected.
@@ -188,13 +185,13 @@ pub unsafe extern "C" fn odio_queue_remove_pool(
     queue: *mut odio_queue,
     pool: *const odio_pool,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let remove = |queue: &mut Inside<'_>| {
         required!(pool);
-        // SAFETY: handles, as the caller promises.
-        let (queue, pool) = unsafe { (&*queue, &(*pool).pool) };
-        found(queue.enter()?.remove_pool(pool)?)
-    })
+        // SAFETY: a handle, as the caller promises.
+        removed(queue.remove_pool(unsafe { &(*pool).pool })?)
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, remove) }
 }
 
 /// Lets the engine know a file beforehand, which makes requests on it cheaper with ODIO_ENGINE_IO_URING. The file stays
@@ -210,16 +207,13 @@ pub unsafe extern "C" fn odio_queue_add_file(
     queue: *mut odio_queue,
     file: *const odio_file,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let add = |queue: &mut Inside<'_>| {
         required!(file);
-        // SAFETY: handles, as the caller promises.
-        let (handle, file) = unsafe { (&*queue, &(*file).file) };
-        let mut queue = handle.enter()?;
-        let known = queue.add_file(file)?;
-        handle.explain(&queue);
-        Ok(known.into())
-    })
+        // SAFETY: a handle, as the caller promises.
+        added(queue.add_file(unsafe { &(*file).file })?, queue)
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, add) }
 }
 
 /// Takes back odio_queue_add_file(). Requests in flight are not affected. Up to Linux 6.1 the kernel may hold on to the
@@ -235,16 +229,21 @@ pub unsafe extern "C" fn odio_queue_remove_file(
     queue: *mut odio_queue,
     file: *const odio_file,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let remove = |queue: &mut Inside<'_>| {
         required!(file);
-        // SAFETY: handles, as the caller promises.
-        let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        found(queue.enter()?.remove_file(file)?)
-    })
+        // SAFETY: a handle, as the caller promises.
+        removed(queue.remove_file(unsafe { &(*file).file })?)
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, remove) }
 }
 
-fn found(was_there: bool) -> Result<c_int, Failure> {
+fn added(is_known: bool, queue: &Inside<'_>) -> Result<c_int, Failure> {
+    queue.explain();
+    Ok(is_known.into())
+}
+
+fn removed(was_there: bool) -> Result<c_int, Failure> {
     if was_there {
         return Ok(0);
     }

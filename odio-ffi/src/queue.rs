@@ -6,15 +6,19 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use odio_core::contract::SyncKind;
-use odio_core::queue::Queue;
+use odio_core::error::Error;
+use odio_core::file::File;
+use odio_core::flags::Flags;
+use odio_core::queue::{Home, Queue};
 
 use crate::error::Failure;
 use crate::file::odio_file;
-use crate::flags::flags;
+use crate::flags;
 use crate::options;
 use crate::panic::guard;
 use crate::queue_options::odio_queue_options;
 use crate::required;
+use crate::vectors::list;
 
 /// Requests in flight.
 ///
@@ -33,7 +37,8 @@ use crate::required;
 /// -EDEADLK.
 ///
 /// It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
-/// call, but for odio_queue_free(), which returns 0 and releases the child's copy. The parent's requests are not touched.
+/// call, but for odio_queue_free(), which returns 0 and releases the child's copy. Where another thread was inside at the
+/// fork, that copy is half done and is left as it is. The parent's requests are not touched.
 ///
 /// Allocate ahead of writes: that is what keeps ODIO_ENGINE_LIBAIO asynchronous on ext4. A direct write that extends
 /// the file waits for its data inside the call that hands it over (IOMAP_DIO_FORCE_WAIT in ext4_dio_write_iter);
@@ -41,6 +46,8 @@ use crate::required;
 /// queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
 /// extends the size.
 pub struct odio_queue {
+    /// Beside the queue, because it is asked for where another thread may be inside.
+    home: Home,
     state: AtomicU32,
     queue: UnsafeCell<Queue>,
     reason: UnsafeCell<CString>,
@@ -59,6 +66,18 @@ const BROKEN: u32 = 2 | BUSY;
 /// The queue, for the one thread that is inside.
 pub(crate) struct Inside<'a> {
     handle: &'a odio_queue,
+}
+
+impl Inside<'_> {
+    /// Says anew why the engine is what it is, and what it does not know beforehand.
+    pub(crate) fn explain(&self) {
+        let mut text = self.reason().to_owned();
+        if let (_, _, Some(why)) = self.registered() {
+            text = format!("{text}; not registered: {why}");
+        }
+        // SAFETY: this value shows that this thread is inside, and the call that it is ends what was said before.
+        unsafe { *self.handle.reason.get() = CString::new(text).unwrap_or_default() };
+    }
 }
 
 impl Deref for Inside<'_> {
@@ -160,12 +179,20 @@ impl odio_queue {
         Inside { handle: self }
     }
 
-    /// Comes in, where nobody else is. This is no lock: nobody waits.
-    #[inline(always)]
+    /// Comes in, where nobody else is and this is the process that made the queue. This is no lock: nobody waits.
     pub(crate) fn enter(&self) -> Result<Inside<'_>, Failure> {
+        if !self.home.is_here() {
+            return Err(Error::Forked.into());
+        }
+        self.enter_anywhere()
+    }
+
+    /// As [`odio_queue::enter`], for a call of the queue that looks for itself whether this is a child of fork.
+    #[inline(always)]
+    pub(crate) fn enter_anywhere(&self) -> Result<Inside<'_>, Failure> {
         match self.come() {
             FREE => Ok(Inside { handle: self }),
-            state => Err(refused(state)),
+            state => Err(self.refused(state)),
         }
     }
 
@@ -175,29 +202,38 @@ impl odio_queue {
         self.state.fetch_or(BUSY, Ordering::Acquire)
     }
 
-    /// Says anew why the engine is what it is, and what it does not know beforehand.
-    pub(crate) fn explain(&self, queue: &Inside<'_>) {
-        let mut text = queue.reason().to_owned();
-        if let (_, _, Some(why)) = queue.registered() {
-            text = format!("{text}; not registered: {why}");
+    #[cold]
+    fn refused(&self, state: u32) -> Failure {
+        // A thread that was inside at the fork does not exist in the child.
+        if !self.home.is_here() {
+            return Error::Forked.into();
         }
-        // SAFETY: `queue` shows that this thread is inside.
-        unsafe { *self.reason.get() = CString::new(text).unwrap_or_default() };
+        let (errno, message) = if state == BUSY {
+            (libc::EBUSY, "another thread is inside this queue")
+        } else {
+            (libc::EIO, "a bug in odio stopped this queue earlier")
+        };
+        Failure {
+            errno,
+            message: message.to_owned(),
+        }
     }
 }
 
-#[cold]
-fn refused(state: u32) -> Failure {
-    if state == BUSY {
-        return Failure {
-            errno: libc::EBUSY,
-            message: "another thread is inside this queue".to_owned(),
-        };
-    }
-    Failure {
-        errno: libc::EIO,
-        message: "a bug in odio stopped this queue earlier".to_owned(),
-    }
+/// Runs `body` inside a queue; what it fails with goes to C.
+///
+/// # Safety
+///
+/// `queue` is NULL or a handle.
+pub(crate) unsafe fn inside(
+    queue: *mut odio_queue,
+    body: impl FnOnce(&mut Inside<'_>) -> Result<c_int, Failure>,
+) -> c_int {
+    guard(|| {
+        required!(queue);
+        // SAFETY: a handle, as the caller promises.
+        body(&mut unsafe { &*queue }.enter()?)
+    })
 }
 
 /// Sets up a queue. `options` may be NULL, which is the default of each option.
@@ -232,6 +268,7 @@ pub unsafe extern "C" fn odio_queue_new(
         let made = options.to_core()?.build()?;
         let reason = CString::new(made.reason()).unwrap_or_default();
         let handle = Box::new(odio_queue {
+            home: made.home(),
             state: AtomicU32::new(FREE),
             queue: UnsafeCell::new(made),
             reason: UnsafeCell::new(reason),
@@ -248,7 +285,8 @@ pub unsafe extern "C" fn odio_queue_new(
 /// Returns 0, or a negative errno where the engine no longer answers, which happens only where it was broken from
 /// outside (a descriptor closed by somebody else): the queue is gone, but memory of requests in flight may still be
 /// written to and must not be released. -EDEADLK is no such failure: requests that waited for another queue of this
-/// thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no callback of its own may call this.
+/// thread (see odio_queue) were not done, and no memory is in use. No other thread may be using the handle, and no
+/// callback of its own may call this.
 ///
 /// # Safety
 ///
@@ -258,9 +296,14 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
     guard(|| {
         if !queue.is_null() {
             // SAFETY: the handle came from `odio_queue_new` and the caller gives it up.
-            let queue = unsafe { Box::from_raw(queue) }.queue;
+            let queue = unsafe { Box::from_raw(queue) };
+            if queue.state.load(Ordering::Relaxed) == BUSY && !queue.home.is_here() {
+                // A thread of the parent was inside at the fork, and this is a copy of what it had half done.
+                std::mem::forget(queue);
+                return Ok(0);
+            }
             // Where a bug stopped it half way, closing it is still the best there is.
-            queue.into_inner().close()?;
+            queue.queue.into_inner().close()?;
         }
         Ok(0)
     })
@@ -287,40 +330,7 @@ pub unsafe extern "C" fn odio_queue_read(
     user_data: u64,
 ) -> c_int {
     // SAFETY: the same promise.
-    if unsafe { odio_queue::try_plain(queue, false, file, memory, length, offset, user_data) } {
-        return 0;
-    }
-    // SAFETY: the same promise.
-    unsafe { read_closely(queue, file, memory, length, offset, user_data) }
-}
-
-/// # Safety
-///
-/// As for odio_queue_read().
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn read_closely(
-    queue: *mut odio_queue,
-    file: *const odio_file,
-    memory: *mut c_void,
-    length: usize,
-    offset: u64,
-    user_data: u64,
-) -> c_int {
-    guard(|| {
-        required!(queue);
-        required!(file);
-        required!(memory);
-        // SAFETY: handles, as the caller promises.
-        let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        // SAFETY: memory that stays writable and alone until the completion, as the caller promises.
-        unsafe {
-            queue
-                .enter()?
-                .read_raw(file, memory.cast(), length, offset, user_data)
-        }?;
-        Ok(0)
-    })
+    unsafe { transfer::<false>(queue, file, memory, length, offset, user_data) }
 }
 
 /// Takes in a write of `length` bytes, at most 0x7ffff000, to `offset`. Otherwise as odio_queue_read(); also -EBADF on a
@@ -338,51 +348,63 @@ pub unsafe extern "C" fn odio_queue_write(
     offset: u64,
     user_data: u64,
 ) -> c_int {
+    let memory = memory.cast_mut();
     // SAFETY: the same promise; a write never stores through the address.
-    if unsafe {
-        odio_queue::try_plain(
-            queue,
-            true,
-            file,
-            memory.cast_mut(),
-            length,
-            offset,
-            user_data,
-        )
-    } {
-        return 0;
-    }
-    // SAFETY: the same promise.
-    unsafe { write_closely(queue, file, memory, length, offset, user_data) }
+    unsafe { transfer::<true>(queue, file, memory, length, offset, user_data) }
 }
 
 /// # Safety
 ///
-/// As for odio_queue_write().
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn write_closely(
+/// As for odio_queue_read(), or for odio_queue_write() where `IS_WRITE`.
+#[inline(always)]
+unsafe fn transfer<const IS_WRITE: bool>(
     queue: *mut odio_queue,
     file: *const odio_file,
-    memory: *const c_void,
+    memory: *mut c_void,
     length: usize,
     offset: u64,
     user_data: u64,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    // SAFETY: the same promise.
+    if unsafe { odio_queue::try_plain(queue, IS_WRITE, file, memory, length, offset, user_data) } {
+        return 0;
+    }
+    // SAFETY: the same promise.
+    unsafe { transfer_closely::<IS_WRITE>(queue, file, memory, length, offset, user_data) }
+}
+
+/// One for reads and one for writes, because a seventh argument would be put in place on the short way, too.
+///
+/// # Safety
+///
+/// As for [`transfer`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn transfer_closely<const IS_WRITE: bool>(
+    queue: *mut odio_queue,
+    file: *const odio_file,
+    memory: *mut c_void,
+    length: usize,
+    offset: u64,
+    user_data: u64,
+) -> c_int {
+    let body = |queue: &mut Inside<'_>| {
         required!(file);
         required!(memory);
-        // SAFETY: handles, as the caller promises.
-        let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        // SAFETY: memory that stays readable and unchanged until the completion, as the caller promises.
+        // SAFETY: a handle, as the caller promises.
+        let (file, memory) = (unsafe { &(*file).file }, memory.cast());
+        // SAFETY: memory that stays valid and alone until the completion, as the caller promises.
         unsafe {
-            queue
-                .enter()?
-                .write_raw(file, memory.cast(), length, offset, user_data)
+            if IS_WRITE {
+                queue.write_raw(file, memory, length, offset, user_data)
+            } else {
+                queue.read_raw(file, memory, length, offset, user_data)
+            }
         }?;
         Ok(0)
-    })
+    };
+    // SAFETY: a handle or NULL, as the caller promises.
+    unsafe { inside(queue, body) }
 }
 
 /// # Safety
@@ -394,14 +416,14 @@ unsafe fn sync(
     kind: SyncKind,
     user_data: u64,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(file);
-        // SAFETY: handles, as the caller promises.
-        let (queue, file) = unsafe { (&*queue, &(*file).file) };
-        queue.enter()?.sync(file, kind, user_data)?;
+        // SAFETY: a handle, as the caller promises.
+        queue.sync(unsafe { &(*file).file }, kind, user_data)?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }
 
 /// Takes in an fsync. It covers writes whose completion has been collected.
@@ -438,39 +460,34 @@ pub unsafe extern "C" fn odio_queue_datasync(
     unsafe { sync(queue, file, SyncKind::Data, user_data) }
 }
 
+/// [`Queue::readv_raw`] or [`Queue::writev_raw`].
+type Vectored = unsafe fn(&mut Queue, &File, &[libc::iovec], u64, Flags, u64) -> Result<(), Error>;
+
 /// # Safety
 ///
-/// `queue` and `file` are NULL or handles; `vectors` leads to `count` pieces as for odio_queue_read().
+/// `queue` and `file` are NULL or handles; `vectors` leads to `count` pieces as `take` wants them.
+#[allow(clippy::too_many_arguments, reason = "those of the C functions")]
 unsafe fn vectored(
+    take: Vectored,
     queue: *mut odio_queue,
     file: *const odio_file,
     vectors: *const libc::iovec,
     count: c_int,
-    bits: u32,
-    take: impl FnOnce(
-        &mut Queue,
-        &odio_core::file::File,
-        &[libc::iovec],
-        odio_core::flags::Flags,
-    ) -> Result<(), odio_core::error::Error>,
+    offset: u64,
+    flags: u32,
+    user_data: u64,
 ) -> c_int {
-    guard(|| {
-        required!(queue);
+    let body = |queue: &mut Inside<'_>| {
         required!(file);
-        required!(vectors);
-        let count = usize::try_from(count)
-            .map_err(|_| Failure::invalid(format!("count is {count}, which is negative")))?;
-        // SAFETY: handles, and a list of `count` pieces, as the caller promises.
-        let (queue, file, vectors) = unsafe {
-            (
-                &*queue,
-                &(*file).file,
-                std::slice::from_raw_parts(vectors, count),
-            )
-        };
-        take(&mut *queue.enter()?, file, vectors, flags(bits)?)?;
+        let flags = flags::flags(flags)?;
+        // SAFETY: a list of so many pieces, as the caller promises.
+        let vectors = unsafe { list(vectors, count) }?;
+        // SAFETY: a handle and memory that stays valid and alone until the completion, as the caller promises.
+        unsafe { take(queue, &(*file).file, vectors, offset, flags, user_data) }?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { inside(queue, body) }
 }
 
 /// Takes in a read into `count` pieces of memory, in their order, with `flags`, which are ODIO_RWF_* bits. The list may
@@ -496,12 +513,14 @@ pub unsafe extern "C" fn odio_queue_readv(
     // SAFETY: the same promise.
     unsafe {
         vectored(
+            Queue::readv_raw,
             queue,
             file,
             vectors,
             count,
+            offset,
             flags,
-            |queue, file, vectors, flags| queue.readv_raw(file, vectors, offset, flags, user_data),
+            user_data,
         )
     }
 }
@@ -528,12 +547,14 @@ pub unsafe extern "C" fn odio_queue_writev(
     // SAFETY: the same promise.
     unsafe {
         vectored(
+            Queue::writev_raw,
             queue,
             file,
             vectors,
             count,
+            offset,
             flags,
-            |queue, file, vectors, flags| queue.writev_raw(file, vectors, offset, flags, user_data),
+            user_data,
         )
     }
 }
@@ -563,10 +584,12 @@ mod tests {
 
     #[test]
     fn a_second_thread_is_turned_away_and_let_in_later() {
+        let core = Queue::new(Engine::Psync, 1).unwrap();
         let queue = odio_queue {
+            home: core.home(),
             state: AtomicU32::new(FREE),
             reason: UnsafeCell::default(),
-            queue: UnsafeCell::new(Queue::new(Engine::Psync, 1).unwrap()),
+            queue: UnsafeCell::new(core),
         };
         let inside = queue.enter().unwrap_or_else(|_| panic!("nobody is inside"));
         let turned_away = std::thread::scope(|scope| {

@@ -5,20 +5,18 @@ use std::ffi::c_int;
 use odio_core::error::Error;
 use odio_core::file::File;
 
-use crate::file::odio_file;
-use crate::panic::guard;
-use crate::required;
+use crate::file::{odio_file, on};
 
 /// # Safety
 ///
 /// `file` is NULL or an open handle.
 unsafe fn change(file: *const odio_file, body: impl FnOnce(&File) -> Result<(), Error>) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        body(unsafe { &(*file).file })?;
+    let body = |file: &File| {
+        body(file)?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }
 
 /// Allocates blocks for `length` bytes from `offset` and extends the file's size over them (fallocate(2)). New blocks

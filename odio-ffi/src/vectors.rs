@@ -4,9 +4,12 @@ use std::ffi::c_int;
 use std::slice;
 
 use libc::{iovec, ssize_t};
+use odio_core::error::Error;
+use odio_core::file::File;
+use odio_core::flags::Flags;
 
 use crate::error::Failure;
-use crate::file::odio_file;
+use crate::file::{odio_file, on};
 use crate::flags;
 use crate::panic::guard;
 use crate::required;
@@ -16,7 +19,7 @@ use crate::required;
 /// # Safety
 ///
 /// `vectors` is readable for `count` vectors, or NULL.
-unsafe fn list<'a>(vectors: *const iovec, count: c_int) -> Result<&'a [iovec], Failure> {
+pub(crate) unsafe fn list<'a>(vectors: *const iovec, count: c_int) -> Result<&'a [iovec], Failure> {
     let count = usize::try_from(count)
         .map_err(|_| Failure::invalid(format!("count is {count}, which is less than 0")))?;
     if count == 0 {
@@ -25,6 +28,30 @@ unsafe fn list<'a>(vectors: *const iovec, count: c_int) -> Result<&'a [iovec], F
     required!(vectors);
     // SAFETY: not null, and readable for so many as the caller promises.
     Ok(unsafe { slice::from_raw_parts(vectors, count) })
+}
+
+/// [`File::readv_raw`] or [`File::writev_raw`].
+type Vectored = unsafe fn(&File, &[iovec], u64, Flags) -> Result<usize, Error>;
+
+/// # Safety
+///
+/// `file` is NULL or an open handle; `vectors` leads to `count` pieces as `serve` wants them.
+unsafe fn vectored(
+    serve: Vectored,
+    file: *const odio_file,
+    vectors: *const iovec,
+    count: c_int,
+    offset: u64,
+    flags: u32,
+) -> ssize_t {
+    guard(|| {
+        required!(file);
+        let flags = flags::flags(flags)?;
+        // SAFETY: a list of so many vectors, as the caller promises.
+        let vectors = unsafe { list(vectors, count) }?;
+        // SAFETY: an open handle and valid memory, as the caller promises.
+        Ok(unsafe { serve(&(*file).file, vectors, offset, flags) }? as ssize_t)
+    })
 }
 
 /// Reads into `count` pieces of memory, one after the other, until they are full or the file ends (preadv2(2)).
@@ -36,7 +63,7 @@ unsafe fn list<'a>(vectors: *const iovec, count: c_int) -> Result<&'a [iovec], F
 /// Returns the number of bytes: fewer than asked for mean the end of the file and nothing else, but with
 /// ODIO_RWF_NOWAIT, where it is what one system call got. On failure a negative errno: those of odio_file_read();
 /// -EAGAIN with ODIO_RWF_NOWAIT, where it would have waited; -EOPNOTSUPP where kernel or filesystem has no such flag;
-/// -EINVAL for flags that speak of writes and for lists past the limits. Any thread.
+/// -EINVAL for flags that speak of writes, for lists past the limits, and for a piece that is NULL. Any thread.
 ///
 /// # Safety
 ///
@@ -49,14 +76,8 @@ pub unsafe extern "C" fn odio_file_readv(
     offset: u64,
     flags: u32,
 ) -> ssize_t {
-    guard(|| {
-        required!(file);
-        let flags = flags::flags(flags)?;
-        // SAFETY: a list of so many vectors, as the caller promises.
-        let vectors = unsafe { list(vectors, count) }?;
-        // SAFETY: an open handle and writable memory, as the caller promises.
-        Ok(unsafe { (*file).file.readv_raw(vectors, offset, flags) }? as ssize_t)
-    })
+    // SAFETY: the same promise.
+    unsafe { vectored(File::readv_raw, file, vectors, count, offset, flags) }
 }
 
 /// Writes all of `count` pieces of memory, one after the other, or fails (pwritev2(2)).
@@ -86,14 +107,8 @@ pub unsafe extern "C" fn odio_file_writev(
     offset: u64,
     flags: u32,
 ) -> ssize_t {
-    guard(|| {
-        required!(file);
-        let flags = flags::flags(flags)?;
-        // SAFETY: a list of so many vectors, as the caller promises.
-        let vectors = unsafe { list(vectors, count) }?;
-        // SAFETY: an open handle and readable memory, as the caller promises.
-        Ok(unsafe { (*file).file.writev_raw(vectors, offset, flags) }? as ssize_t)
-    })
+    // SAFETY: the same promise.
+    unsafe { vectored(File::writev_raw, file, vectors, count, offset, flags) }
 }
 
 /// Pushes what the page cache holds of `length` bytes from `offset` out to the device and waits for it; a `length` of 0
@@ -116,10 +131,10 @@ pub unsafe extern "C" fn odio_file_sync_range(
     offset: u64,
     length: u64,
 ) -> c_int {
-    guard(|| {
-        required!(file);
-        // SAFETY: an open handle, as the caller promises.
-        unsafe { &(*file).file }.sync_range(offset, length)?;
+    let body = |file: &File| {
+        file.sync_range(offset, length)?;
         Ok(0)
-    })
+    };
+    // SAFETY: the same promise.
+    unsafe { on(file, body) }
 }

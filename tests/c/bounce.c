@@ -37,6 +37,29 @@ int main(int argc, char **argv)
     memset(model + 511, 'p', 8);
     CHECK(odio_file_writev(file, pieces, 2, 511, 0) == 8);
     CHECK(odio_file_writev(file, pieces, 2, 511, ODIO_RWF_NOWAIT) == -EINVAL);
+
+    /* The copy is made by this process, so no kernel says that there is nothing at NULL. A piece of no bytes is none. */
+    struct iovec nowhere[2] = {{memory, 3}, {NULL, 5}}, none[2] = {{memory, 3}, {NULL, 0}};
+    odio_queue *queue;
+    odio_completion done;
+    CHECK(odio_queue_new(NULL, &queue) == 0);
+    CHECK(odio_file_readv(file, nowhere, 2, 511, 0) == -EINVAL);
+    CHECK_SAYS("vectors[1].iov_base is NULL");
+    CHECK(odio_file_writev(file, nowhere, 2, 511, 0) == -EINVAL);
+    CHECK(odio_queue_readv(queue, file, nowhere, 2, 511, 0, 1) == -EINVAL);
+    CHECK(odio_queue_writev(queue, file, nowhere + 1, 1, 511, 0, 1) == -EINVAL);
+    CHECK_SAYS("vectors[0].iov_base is NULL");
+    CHECK(odio_file_readv(file, none, 2, 511, 0) == 3);
+    CHECK(odio_queue_readv(queue, file, none, 2, 511, 0, 1) == 0);
+    CHECK(odio_queue_wait(queue, &done, 1, 1, -1) == 1 && done.result == 3);
+    CHECK(odio_queue_readv(queue, file, none + 1, 1, 512, 0, 1) == 0);
+    CHECK(odio_queue_wait(queue, &done, 1, 1, -1) == 1 && done.result == 0);
+    /* A count past the limits is refused without a look at what is not there. */
+    CHECK(odio_file_readv(file, nowhere, 1025, 511, 0) == -EINVAL);
+    CHECK_SAYS("1025");
+    CHECK(odio_queue_readv(queue, file, nowhere, 17, 511, 0, 1) == -EINVAL);
+    CHECK_SAYS("17 pieces");
+    CHECK(odio_queue_free(queue) == 0);
     CHECK(odio_file_close(file) == 0);
 
     FILE *stream = fopen(argv[1], "r");

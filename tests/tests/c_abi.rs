@@ -102,7 +102,7 @@ fn the_static_library_is_clean_under_valgrind() {
 }
 
 #[test]
-fn the_header_compiles_as_c99_c11_and_cpp17_and_with_musl() {
+fn the_header_compiles_as_c_and_cpp_and_with_musl() {
     let directory = scratch();
     let user = directory.path().join("user");
     // Twice, for the include guard.
@@ -111,7 +111,10 @@ fn the_header_compiles_as_c99_c11_and_cpp17_and_with_musl() {
     for (compiler, language, standard) in [
         ("cc", "c", "-std=c99"),
         ("cc", "c", "-std=c11"),
+        ("cc", "c", "-std=c17"),
+        ("c++", "c++", "-std=c++11"),
         ("c++", "c++", "-std=c++17"),
+        ("c++", "c++", "-std=c++20"),
         // Another C library, with types of its own.
         ("musl-gcc", "c", "-std=c99"),
         ("musl-gcc", "c", "-std=c11"),
@@ -470,6 +473,13 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
 }
 
 #[test]
+fn a_process_without_memory_is_told_and_not_ended() {
+    let directory = scratch();
+    let program = compile("tests/c/no_memory.c", Link::Shared, &[], directory.path());
+    succeed(&mut command::<&str>(&[], &program, &[]));
+}
+
+#[test]
 fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
     // libaio's events can be read without a system call, so there is none to fail for sure.
@@ -481,6 +491,19 @@ fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
         text.contains("async_queue: queue: io_uring_enter: EBADF"),
         "{rule}: {text}"
     );
+}
+
+#[test]
+fn a_callback_gets_what_is_ready_although_the_engine_is_broken() {
+    let (_directory, program, file, log) = built("tests/c/dispatch_fault.c");
+    fs::write(&file, [7; 4096]).unwrap();
+    let output = with_fault(
+        "io_uring_enter:error=EBADF:when=2+",
+        &log,
+        &program,
+        &[&file],
+    );
+    assert!(output.status.success(), "{}", everything(&output));
 }
 
 #[test]

@@ -410,19 +410,7 @@ fn another_library_directory_is_taken_and_all_is_removed_again() {
             "-lodio".to_owned()
         ]
     );
-    fs::copy(
-        root().join("tests/c/check.h"),
-        directory.path().join("check.h"),
-    )
-    .unwrap();
-    fs::copy(
-        root().join("tests/c/version.c"),
-        directory.path().join("version.c"),
-    )
-    .unwrap();
-    let list = format!(
-        "{PROJECT}find_package(odio REQUIRED CONFIG)\nadd_executable(version version.c)\ntarget_link_libraries(version PRIVATE odio::odio)\n"
-    );
+    let list = version_project(directory.path());
     let output = cmake(directory.path(), &list, &prefix);
     assert!(output.status.success(), "{}", everything(&output));
     assert_eq!(
@@ -430,6 +418,8 @@ fn another_library_directory_is_taken_and_all_is_removed_again() {
         env!("CARGO_PKG_VERSION")
     );
 
+    // What an earlier version left.
+    fs::write(prefix.join(libdir).join("libodio.so.0.0.9"), "").unwrap();
     succeed(script(&destination, &["--remove"]).env("LIBDIR", libdir));
     let left = succeed(
         Command::new("find")
@@ -439,6 +429,89 @@ fn another_library_directory_is_taken_and_all_is_removed_again() {
     assert_eq!(left, "");
 }
 
+/// Writes version.c and what it needs, and a CMake list that makes it a program.
+fn version_project(directory: &Path) -> String {
+    for name in ["check.h", "version.c"] {
+        fs::copy(root().join("tests/c").join(name), directory.join(name)).unwrap();
+    }
+    format!(
+        "{PROJECT}find_package(odio REQUIRED CONFIG)\nadd_executable(version version.c)\ntarget_link_libraries(version PRIVATE odio::odio)\n"
+    )
+}
+
+#[test]
+fn an_odd_place_is_written_down_as_it_is() {
+    // For the build, which is the same.
+    installed();
+    let directory = scratch();
+    let place = directory.path().join("what & is this place");
+    let prefix = format!("{}//", place.display());
+    let mut install = script(Path::new(""), &["lib"]);
+    install.env("DESTDIR", "").env("PREFIX", &prefix);
+    // Only a look at the arguments; what it would change is the machine's.
+    let tools = fake_linker_tools(directory.path());
+    succeed(
+        install
+            .env("LIBDIR", "lib//x86_64-linux-gnu/")
+            .env("PATH", &tools),
+    );
+    let list = version_project(directory.path());
+    let output = cmake(directory.path(), &list, &place);
+    assert!(output.status.success(), "{}", everything(&output));
+    succeed(&mut Command::new(directory.path().join("build/version")));
+    // As a shell reads what pkg-config prints.
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-ec",
+            "eval cc version.c -o version $(pkg-config --cflags --libs odio); ./version",
+        ])
+        .current_dir(directory.path())
+        .env(
+            "PKG_CONFIG_LIBDIR",
+            place.join("lib/x86_64-linux-gnu/pkgconfig"),
+        )
+        .env("LD_LIBRARY_PATH", place.join("lib/x86_64-linux-gnu"));
+    assert_eq!(succeed(&mut shell).trim(), env!("CARGO_PKG_VERSION"));
+}
+
+/// A PATH on which everyone is root and ldconfig only writes a line to the file `told`.
+fn fake_linker_tools(directory: &Path) -> String {
+    let tools = directory.join("tools");
+    fs::create_dir(&tools).unwrap();
+    for (name, text) in [
+        ("id", "echo 0".to_owned()),
+        (
+            "ldconfig",
+            format!("echo ldconfig >> '{}'", directory.join("told").display()),
+        ),
+    ] {
+        let path = tools.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        succeed(Command::new("chmod").arg("755").arg(&path));
+    }
+    format!("{}:{}", tools.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn the_dynamic_linker_is_told_where_it_will_look() {
+    installed();
+    let directory = scratch();
+    let tools = fake_linker_tools(directory.path());
+    let told = || {
+        let lines = fs::read_to_string(directory.path().join("told")).unwrap_or_default();
+        lines.lines().count()
+    };
+    let prefix = directory.path().join("prefix");
+    for (destination, expected) in [(directory.path().join("elsewhere"), 0), (PathBuf::new(), 2)] {
+        for arguments in [&["lib"][..], &["--remove", "lib"]] {
+            let mut install = script(&destination, arguments);
+            succeed(install.env("PREFIX", &prefix).env("PATH", &tools));
+        }
+        assert_eq!(told(), expected, "{destination:?}");
+    }
+}
+
 #[test]
 fn a_wrong_place_is_refused() {
     let directory = scratch();
@@ -446,6 +519,11 @@ fn a_wrong_place_is_refused() {
         ("PREFIX", "usr"),
         ("LIBDIR", "/opt/lib"),
         ("LIBDIR", "../lib"),
+        ("LIBDIR", "lib/../../lib"),
+        ("LIBDIR", "/"),
+        ("LIBDIR", "."),
+        ("PREFIX", "/opt/$HOME"),
+        ("PREFIX", "/opt/\"odio\""),
     ] {
         let output = run(script(directory.path(), &["man"]).env(name, value));
         assert!(

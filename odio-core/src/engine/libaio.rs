@@ -10,7 +10,7 @@ use super::{Deadline, Kind, Memory, Plain, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
 use crate::sys::aio::{self, Context, Event, Iocb};
-use crate::sys::event;
+use crate::sys::{event, memory};
 
 /// An AIO context with one control block per slot.
 pub(crate) struct Libaio {
@@ -44,17 +44,19 @@ impl Libaio {
             },
         })?;
         let depth = depth as usize;
+        let mut blocks = memory::room(depth)?;
+        blocks.extend((0..depth).map(|slot| {
+            let mut block = Iocb::EMPTY;
+            block.data = slot as u64;
+            UnsafeCell::new(block)
+        }));
+        let mut events = memory::room(depth)?;
+        events.resize(depth, Event::EMPTY);
         Ok(Libaio {
             context,
-            blocks: (0..depth)
-                .map(|slot| {
-                    let mut block = Iocb::EMPTY;
-                    block.data = slot as u64;
-                    UnsafeCell::new(block)
-                })
-                .collect(),
-            staged: Vec::with_capacity(depth),
-            events: vec![Event::EMPTY; depth].into(),
+            blocks: blocks.into(),
+            staged: memory::room(depth)?,
+            events: events.into(),
             in_kernel: 0,
             event: None,
         })

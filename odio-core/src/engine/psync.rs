@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::{Deadline, Kind, Memory, Request, Sink};
 use crate::error::{Errno, Error};
 use crate::mode::Engine;
-use crate::sys::{event, file as sys, signal};
+use crate::sys::{event, file as sys, memory, signal};
 
 /// More threads than this only wait for one another in the kernel.
 const MOST_WORKERS: u32 = 64;
@@ -119,8 +119,8 @@ impl Psync {
         let mut psync = Psync {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
-                    work: VecDeque::with_capacity(capacity),
-                    done: Vec::with_capacity(capacity),
+                    work: memory::room(capacity)?.into(),
+                    done: memory::room(capacity)?,
                     wanted: 0,
                     event: None,
                     closing: false,
@@ -129,7 +129,7 @@ impl Psync {
                 done: Condvar::new(),
             }),
             workers: Vec::with_capacity(depth.min(MOST_WORKERS) as usize),
-            staged: Vec::with_capacity(capacity),
+            staged: memory::room(capacity)?,
         };
         signal::with_all_blocked(|| {
             for _ in 0..depth.min(MOST_WORKERS) {

@@ -83,6 +83,11 @@ impl File {
             let (count, limit) = (vectors.len() as u64, Self::MAX_VECTORS as u64);
             return Err(too_large("number of vectors", count, limit, "IOV_MAX"));
         }
+        // The kernel would say so, but not of a request that goes through a copy.
+        let nowhere = |each: &libc::iovec| each.iov_base.is_null() && each.iov_len > 0;
+        if let Some(at) = vectors.iter().position(nowhere) {
+            return Err(Error::Invalid(format!("vectors[{at}].iov_base is NULL")));
+        }
         let length = vectors
             .iter()
             .fold(0_u64, |sum, each| sum.saturating_add(each.iov_len as u64));

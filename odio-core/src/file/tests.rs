@@ -628,8 +628,11 @@ fn what_was_done_is_counted() {
     file.read_at(&mut buffer, 4096).unwrap();
     file.sync(SyncKind::Data).unwrap();
     file.write_at(&buffer, 1).unwrap_err();
-    let list = [transfer::vector(std::ptr::null_mut(), 4096)];
-    // SAFETY: the kernel refuses to write there.
+    let list = [transfer::vector(
+        std::ptr::without_provenance_mut(4096),
+        4096,
+    )];
+    // SAFETY: nothing is mapped there, and the kernel refuses to write.
     unsafe { file.readv_raw(&list, 0, Flags::NONE) }.unwrap_err();
     let expected = Counters {
         submitted: 5,

@@ -348,7 +348,9 @@ impl Queue {
         flags: Flags,
         user_data: u64,
     ) -> Result<(), Error> {
-        if let [one] = vectors {
+        if let [one] = vectors
+            && !one.iov_base.is_null()
+        {
             let (address, length) = (one.iov_base.cast(), one.iov_len);
             // SAFETY: the same promise.
             return unsafe {

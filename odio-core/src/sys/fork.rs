@@ -16,9 +16,9 @@ use crate::error::Errno;
 
 use super::memory;
 
-/// The process that this value was made in.
+/// The process that this value was made in. Any thread.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Home {
+pub struct Home {
     number: u64,
     /// Where the number of this process is; a place that holds 0 for good where `number` is a process id.
     page: &'static AtomicU64,
@@ -81,7 +81,7 @@ impl Home {
 
     /// Whether this is still the process. No system call where the kernel is Linux 4.14 or newer.
     #[inline(always)]
-    pub(crate) fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.page.load(Ordering::Relaxed) == self.number || self.is_here_by_pid()
     }
 

@@ -7,13 +7,24 @@ use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 
 use super::check;
-use crate::error::Errno;
+use crate::error::{Errno, Error};
 
 /// The size of a page of memory, in bytes.
 pub(crate) fn page_size() -> usize {
     // SAFETY: takes no memory.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096)
+}
+
+/// Room for `count` values. For whatever a caller chooses the size of: where there is no memory for that, the call fails,
+/// while a plain Vec would end the process.
+pub(crate) fn room<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|_| Error::System {
+        call: "malloc",
+        errno: Errno(libc::ENOMEM),
+    })?;
+    Ok(room)
 }
 
 /// `length` zeroed bytes at a multiple of `align`, a power of two no smaller than a pointer.
