@@ -292,30 +292,26 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
             return;
         }
         complete_probe(slot, self.tables, result);
-        match slot.file {
-            None => {
-                if slot.known != self.known {
-                    let ended = self.collected - self.others;
-                    count(self.tables, self.counters, self.known, ended, self.bytes);
-                    (self.known, self.others) = (slot.known, self.collected);
-                }
-                self.bytes[slot.stage as usize] += result as u64;
+        if slot.file.is_none() {
+            if slot.known != self.known {
+                let ended = self.collected - self.others;
+                count(self.tables, self.counters, self.known, ended, self.bytes);
+                (self.known, self.others) = (slot.known, self.collected);
             }
-            Some(ref file) => {
-                self.others += 1;
-                let (ours, files) = if slot.stage == Stage::Writing {
-                    (
-                        &mut self.counters.bytes_written,
-                        &file.count().bytes_written,
-                    )
-                } else {
-                    (&mut self.counters.bytes_read, &file.count().bytes_read)
-                };
-                *ours += result as u64;
-                counters::add(files, result as u64);
-                counters::add(&file.count().ended, 1);
-                slot.file = None;
-            }
+            self.bytes[slot.stage as usize] += result as u64;
+        } else if let Some(file) = slot.file.take() {
+            self.others += 1;
+            let (ours, files) = if slot.stage == Stage::Writing {
+                (
+                    &mut self.counters.bytes_written,
+                    &file.count().bytes_written,
+                )
+            } else {
+                (&mut self.counters.bytes_read, &file.count().bytes_read)
+            };
+            *ours += result as u64;
+            counters::add(files, result as u64);
+            counters::add(&file.count().ended, 1);
         }
         slot.next = mem::replace(&mut self.first_free, number);
         self.collected += 1;
