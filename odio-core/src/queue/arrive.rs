@@ -94,13 +94,13 @@ impl Queue {
                 self.end(number, result);
                 false
             }
-            (_, Err(Errno(libc::EINTR | libc::ECANCELED))) if slot.cancelled => {
+            (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED))) if slot.cancelled => {
                 self.end(number, -libc::ECANCELED);
                 false
             }
             // Before anything moved, and not for want of waiting. Cancelled, but not by us: as for syncs.
             (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED)))
-                if !slot.flags.has(Flags::NOWAIT) && !slot.cancelled =>
+                if !slot.flags.has(Flags::NOWAIT) =>
             {
                 self.counters.resumed += 1;
                 counters::add(&file.count().resumed, 1);

@@ -1,5 +1,6 @@
 //! # Tests of the queue, on every engine and real files
 
+mod answers;
 mod held;
 mod known;
 mod vectored;
