@@ -18,6 +18,7 @@ pub use options::QueueOptions;
 use std::collections::VecDeque;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
@@ -83,7 +84,8 @@ pub struct Queue {
     vectors: Option<Region>,
     max_vectors: u32,
     tables: Tables,
-    event: Option<OwnedFd>,
+    /// Shared with the files that signal it when what a request waits for has been released.
+    event: Option<Arc<OwnedFd>>,
     /// Without `completed`, which is what was submitted and is not in flight.
     counters: Counters,
     latency: Option<Box<Latency>>,
@@ -248,7 +250,7 @@ impl Queue {
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
-    /// resumed inside. It is the queue's, closed on exec, and stays the same. Not with IOPOLL, where nothing completes
+    /// resumed inside or need not wait for another one any more. It is the queue's, closed on exec, and stays the same. Not with IOPOLL, where nothing completes
     /// but while somebody polls.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.check_home()?;
@@ -268,7 +270,7 @@ impl Queue {
                 // What completed before it was there is not missed.
                 event::signal(event.as_raw_fd());
             }
-            self.event = Some(event);
+            self.event = Some(Arc::new(event));
         }
         Ok(self.event.as_ref().expect("made above").as_fd())
     }
