@@ -393,9 +393,15 @@ impl Drop for Queue {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.
             for slot in &mut self.slots {
-                if let (Stage::Syncing | Stage::Finishing, Some(file)) = (slot.stage, &slot.file) {
-                    // What it said is lost, and it may have been a loss.
-                    let _ = file.note_sync(Err(Errno(libc::EIO)));
+                // What the kernel said is lost, and it may have been a loss.
+                match (slot.stage, &slot.file) {
+                    (Stage::Syncing | Stage::Finishing, Some(file)) => {
+                        let _ = file.note_sync(Err(Errno(libc::EIO)));
+                    }
+                    (Stage::Writing, Some(file)) => {
+                        file.note_write_error(Errno(libc::EIO), slot.flags);
+                    }
+                    _ => {}
                 }
                 slot.hold = hold::Hold::Nothing;
             }

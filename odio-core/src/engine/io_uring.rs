@@ -244,7 +244,7 @@ impl Ring {
         match errno.0 {
             libc::EINTR | libc::ETIME => Ok(()),
             // Out of memory for requests, or completions to be taken first: those in flight make room.
-            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.staged as usize => {
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM if self.inside == self.requests_staged() => {
                 Err(failed)
             }
             libc::EAGAIN | libc::EBUSY | libc::ENOMEM => match deadline {
@@ -256,7 +256,21 @@ impl Ring {
     }
 
     pub(super) fn staged(&self) -> usize {
-        self.staged as usize
+        if self.sqpoll {
+            // The kernel's thread may take what is in the ring at any time, also where no call reaches the ring any more.
+            return 0;
+        }
+        self.requests_staged()
+    }
+
+    #[cfg(test)]
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.ring.fd()
+    }
+
+    /// Of what the kernel has not taken, what is no cancellation.
+    fn requests_staged(&self) -> usize {
+        self.ring.waiting(|data| data != CANCELLATION)
     }
 
     /// Sent at once, so that the submission side keeps an entry for each slot.

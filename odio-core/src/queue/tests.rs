@@ -1,6 +1,7 @@
 //! # Tests of the queue, on every engine and real files
 
 mod answers;
+mod broken;
 mod held;
 mod known;
 mod vectored;

@@ -341,3 +341,25 @@ fn a_part_of_a_write_is_synced_as_all_of_it_would_be() {
         assert_eq!(queue.counters().bytes_written, 4096, "{engine}");
     }
 }
+
+#[test]
+fn syncs_that_end_with_one_that_failed_fail_with_it() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let (buffer, flags) = (filled(&file, 4096, 1), Flags::THEN_DATASYNC);
+        queue.write_with(&file, buffer, 0, flags, 1).unwrap();
+        assert!(answer(&mut queue, 4096), "{engine}");
+        for number in 2..4 {
+            queue.sync(&file, SyncKind::Data, number).unwrap();
+        }
+        assert!(!answer(&mut queue, -libc::EIO), "{engine}");
+        let mut seen: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|done| (done.user_data, done.result))
+            .collect();
+        seen.sort_unstable_by_key(|done| done.0);
+        let lost = Err(Errno(libc::EIO));
+        assert_eq!(seen, [(1, lost), (2, lost), (3, lost)], "{engine}");
+    }
+}
