@@ -38,9 +38,9 @@ use tables::Tables;
 /// A queue of requests. One thread at a time; it may move between threads.
 ///
 /// [`Queue::read`], [`Queue::write`] and [`Queue::sync`] only take a request in; [`Queue::submit`], [`Queue::poll`] and
-/// [`Queue::wait`] hand everything taken in to the kernel as one batch. Nothing is allocated per request. Requests in
-/// flight together have no order among them: a sync covers writes whose completion was collected before it was queued,
-/// and no others.
+/// [`Queue::wait`] hand everything taken in to the kernel as one batch, as far as it has room ([`Queue::submit`]).
+/// Nothing is allocated per request. Requests in flight together have no order among them: a sync covers writes whose
+/// completion was collected before it was queued, and no others.
 ///
 /// A transfer that the kernel stops short is taken up again inside, where it is aligned, until all of it is done, the
 /// file ends, or it fails. With [`Flags::NOWAIT`] what the kernel says is reported as it is.
@@ -250,8 +250,8 @@ impl Queue {
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
-    /// resumed inside or need not wait for another one any more. It is the queue's, closed on exec, and stays the same. Not with IOPOLL, where nothing completes
-    /// but while somebody polls.
+    /// resumed inside or need not wait for another one any more. It is the queue's, closed on exec, and stays the same.
+    /// Not with IOPOLL, where nothing completes but while somebody polls.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.check_home()?;
         if self.iopoll {

@@ -50,9 +50,12 @@ fn timeout(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
-/// Hands everything taken in to the kernel, without waiting for completions.
+/// Hands everything taken in to the kernel, without waiting for completions. What the kernel has no room for while other
+/// requests are in flight is kept, and so is what waits for another request (see odio_queue); each later call that hands
+/// over tries again.
 ///
-/// Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
+/// Returns 0 or a negative errno, -EAGAIN where the kernel has no room and nothing is in flight that would make some; on
+/// failure nothing is lost, and what was not handed over goes with the next call.
 ///
 /// # Safety
 ///

@@ -470,6 +470,14 @@ fn a_kernel_out_of_resources_is_an_error_that_loses_nothing() {
 }
 
 #[test]
+fn what_the_kernel_has_no_room_for_yet_goes_with_a_later_call() {
+    let (_directory, program, file, log) = built("tests/c/kept.c");
+    let rule = "io_uring_enter:error=EAGAIN:when=2";
+    let output = with_fault(rule, &log, &program, &[&file]);
+    assert!(output.status.success(), "{}", everything(&output));
+}
+
+#[test]
 fn a_queue_that_cannot_be_waited_for_says_so_when_it_is_freed() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
     // libaio's events can be read without a system call, so there is none to fail for sure.

@@ -12,7 +12,9 @@ use crate::engine::{Deadline, Sink};
 use crate::error::{Errno, Error};
 
 impl Queue {
-    /// Hands everything taken in to the kernel, without waiting for completions.
+    /// Hands everything taken in to the kernel, without waiting for completions. What the kernel has no room for while
+    /// other requests are in flight is kept, and so is what waits for another request; each later call that hands over
+    /// tries again. With nothing in flight to make room that is an error, `EAGAIN`, and nothing is lost.
     #[inline]
     pub fn submit(&mut self) -> Result<(), Error> {
         self.advance(0, 0, 0, Deadline::Now, |_, _| {}).map(drop)
