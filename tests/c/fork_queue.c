@@ -34,6 +34,11 @@ static void child(const odio_queue_options *setup, odio_queue *queue, odio_file 
     REFUSED(odio_queue_poll(queue, done, COUNT));
     REFUSED(odio_queue_wait(queue, done, 1, COUNT, -1));
     REFUSED(odio_queue_dispatch(queue, 1, -1, never, NULL));
+    REFUSED(odio_queue_drain(queue));
+    REFUSED(odio_queue_cancel(queue, 1));
+    REFUSED(odio_queue_eventfd(queue));
+    REFUSED(odio_queue_add_file(queue, file));
+    REFUSED(odio_queue_remove_file(queue, file));
 
     /* One of its own does not make the parent's usable, nor the other way round. */
     odio_queue *own;

@@ -108,11 +108,6 @@ impl Queue {
                 true
             }
             (stage, Err(errno)) => {
-                if slot.flags.has(Flags::NOWAIT) && slot.moved > 0 {
-                    let moved = slot.moved;
-                    self.end(number, moved as i32);
-                    return false;
-                }
                 if stage == Stage::Writing {
                     file.note_write_error(errno, slot.flags);
                 }

@@ -116,9 +116,10 @@ impl Queue {
         }
     }
 
-    /// Takes the next completion, in the order of completion.
+    /// Takes the next completion, in the order of completion. None in a child of fork: they are the parent's.
     #[inline]
     pub fn pop(&mut self) -> Option<Completion> {
+        self.check_home().ok()?;
         let number = self.ready.pop_front()?;
         let slot = &mut self.slots[number as usize];
         let buffer = slot.clear(mem::replace(&mut self.free, number));

@@ -45,19 +45,13 @@ enum Look {
 }
 
 impl Queue {
-    /// How this request can reach the kernel, on a file that bounces.
-    pub(super) fn way(
-        file: &File,
-        op: Op,
-        vectors: &[libc::iovec],
-        offset: u64,
-        flags: Flags,
-    ) -> Way {
+    /// How this request, which the file takes, can reach the kernel.
+    pub(super) fn way(file: &File, op: Op, vectors: &[libc::iovec], offset: u64) -> Way {
         if !file.is_bounce() {
             return Way::Plain;
         }
-        let alone = flags.has(Flags::NOWAIT) || flags.has(Flags::ATOMIC);
-        if !alone && file.check_vector_alignment(op, vectors, offset).is_err() {
+        // NOWAIT and ATOMIC have been held to the alignment.
+        if file.check_vector_alignment(op, vectors, offset).is_err() {
             return Way::Copied;
         }
         if op == Op::Write {

@@ -13,6 +13,7 @@ use super::*;
 use crate::flags::Flags;
 use crate::limits::Filesystem;
 use crate::mode::Mode;
+use crate::sys::fork::tests::in_a_child;
 use crate::testing::{directory, fresh, mode, options};
 
 fn filled(file: &File, length: usize, byte: u8) -> Buffer {
@@ -301,5 +302,24 @@ fn depths_outside_the_range_are_refused() {
             let error = Queue::new(engine, depth).err().unwrap().to_string();
             assert!(error.contains("from 1 to 32768"), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_child_of_fork_is_given_no_completion_of_its_parents() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 2).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        assert_eq!(queue.wait(1, None).unwrap(), 1, "{engine}");
+        let refused = in_a_child(|| {
+            queue.pop().is_none()
+                && matches!(queue.poll(), Err(Error::Forked))
+                && matches!(queue.cancel(1), Err(Error::Forked))
+                && matches!(queue.drain(), Err(Error::Forked))
+        });
+        assert!(refused, "{engine}");
+        assert_eq!(queue.pop().unwrap().result, Ok(4096), "{engine}");
     }
 }

@@ -345,3 +345,63 @@ fn a_sync_covers_what_it_covers_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn blocks_and_turn_are_held_until_the_kernel_is_done() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.sync(&file, SyncKind::Data, 2).unwrap();
+        // Both are with the engine, and what it says of them has not been looked at.
+        queue.look_at_held();
+        assert!(queue.held.is_empty(), "{engine}");
+        assert!(file.lock_range_try(10, 1).is_none(), "{engine}");
+        assert!(file.sync_turn_try(None).is_none(), "{engine}");
+        queue.drain().unwrap();
+        assert!(file.lock_range_try(10, 1).is_some(), "{engine}");
+        assert!(file.sync_turn_try(None).is_some(), "{engine}");
+    }
+}
+
+#[test]
+fn a_copied_write_is_followed_by_its_closing_sync() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let turn = file.sync_turn(None).unwrap();
+        for (number, flags) in [(1, Flags::THEN_DATASYNC), (2, Flags::THEN_SYNC)] {
+            let buffer = filled(&file, 7, 1);
+            queue
+                .write_with(&file, buffer, 8192 * number, flags, number)
+                .unwrap();
+        }
+        assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+        assert_eq!(fs::read(file.path()).unwrap()[16384..], [1; 7], "{engine}");
+        drop(turn);
+        queue.drain().unwrap();
+        for _ in 0..2 {
+            assert_eq!(queue.pop().unwrap().result, Ok(7), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn a_copied_read_ends_with_the_file() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        fs::write(file.path(), vec![3; 5000]).unwrap();
+        let mut queue = Queue::new(engine, 1).unwrap();
+        for (offset, expected) in [(10, 4990), (4990, 10), (5000, 0), (9001, 0)] {
+            let buffer = filled(&file, 8001, 1);
+            queue.read(&file, buffer, offset, 1).unwrap();
+            let done = queue.complete().unwrap();
+            assert_eq!(done.result, Ok(expected), "{engine} {offset}");
+            let there = &done.buffer.unwrap()[..expected as usize];
+            assert!(there.iter().all(|&byte| byte == 3), "{engine} {offset}");
+        }
+    }
+}
