@@ -237,3 +237,19 @@ fn trim<T>(places: &mut Vec<Option<T>>) {
         places.pop();
     }
 }
+
+#[cfg(test)]
+impl Tables {
+    /// Has the engine know nothing of what was added, as where it refused all of it.
+    pub(super) fn forget(&mut self, driver: &mut Driver, why: &str) {
+        for (at, place) in self.files.iter_mut().enumerate() {
+            driver.register_file(at as u32, None).unwrap();
+            place.as_mut().unwrap().absent = Some(why.to_owned());
+        }
+        for (at, place) in self.pools.iter_mut().enumerate() {
+            driver.unregister_memory(at as u16);
+            place.as_mut().unwrap().absent = Some(why.to_owned());
+        }
+        self.changed();
+    }
+}

@@ -7,6 +7,7 @@ mod known;
 mod vectored;
 
 use std::fs;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::*;
@@ -15,6 +16,13 @@ use crate::limits::Filesystem;
 use crate::mode::Mode;
 use crate::sys::fork::tests::in_a_child;
 use crate::testing::{directory, fresh, mode, options};
+
+/// Puts another descriptor in the place of one that is open.
+fn replace(by: impl AsRawFd, at: RawFd) {
+    // SAFETY: takes no memory; that the descriptor is somebody's is the point.
+    let result = unsafe { libc::dup3(by.as_raw_fd(), at, libc::O_CLOEXEC) };
+    assert_eq!(result, at);
+}
 
 fn filled(file: &File, length: usize, byte: u8) -> Buffer {
     let mut buffer = file.buffer(length).unwrap();

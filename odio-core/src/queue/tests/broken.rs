@@ -4,15 +4,8 @@
 //! wait for a pipe, so they are in flight for as long as the test wants.
 
 use std::io::Write;
-use std::os::fd::RawFd;
 
 use super::*;
-
-fn replace(by: impl AsRawFd, at: RawFd) {
-    // SAFETY: takes no memory; that the descriptor is somebody's is the point.
-    let result = unsafe { libc::dup3(by.as_raw_fd(), at, libc::O_CLOEXEC) };
-    assert_eq!(result, at);
-}
 
 /// A queue with a read in flight that ends when something is written to the pipe, the file, and the memory.
 struct InFlight {

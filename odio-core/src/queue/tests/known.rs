@@ -278,3 +278,101 @@ fn each_of_several_known_files_and_pools_is_found() {
         }
     }
 }
+
+/// The end of a pipe that is readable when the kernel has let go of the file.
+fn end_of(file: &File) -> std::io::PipeReader {
+    let (reader, writer) = std::io::pipe().unwrap();
+    replace(writer, file.fd());
+    reader
+}
+
+fn is_gone(pipe: &std::io::PipeReader, time: Duration) -> bool {
+    crate::sys::file::poll_readable(pipe.as_raw_fd(), time).unwrap()
+}
+
+#[test]
+fn a_known_file_is_let_go_with_its_queue_and_when_it_is_removed() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let pipe = end_of(&file);
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap());
+    drop(file);
+    assert!(!is_gone(&pipe, Duration::ZERO));
+    drop(queue);
+    assert!(is_gone(&pipe, Duration::ZERO), "at once");
+
+    let file = fresh(&directory, mode("direct"));
+    let pipe = end_of(&file);
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap());
+    assert!(queue.remove_file(&file).unwrap());
+    drop(file);
+    // Linux 6.1 takes its time.
+    assert!(is_gone(&pipe, Duration::from_secs(60)));
+}
+
+/// Memory of this process that the kernel holds, in bytes.
+fn pinned() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmPin:"));
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_known_pool_is_let_go_when_it_is_removed() {
+    // More than all other tests together have beside this one.
+    let length = 4 << 20;
+    let pool = Pool::new(1, length, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_pool(&pool).unwrap());
+    assert!(pinned() >= length);
+    assert!(queue.remove_pool(&pool).unwrap());
+    // Linux 6.1 takes its time.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while pinned() >= length {
+        assert!(std::time::Instant::now() < end);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_not_registered_is_not_taken_for_it() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let length = 8192;
+    let pool = Pool::new(2, length, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap() && queue.add_pool(&pool).unwrap());
+    // As where the kernel refused them: it knows neither, and the queue remembers that it does not.
+    let mut driver = queue.driver.take().unwrap();
+    queue.tables.forget(&mut driver, "refused by the kernel");
+    queue.driver = Some(driver);
+    let (files, pools, why) = queue.registered();
+    assert_eq!((files, pools), (0, 0));
+    assert_eq!(why, Some("refused by the kernel"));
+    for _ in 0..2 {
+        queue.write(&file, pool.take().unwrap(), 0, 1).unwrap();
+        let done = queue.complete().unwrap();
+        assert_eq!(done.result, Ok(length as u32));
+        assert!(!queue.add_file(&file).unwrap() && !queue.add_pool(&pool).unwrap());
+    }
+}
+
+#[test]
+fn a_buffer_that_is_collected_is_given_to_nobody_else() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut memory = filled(&file, 4096, 1);
+        let pool = Pool::new(1, 4096, false).unwrap();
+        let mut queue = Queue::new(engine, 1).unwrap();
+        queue.write(&file, pool.take().unwrap(), 0, 1).unwrap();
+        assert_eq!(queue.collect(1, 1, None, |_, _| ()).unwrap(), 1, "{engine}");
+        assert!(pool.take().is_some(), "{engine}: dropped");
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.write_raw(&file, memory.as_mut_ptr(), 4096, 0, 2) }.unwrap();
+        assert!(queue.complete().unwrap().buffer.is_none(), "{engine}");
+    }
+}
