@@ -376,3 +376,23 @@ fn a_buffer_that_is_collected_is_given_to_nobody_else() {
         assert!(queue.complete().unwrap().buffer.is_none(), "{engine}");
     }
 }
+
+#[test]
+fn the_eventfd_tells_of_what_the_kernel_refuses() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 2).unwrap();
+        let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+        // Every request on such a descriptor is refused before it begins.
+        let mut useless = fs::OpenOptions::new();
+        let useless = std::os::unix::fs::OpenOptionsExt::custom_flags(&mut useless, libc::O_PATH);
+        replace(useless.read(true).open("/").unwrap(), file.fd());
+        queue.read(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.submit().unwrap();
+        let told = crate::sys::file::poll_readable(event.as_raw_fd(), Duration::from_secs(60));
+        assert!(told.unwrap(), "{engine}");
+        let done = queue.complete().unwrap();
+        assert_eq!(done.result, Err(Errno(libc::EBADF)), "{engine}");
+    }
+}
