@@ -275,7 +275,7 @@ fn a_sync_is_never_cancelled() {
         drop(turn);
         queue.drain().unwrap();
         let mut seen = [queue.pop(), queue.pop()].map(|done| done.unwrap().result);
-        seen.sort_unstable_by_key(|result| result.clone().ok());
+        seen.sort_unstable_by_key(|result| result.ok());
         assert_eq!(seen, [Ok(0), Ok(4096)], "{engine}");
     }
 }

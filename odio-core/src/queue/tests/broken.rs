@@ -13,7 +13,7 @@ struct InFlight {
     file: File,
     address: *const u8,
     pipe: std::io::PipeWriter,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl InFlight {
@@ -34,7 +34,7 @@ impl InFlight {
             file,
             address,
             pipe,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -98,4 +98,23 @@ fn an_answer_that_is_lost_counts_as_a_loss() {
         let expected = if sticks { libc::EIO } else { libc::EINVAL };
         assert_eq!(error.errno(), Errno(expected), "{name} {stage:?} {flags}");
     }
+}
+
+#[test]
+fn what_was_ready_is_given_out_before_the_error() {
+    let mut all = InFlight::new("direct", &QueueOptions::new(4));
+    let other = options(mode("direct"))
+        .open(all.directory.path().join("other"))
+        .unwrap();
+    let buffer = filled(&other, 4096, 1);
+    all.queue.read(&other, buffer, 0, 2).unwrap();
+    assert_eq!(all.queue.wait(1, None).unwrap(), 1);
+    all.break_engine();
+    let mut seen = Vec::new();
+    let mut collect = |user_data, result| seen.push((user_data, result));
+    assert_eq!(all.queue.collect(2, 2, None, &mut collect).unwrap(), 1);
+    let error = all.queue.collect(1, 1, None, &mut collect).unwrap_err();
+    assert_eq!(error.errno(), Errno(libc::EOPNOTSUPP));
+    assert_eq!(seen, [(2, 0)]);
+    all.close();
 }

@@ -405,3 +405,37 @@ fn a_copied_read_ends_with_the_file() {
         }
     }
 }
+
+#[test]
+fn unaligned_pieces_are_copied_too() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 1).unwrap();
+        let mut from = [(10, 1), (20, 2)].map(|(length, byte)| filled(&file, length, byte));
+        let list = from
+            .each_mut()
+            .map(|each| vector(each.as_mut_ptr(), each.len()));
+        // SAFETY: the buffers outlive the completion.
+        unsafe { queue.writev_raw(&file, &list, 5, Flags::NONE, 1) }.unwrap();
+        assert_eq!(queue.complete().unwrap().result, Ok(30), "{engine}");
+        let expected = [[0; 5].as_slice(), &[1; 10], &[2; 20]].concat();
+        assert_eq!(fs::read(file.path()).unwrap(), expected, "{engine}");
+    }
+}
+
+#[test]
+fn what_was_ready_first_is_collected_first() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 2).unwrap();
+        queue.read(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        // Done before the engine is asked.
+        queue.write(&file, filled(&file, 7, 1), 8192, 2).unwrap();
+        let mut seen = Vec::new();
+        let collect = |user_data, _| seen.push(user_data);
+        assert_eq!(queue.collect(2, 2, None, collect).unwrap(), 2, "{engine}");
+        assert_eq!(seen, [2, 1], "{engine}");
+    }
+}

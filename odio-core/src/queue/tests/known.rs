@@ -396,3 +396,55 @@ fn the_eventfd_tells_of_what_the_kernel_refuses() {
         assert_eq!(done.result, Err(Errno(libc::EBADF)), "{engine}");
     }
 }
+
+/// What was found last is forgotten with a change: the place may be another's by then.
+#[test]
+fn a_place_that_is_given_to_another_is_not_used_for_the_first() {
+    let directory = directory();
+    let [file, other] = ["file", "other"].map(|name| {
+        let path = directory.path().join(name);
+        options(mode("direct")).open(path).unwrap()
+    });
+    let [mut memory, mut others] = [1, 2].map(|byte| {
+        let pool = Pool::new(1, 4096, false).unwrap();
+        let mut buffer = pool.take().unwrap();
+        buffer.fill(byte);
+        (pool, buffer)
+    });
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    let write = |queue: &mut Queue, file: &File, buffer: &mut Buffer| {
+        // SAFETY: the buffer outlives the completion.
+        unsafe { queue.write_raw(file, buffer.as_mut_ptr(), 4096, 0, 1) }.unwrap();
+        assert_eq!(queue.complete().unwrap().result, Ok(4096));
+    };
+    assert!(queue.add_file(&file).unwrap() && queue.add_pool(&memory.0).unwrap());
+    write(&mut queue, &file, &mut memory.1);
+    assert!(queue.remove_file(&file).unwrap() && queue.remove_pool(&memory.0).unwrap());
+    write(&mut queue, &file, &mut memory.1);
+    assert!(queue.add_file(&other).unwrap() && queue.add_pool(&others.0).unwrap());
+    write(&mut queue, &other, &mut others.1);
+    write(&mut queue, &file, &mut memory.1);
+    assert_eq!(fs::read(file.path()).unwrap(), [1; 4096]);
+    assert_eq!(fs::read(other.path()).unwrap(), [2; 4096]);
+}
+
+#[test]
+fn memory_is_known_where_all_of_it_is_in_the_pool() {
+    let pool = Pool::new(2, 4096, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_pool(&pool).unwrap());
+    let (base, size) = pool.memory();
+    for (at, length, known) in [
+        (0, size, true),
+        (size - 512, 512, true),
+        (size - 512, 513, false),
+        (size, 512, false),
+        (usize::MAX, 2, false),
+        (0, size + 1, false),
+    ] {
+        for _ in 0..2 {
+            let found = queue.tables.memory(base.wrapping_add(at), length);
+            assert_eq!(found.is_some(), known, "{at} {length}");
+        }
+    }
+}
