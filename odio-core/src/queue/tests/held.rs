@@ -430,7 +430,10 @@ fn what_was_ready_first_is_collected_first() {
         let directory = directory();
         let file = bouncing(&directory);
         let mut queue = Queue::new(engine, 2).unwrap();
-        queue.read(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        let mut memory = filled(&file, 4096, 1);
+        fs::write(file.path(), [1; 4096]).unwrap();
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.read_raw(&file, memory.as_mut_ptr(), 4096, 0, 1) }.unwrap();
         // Done before the engine is asked.
         queue.write(&file, filled(&file, 7, 1), 8192, 2).unwrap();
         let mut seen = Vec::new();

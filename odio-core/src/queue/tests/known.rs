@@ -422,9 +422,10 @@ fn a_place_that_is_given_to_another_is_not_used_for_the_first() {
     assert!(queue.remove_file(&file).unwrap() && queue.remove_pool(&memory.0).unwrap());
     write(&mut queue, &file, &mut memory.1);
     assert!(queue.add_file(&other).unwrap() && queue.add_pool(&others.0).unwrap());
-    write(&mut queue, &other, &mut others.1);
+    memory.1.fill(3);
     write(&mut queue, &file, &mut memory.1);
-    assert_eq!(fs::read(file.path()).unwrap(), [1; 4096]);
+    write(&mut queue, &other, &mut others.1);
+    assert_eq!(fs::read(file.path()).unwrap(), [3; 4096]);
     assert_eq!(fs::read(other.path()).unwrap(), [2; 4096]);
 }
 
