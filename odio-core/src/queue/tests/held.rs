@@ -442,3 +442,21 @@ fn what_was_ready_first_is_collected_first() {
         assert_eq!(seen, [2, 1], "{engine}");
     }
 }
+
+/// By the call that sees the write's end: a program that sleeps on the eventfd makes no other.
+#[test]
+fn a_closing_sync_is_handed_over_at_once() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 1).unwrap();
+        let (buffer, flags) = (filled(&file, 4096, 1), Flags::THEN_DATASYNC);
+        queue.write_with(&file, buffer, 0, flags, 1).unwrap();
+        while queue.slots[0].stage == Stage::Writing {
+            queue.poll().unwrap();
+        }
+        let waits = queue.held.len() + queue.driver().staged();
+        assert_eq!(waits, 0, "{engine}");
+        queue.drain().unwrap();
+    }
+}
