@@ -449,3 +449,19 @@ fn memory_is_known_where_all_of_it_is_in_the_pool() {
         }
     }
 }
+
+#[test]
+fn an_answer_that_the_short_way_does_not_expect_has_left_the_engine() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut memory = filled(&file, 4096, 1);
+        let mut queue = Queue::new(engine, 1).unwrap();
+        // The file is empty, so the read ends early.
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.read_raw(&file, memory.as_mut_ptr(), 4096, 0, 1) }.unwrap();
+        assert_eq!(queue.try_collect(1, 1, true, |_, _| ()), Err(0), "{engine}");
+        assert_eq!(queue.collect(1, 1, None, |_, _| ()).unwrap(), 1, "{engine}");
+        assert_eq!((queue.in_flight, queue.with_engine), (0, 0), "{engine}");
+    }
+}
