@@ -359,7 +359,8 @@ typedef struct odio_pool odio_pool;
  *
  * One thread at a time, not always the same one: a call that comes while another thread is inside one gets -EBUSY and
  * does nothing. odio_queue_read(), odio_queue_write() and the syncs only take a request in; odio_queue_submit(),
- * odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch.
+ * odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch, as
+ * far as it has room (see odio_queue_submit()).
  * A request counts against the queue's depth until its completion has been collected.
  * Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
  * sync was taken in, and no others.
@@ -1192,9 +1193,12 @@ int odio_queue_writev(struct odio_queue *queue,
 const char *odio_queue_reason(const struct odio_queue *queue);
 
 /**
- * Hands everything taken in to the kernel, without waiting for completions.
+ * Hands everything taken in to the kernel, without waiting for completions. What the kernel has no room for while other
+ * requests are in flight is kept, and so is what waits for another request (see odio_queue); each later call that hands
+ * over tries again.
  *
- * Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
+ * Returns 0 or a negative errno, -EAGAIN where the kernel has no room and nothing is in flight that would make some; on
+ * failure nothing is lost, and what was not handed over goes with the next call.
  */
 int odio_queue_submit(struct odio_queue *queue);
 
@@ -1253,7 +1257,8 @@ int odio_queue_cancel(struct odio_queue *queue,
 /**
  * An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
  * odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
- * resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
+ * resumed inside or need not wait for another one any more. It is the queue's: do not close it. It is non-blocking and
+ * closed on exec.
  *
  * Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
  * completes but while somebody polls.

@@ -190,9 +190,10 @@ impl File {
         }))
     }
 
-    /// As [`File::sync_turn`], or `None` where it would have to wait.
-    pub(crate) fn sync_turn_try(&self) -> Option<SyncTurn> {
-        let ticket = self.inner.syncing.try_hold(0, 1)?;
+    /// As [`File::sync_turn`], or `None` where it would have to wait; `watcher` is then signalled when it may be tried
+    /// again.
+    pub(crate) fn sync_turn_try(&self, watcher: Option<&Arc<OwnedFd>>) -> Option<SyncTurn> {
+        let ticket = self.inner.syncing.try_hold(0, 1, watcher)?;
         let file = self.clone();
         Some(SyncTurn { file, ticket })
     }

@@ -19,6 +19,7 @@ pub use options::QueueOptions;
 use std::collections::VecDeque;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
@@ -38,9 +39,9 @@ use tables::Tables;
 /// A queue of requests. One thread at a time; it may move between threads.
 ///
 /// [`Queue::read`], [`Queue::write`] and [`Queue::sync`] only take a request in; [`Queue::submit`], [`Queue::poll`] and
-/// [`Queue::wait`] hand everything taken in to the kernel as one batch. Nothing is allocated per request. Requests in
-/// flight together have no order among them: a sync covers writes whose completion was collected before it was queued,
-/// and no others.
+/// [`Queue::wait`] hand everything taken in to the kernel as one batch, as far as it has room ([`Queue::submit`]).
+/// Nothing is allocated per request. Requests in flight together have no order among them: a sync covers writes whose
+/// completion was collected before it was queued, and no others.
 ///
 /// A transfer that the kernel stops short is taken up again inside, where it is aligned, until all of it is done, the
 /// file ends, or it fails. With [`Flags::NOWAIT`] what the kernel says is reported as it is.
@@ -80,13 +81,16 @@ pub struct Queue {
     ready: VecDeque<u32>,
     /// Given up where it cannot be waited for any more.
     driver: Option<Driver>,
+    /// Set while results are given out. Where it stays set a panic came between, and nothing counts as it should.
+    half_way: bool,
     /// Slots and results that the engine has given back, until they are looked at.
     arrivals: Vec<(u32, i32)>,
     /// `max_vectors` pieces for each slot. Given up where the engine may still read them.
     vectors: Option<Region>,
     max_vectors: u32,
     tables: Tables,
-    event: Option<OwnedFd>,
+    /// Shared with the files that signal it when what a request waits for has been released.
+    event: Option<Arc<OwnedFd>>,
     /// Without `submitted`, which is what has completed and what is in flight.
     counters: Counters,
     latency: Option<Box<Latency>>,
@@ -179,6 +183,7 @@ impl Queue {
             held: memory::room(depth)?.into(),
             ready: memory::room(depth)?.into(),
             driver: Some(driver),
+            half_way: false,
             arrivals: memory::room(depth)?,
             vectors: Some(vectors),
             max_vectors: options.max_vectors,
@@ -272,8 +277,8 @@ impl Queue {
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
-    /// resumed inside. It is the queue's, closed on exec, and stays the same. Not with IOPOLL, where nothing completes
-    /// but while somebody polls.
+    /// resumed inside or need not wait for another one any more. It is the queue's, closed on exec, and stays the same.
+    /// Not with IOPOLL, where nothing completes but while somebody polls.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.check_home()?;
         if self.iopoll {
@@ -292,7 +297,7 @@ impl Queue {
                 // What completed before it was there is not missed.
                 event::signal(event.as_raw_fd());
             }
-            self.event = Some(event);
+            self.event = Some(Arc::new(event));
         }
         Ok(self.event.as_ref().expect("made above").as_fd())
     }
@@ -421,16 +426,28 @@ impl Drop for Queue {
             return;
         }
         // A failure is dealt with below; `close` is for those who want to know of it.
-        let _ = self.drain();
+        if !self.half_way {
+            let _ = self.drain();
+        }
         let with_engine = self.with_engine as usize;
         let staged = self.driver.as_ref().map_or(0, |driver| driver.staged());
         if with_engine > staged {
             // The engine cannot be waited for any more and the kernel may still write: memory, files and engine are
             // given up rather than freed under it.
+            self.mark_free();
             for slot in &mut self.slots {
-                if let (Stage::Syncing | Stage::Finishing, Some(file)) = (slot.stage, &slot.file) {
-                    // What it said is lost, and it may have been a loss.
-                    let _ = file.note_sync(Err(Errno(libc::EIO)));
+                if matches!(slot.stage, Stage::Reading | Stage::Writing) {
+                    slot.own_file(&self.tables);
+                }
+                // What the kernel said is lost, and it may have been a loss.
+                match (slot.stage, &slot.file) {
+                    (Stage::Syncing | Stage::Finishing, Some(file)) => {
+                        let _ = file.note_sync(Err(Errno(libc::EIO)));
+                    }
+                    (Stage::Writing, Some(file)) => {
+                        file.note_write_error(Errno(libc::EIO), slot.flags);
+                    }
+                    _ => {}
                 }
                 slot.hold = hold::Hold::Nothing;
             }

@@ -50,9 +50,12 @@ fn timeout(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
-/// Hands everything taken in to the kernel, without waiting for completions.
+/// Hands everything taken in to the kernel, without waiting for completions. What the kernel has no room for while other
+/// requests are in flight is kept, and so is what waits for another request (see odio_queue); each later call that hands
+/// over tries again.
 ///
-/// Returns 0 or a negative errno; on failure nothing is lost, and what was not handed over goes with the next call.
+/// Returns 0 or a negative errno, -EAGAIN where the kernel has no room and nothing is in flight that would make some; on
+/// failure nothing is lost, and what was not handed over goes with the next call.
 ///
 /// # Safety
 ///
@@ -267,7 +270,8 @@ pub unsafe extern "C" fn odio_queue_cancel(queue: *mut odio_queue, user_data: u6
 
 /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
 /// odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
-/// resumed inside. It is the queue's: do not close it. It is non-blocking and closed on exec.
+/// resumed inside or need not wait for another one any more. It is the queue's: do not close it. It is non-blocking and
+/// closed on exec.
 ///
 /// Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
 /// completes but while somebody polls.

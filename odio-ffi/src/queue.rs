@@ -24,7 +24,8 @@ use crate::vectors::list;
 ///
 /// One thread at a time, not always the same one: a call that comes while another thread is inside one gets -EBUSY and
 /// does nothing. odio_queue_read(), odio_queue_write() and the syncs only take a request in; odio_queue_submit(),
-/// odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch.
+/// odio_queue_poll(), odio_queue_wait() and odio_queue_dispatch() hand everything taken in to the kernel as one batch, as
+/// far as it has room (see odio_queue_submit()).
 /// A request counts against the queue's depth until its completion has been collected.
 /// Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
 /// sync was taken in, and no others.

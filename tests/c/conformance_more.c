@@ -158,37 +158,54 @@ static void cancelled_requests_complete_all_the_same(void)
     odio_buffer_free(found);
 }
 
+/* Collects the requests with user_data 0 to `count` - 1, woken by the eventfd alone. */
+static void collect_when_told(odio_queue *queue, unsigned count, int64_t result)
+{
+    int event = odio_queue_eventfd(queue);
+    CHECK(event >= 0 && odio_queue_eventfd(queue) == event);
+    for (unsigned seen = 0; seen != (1u << count) - 1;) {
+        /* No timeout: a completion that is not told of would hang, and the alarm would end that. */
+        struct pollfd poll_one = {.fd = event, .events = POLLIN};
+        CHECK(poll(&poll_one, 1, -1) == 1);
+        uint64_t told;
+        ssize_t length = read(event, &told, sizeof told);
+        CHECK(length == sizeof told || (length < 0 && errno == EAGAIN));
+        odio_completion done[3];
+        int stored;
+        while ((stored = odio_queue_poll(queue, done, 3)) != 0) {
+            CHECK(stored > 0);
+            for (int i = 0; i < stored; i++) {
+                CHECK(done[i].result == result && (seen & 1u << done[i].user_data) == 0);
+                seen |= 1u << done[i].user_data;
+            }
+        }
+    }
+}
+
 static void an_eventfd_tells_of_completions(void)
 {
     enum { DEPTH = 8 };
     odio_file *file = open_empty("eventfd");
     odio_queue *queue = new_queue(DEPTH);
     unsigned char *memory = new_memory(file, SIZE);
-    int event = odio_queue_eventfd(queue);
-    CHECK(event >= 0 && odio_queue_eventfd(queue) == event);
+    CHECK(odio_queue_eventfd(queue) >= 0);
     for (int round = 0; round < 5; round++) {
         for (uint64_t i = 0; i < DEPTH; i++)
             CHECK(odio_queue_write(queue, file, memory, SIZE, i * SIZE, i) == 0);
         CHECK(odio_queue_submit(queue) == 0);
-        unsigned seen = 0;
-        while (seen != (1u << DEPTH) - 1) {
-            /* No timeout: a completion that is not told of would hang, and the alarm would end that. */
-            struct pollfd poll_one = {.fd = event, .events = POLLIN};
-            CHECK(poll(&poll_one, 1, -1) == 1);
-            uint64_t told;
-            ssize_t length = read(event, &told, sizeof told);
-            CHECK(length == sizeof told || (length < 0 && errno == EAGAIN));
-            odio_completion done[3];
-            int count;
-            while ((count = odio_queue_poll(queue, done, 3)) != 0) {
-                CHECK(count > 0);
-                for (int i = 0; i < count; i++) {
-                    CHECK(done[i].result == SIZE && (seen & 1u << done[i].user_data) == 0);
-                    seen |= 1u << done[i].user_data;
-                }
-            }
-        }
+        collect_when_told(queue, DEPTH, SIZE);
+        for (uint64_t i = 0; i < DEPTH; i++)
+            CHECK(odio_queue_sync(queue, file, i) == 0);
+        CHECK(odio_queue_submit(queue) == 0);
+        collect_when_told(queue, DEPTH, 0);
     }
+    CHECK(odio_file_close(file) == 0);
+    /* Done by the call that hands them over. */
+    file = open_again("eventfd", ODIO_OPEN_WRITE | ODIO_OPEN_BOUNCE);
+    for (uint64_t i = 0; i < DEPTH; i++)
+        CHECK(odio_queue_write(queue, file, memory + 1, 50, 100 + i * 50, i) == 0);
+    CHECK(odio_queue_submit(queue) == 0);
+    collect_when_told(queue, DEPTH, 50);
     CHECK(odio_queue_free(queue) == 0);
     CHECK(odio_file_close(file) == 0);
     odio_buffer_free(memory);
@@ -325,6 +342,12 @@ static void unaligned_requests_bounce(void)
     collect_each_once(queue, 8, results);
     for (int i = 0; i < 8; i++)
         CHECK(results[i] == 50);
+    /* A read ends with the file. */
+    if (!subject.is_device) {
+        CHECK(odio_queue_read(queue, file, memory + 1, 100, REGION - 10, 9) == 0 && result_of(queue, 9) == 10);
+        CHECK(memcmp(memory + 1, model + REGION - 10, 10) == 0);
+        CHECK(odio_queue_read(queue, file, memory + 1, 100, REGION + 10, 9) == 0 && result_of(queue, 9) == 0);
+    }
     odio_counters counters = {.size = sizeof counters};
     CHECK(odio_file_counters(file, &counters) == 0);
     CHECK((counters.bounced > 0) == (unit_of(file) > 1));

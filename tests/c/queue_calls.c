@@ -102,8 +102,10 @@ static void counters(void)
     CHECK(finish(10) == SIZE);
     CHECK(odio_queue_datasync(queue, file, 11) == 0);
     CHECK(finish(11) == 0);
+    CHECK(odio_queue_sync(queue, file, 12) == 0);
+    CHECK(finish(12) == 0);
     CHECK(odio_file_counters(file, &after) == 0);
-    CHECK(after.submitted == before.submitted + 3 && after.completed == after.submitted);
+    CHECK(after.submitted == before.submitted + 4 && after.completed == after.submitted);
     CHECK(after.bytes_written == before.bytes_written + SIZE && after.bytes_read == before.bytes_read + SIZE);
     CHECK(after.failed == before.failed);
 }

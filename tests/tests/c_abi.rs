@@ -438,6 +438,17 @@ fn a_failed_sync_sticks_and_the_kernel_is_not_asked_again() {
 }
 
 #[test]
+fn each_sync_of_a_queue_is_the_one_asked_for() {
+    let (_directory, program, file, log) = built("tests/c/queue_calls.c");
+    let path = log.to_str().unwrap();
+    let tool = ["strace", "-f", "-o", path, "--trace=fsync,fdatasync"];
+    succeed(&mut command(&tool, &program, &[&file, "psync"]));
+    let log = fs::read_to_string(&log).unwrap();
+    let count = |call: &str| log.matches(&format!(" {call}(")).count();
+    assert_eq!((count("fsync"), count("fdatasync")), (1, 1), "{log}");
+}
+
+#[test]
 fn interrupted_system_calls_are_taken_up_again() {
     let (_directory, program, file, log) = built("examples-c/async_queue.c");
     for (rule, engine) in [
@@ -477,6 +488,23 @@ fn a_process_without_memory_is_told_and_not_ended() {
     let directory = scratch();
     let program = compile("tests/c/no_memory.c", Link::Shared, &[], directory.path());
     succeed(&mut command::<&str>(&[], &program, &[]));
+}
+
+#[test]
+fn what_the_kernel_has_no_room_for_yet_goes_with_a_later_call() {
+    let (_directory, program, file, log) = built("tests/c/kept.c");
+    let rule = "io_uring_enter:error=EAGAIN:when=2";
+    let output = with_fault(rule, &log, &program, &[&file]);
+    assert!(output.status.success(), "{}", everything(&output));
+}
+
+#[test]
+fn what_an_enter_did_not_take_is_offered_again() {
+    let (_directory, program, file, log) = built("examples-c/async_queue.c");
+    // It takes nothing and says one; the ring says what is true.
+    let rule = "io_uring_enter:retval=1:when=1..3";
+    let output = with_fault(rule, &log, &program, &[&file, "io_uring"]);
+    assert!(output.status.success(), "{}", everything(&output));
 }
 
 #[test]

@@ -278,7 +278,21 @@ impl Ring {
     }
 
     pub(super) fn staged(&self) -> usize {
-        self.ring.staged() as usize
+        if self.sqpoll {
+            // The kernel's thread may take what is in the ring at any time, also where no call reaches the ring any more.
+            return 0;
+        }
+        self.requests_staged()
+    }
+
+    #[cfg(test)]
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.ring.fd()
+    }
+
+    /// Of what the kernel has not taken, what is no cancellation.
+    fn requests_staged(&self) -> usize {
+        self.ring.waiting(|data| data != CANCELLATION)
     }
 
     /// Sent at once, so that the submission side keeps an entry for each slot.
@@ -539,15 +553,29 @@ mod tests {
                 ring.exchange(min, deadline, &mut arrivals).unwrap();
                 arrivals.len()
             };
-            let end = Instant::now() + Duration::from_millis(30);
-            assert_eq!(wait(&mut ring, 2, Deadline::At(end)), 0);
-            assert!(Instant::now() >= end);
-            assert_eq!(ring.staged(), 0);
+            // The second time nothing is handed over, and the kernel says that the time was up.
+            for _ in 0..2 {
+                let end = Instant::now() + Duration::from_millis(30);
+                assert_eq!(wait(&mut ring, 2, Deadline::At(end)), 0);
+                assert!(Instant::now() >= end);
+                assert_eq!(ring.staged(), 0);
+            }
             writer.write_all(b"x").unwrap();
             let far = Instant::now() + Duration::from_secs(3600);
             assert_eq!(wait(&mut ring, 1, Deadline::At(far)), 1);
             writer.write_all(b"y").unwrap();
             assert_eq!(wait(&mut ring, 1, Deadline::At(far)), 2);
+        }
+    }
+
+    #[test]
+    fn each_sync_is_the_one_asked_for() {
+        for (kind, flags) in [(Kind::DataSync, uring::DATASYNC), (Kind::FullSync, 0)] {
+            let plain = entry(7, &Request::sync(kind, 5, None));
+            assert_eq!((plain.opcode, plain.op_flags), (uring::FSYNC, flags));
+            assert_eq!((plain.fd, plain.flags, plain.user_data), (5, 0, 7));
+            let known = entry(7, &Request::sync(kind, 5, Some(3)));
+            assert_eq!((known.fd, known.flags), (3, uring::FIXED_FILE));
         }
     }
 

@@ -336,3 +336,47 @@ impl Libaio {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sync_is_the_one_asked_for() {
+        let mut context = Libaio::new(1).unwrap();
+        for (kind, opcode) in [(Kind::DataSync, aio::FDSYNC), (Kind::FullSync, aio::FSYNC)] {
+            // SAFETY: a sync has no memory, and it is not handed over.
+            unsafe { context.stage(0, Request::sync(kind, 5, None)) };
+            // SAFETY: nobody else is at the block.
+            assert_eq!(unsafe { (*context.blocks[0].get()).opcode }, opcode);
+            context.staged.clear();
+        }
+    }
+
+    /// A slot that had flags has none when a request without comes by the short way.
+    #[test]
+    fn flags_do_not_stay_with_a_slot() {
+        let mut context = Libaio::new(1).unwrap();
+        let request = Request {
+            flags: 2,
+            ..Request::sync(Kind::Write, 5, None)
+        };
+        // SAFETY: neither is handed over.
+        unsafe { context.stage(0, request) };
+        context.staged.clear();
+        let plain = Plain {
+            is_write: false,
+            fd: 5,
+            address: std::ptr::null_mut(),
+            length: 0,
+            offset: 0,
+            file: None,
+            memory: crate::engine::MemoryWay::PLAIN,
+        };
+        // SAFETY: as above.
+        unsafe { context.stage_plain(0, plain) };
+        // SAFETY: nobody else is at the block.
+        let block = unsafe { &*context.blocks[0].get() };
+        assert_eq!((block.rw_flags, block.opcode), (0, aio::PREAD));
+    }
+}

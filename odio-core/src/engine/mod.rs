@@ -181,9 +181,18 @@ impl Driver {
         }
     }
 
-    /// How many requests are staged and not yet with the kernel.
+    /// How many requests are staged and surely not with the kernel.
     pub(crate) fn staged(&self) -> usize {
         each!(self, engine => engine.staged())
+    }
+
+    /// The descriptor that requests are handed over by, where there is one.
+    #[cfg(test)]
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Driver::IoUring(ring) => Some(ring.descriptor()),
+            _ => None,
+        }
     }
 
     /// Asks for a request to end early; it arrives all the same, with `ECANCELED` or with what came of it.

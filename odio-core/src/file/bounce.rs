@@ -9,6 +9,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::File;
@@ -124,9 +125,19 @@ impl File {
 
     /// As [`File::lock_range`], but `None` as well where it would have to wait.
     pub(crate) fn lock_range_try(&self, offset: u64, length: u64) -> Option<HeldRange> {
+        self.lock_range_or_watch(offset, length, None)
+    }
+
+    /// As [`File::lock_range_try`]; where it gives `None`, `watcher` is signalled when it may be tried again.
+    pub(crate) fn lock_range_or_watch(
+        &self,
+        offset: u64,
+        length: u64,
+        watcher: Option<&Arc<OwnedFd>>,
+    ) -> Option<HeldRange> {
         let bounce = self.inner.bounce.as_ref()?;
         let (begin, end) = Self::blocks(bounce, offset, length);
-        let ticket = bounce.lock.try_hold(begin, end)?;
+        let ticket = bounce.lock.try_hold(begin, end, watcher)?;
         let file = self.clone();
         Some(HeldRange { file, ticket })
     }

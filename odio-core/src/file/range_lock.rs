@@ -8,11 +8,13 @@
 //! another lock is not seen.
 
 use std::cell::Cell;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::sys::event;
 
 /// The ranges that are held or waited for.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ struct Queue {
     next: u64,
     /// In the order in which they came. One holds its range where no earlier one overlaps it.
     entries: Vec<Entry>,
+    /// Eventfds of those who were refused and come back when something is released.
+    watchers: Vec<Arc<OwnedFd>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,7 @@ impl Default for Queue {
             next: 0,
             // Room for the usual few, so that a request allocates nothing.
             entries: Vec::with_capacity(16),
+            watchers: Vec::new(),
         }
     }
 }
@@ -154,11 +159,24 @@ impl RangeLock {
         Ok(Some(ticket))
     }
 
-    /// As [`RangeLock::hold`], or `None` where it would have to wait, even behind one that waits itself.
-    pub(super) fn try_hold(&self, begin: u64, end: u64) -> Option<u64> {
+    /// As [`RangeLock::hold`], or `None` where it would have to wait, even behind one that waits itself. The next release
+    /// then signals `watcher`, once.
+    pub(super) fn try_hold(
+        &self,
+        begin: u64,
+        end: u64,
+        watcher: Option<&Arc<OwnedFd>>,
+    ) -> Option<u64> {
         let mut queue = self.queue();
-        let free = queue.is_free_for(begin, end, u64::MAX);
-        free.then(|| queue.enter(begin, end, false))
+        if queue.is_free_for(begin, end, u64::MAX) {
+            return Some(queue.enter(begin, end, false));
+        }
+        if let Some(watcher) = watcher
+            && !queue.watchers.iter().any(|each| Arc::ptr_eq(each, watcher))
+        {
+            queue.watchers.push(Arc::clone(watcher));
+        }
+        None
     }
 
     #[cfg(test)]
@@ -168,7 +186,12 @@ impl RangeLock {
 
     /// By any thread.
     pub(super) fn release(&self, ticket: u64) {
-        self.queue().entries.retain(|each| each.ticket != ticket);
+        let mut queue = self.queue();
+        queue.entries.retain(|each| each.ticket != ticket);
+        for watcher in queue.watchers.drain(..) {
+            event::signal(watcher.as_raw_fd());
+        }
+        drop(queue);
         self.changed.notify_all();
     }
 }
@@ -183,7 +206,7 @@ mod tests {
     #[test]
     fn only_ranges_that_overlap_exclude_each_other() {
         let lock = RangeLock::default();
-        let held = lock.try_hold(4096, 8192).unwrap();
+        let held = lock.try_hold(4096, 8192, None).unwrap();
         for (begin, end, free) in [
             (0, 4096, true),
             (8192, 12288, true),
@@ -193,14 +216,14 @@ mod tests {
             (0, u64::MAX, false),
             (5000, 6000, false),
         ] {
-            let got = lock.try_hold(begin, end);
+            let got = lock.try_hold(begin, end, None);
             assert_eq!(got.is_some(), free, "{begin} {end}");
             if let Some(ticket) = got {
                 lock.release(ticket);
             }
         }
         lock.release(held);
-        assert!(lock.try_hold(0, u64::MAX).is_some());
+        assert!(lock.try_hold(0, u64::MAX, None).is_some());
     }
 
     #[test]
@@ -224,8 +247,8 @@ mod tests {
             }
             // The second overlaps only the first, which waits; it does not overtake.
             assert!(order.try_recv().is_err());
-            assert!(lock.try_hold(15, 16).is_none());
-            assert!(lock.try_hold(20, 30).is_some());
+            assert!(lock.try_hold(15, 16, None).is_none());
+            assert!(lock.try_hold(20, 30, None).is_some());
             lock.release(held);
         });
         assert_eq!(order.recv().unwrap(), 1);
@@ -237,7 +260,7 @@ mod tests {
     #[test]
     fn a_thread_does_not_wait_for_itself() {
         let lock = RangeLock::default();
-        let held = lock.try_hold(0, 10).unwrap();
+        let held = lock.try_hold(0, 10, None).unwrap();
         assert!(matches!(lock.hold(5, 6, None), Err(Error::Deadlock)));
         let ticket = lock.hold(10, 20, None).unwrap().unwrap();
         lock.release(ticket);
@@ -253,19 +276,19 @@ mod tests {
             assert!(matches!(lock.hold(20, 25, None), Err(Error::Deadlock)));
             lock.release(held);
         });
-        assert!(lock.try_hold(0, u64::MAX).is_some());
+        assert!(lock.try_hold(0, u64::MAX, None).is_some());
     }
 
     #[test]
     fn two_threads_do_not_wait_for_each_other() {
         let lock = RangeLock::default();
-        let held = lock.try_hold(0, 10).unwrap();
+        let held = lock.try_hold(0, 10, None).unwrap();
         thread::scope(|scope| {
             let (send, ready) = mpsc::channel();
             scope.spawn({
                 let lock = &lock;
                 move || {
-                    let held = lock.try_hold(20, 30).unwrap();
+                    let held = lock.try_hold(20, 30, None).unwrap();
                     send.send(()).unwrap();
                     let ticket = lock.hold(0, 5, None).unwrap().unwrap();
                     lock.release(ticket);
@@ -284,6 +307,6 @@ mod tests {
             let ticket = lock.hold(25, 26, None).unwrap().unwrap();
             lock.release(ticket);
         });
-        assert!(lock.try_hold(0, u64::MAX).is_some());
+        assert!(lock.try_hold(0, u64::MAX, None).is_some());
     }
 }

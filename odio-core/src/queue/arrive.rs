@@ -65,13 +65,13 @@ impl Queue {
                 self.end(number, result);
                 false
             }
-            (_, Err(Errno(libc::EINTR | libc::ECANCELED))) if slot.cancelled => {
+            (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED))) if slot.cancelled => {
                 self.end(number, -libc::ECANCELED);
                 false
             }
             // Before anything moved, and not for want of waiting. Cancelled, but not by us: as for syncs.
             (_, Err(Errno(libc::EAGAIN | libc::EINTR | libc::ECANCELED)))
-                if !slot.flags.has(Flags::NOWAIT) && !slot.cancelled =>
+                if !slot.flags.has(Flags::NOWAIT) =>
             {
                 self.counters.resumed += 1;
                 counters::add(&file.count().resumed, 1);
@@ -79,11 +79,6 @@ impl Queue {
                 true
             }
             (stage, Err(errno)) => {
-                if slot.flags.has(Flags::NOWAIT) && slot.moved > 0 {
-                    let moved = slot.moved;
-                    self.end(number, moved as i32);
-                    return false;
-                }
                 if stage == Stage::Writing {
                     file.note_write_error(errno, slot.flags);
                 }

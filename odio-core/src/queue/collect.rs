@@ -14,7 +14,9 @@ use crate::engine::{Deadline, Driver, Sink};
 use crate::error::{Errno, Error};
 
 impl Queue {
-    /// Hands everything taken in to the kernel, without waiting for completions.
+    /// Hands everything taken in to the kernel, without waiting for completions. What the kernel has no room for while
+    /// other requests are in flight is kept, and so is what waits for another request; each later call that hands over
+    /// tries again. With nothing in flight to make room that is an error, `EAGAIN`, and nothing is lost.
     #[inline]
     pub fn submit(&mut self) -> Result<(), Error> {
         self.advance(0, 0, 0, Deadline::Now, |_, _| {}).map(drop)
@@ -93,9 +95,10 @@ impl Queue {
         }
     }
 
-    /// Takes the next completion, in the order of completion.
+    /// Takes the next completion, in the order of completion. None in a child of fork: they are the parent's.
     #[inline]
     pub fn pop(&mut self) -> Option<Completion> {
+        self.check_home().ok()?;
         let number = self.ready.pop_front()?;
         let slot = &mut self.slots[number as usize];
         let buffer = slot.clear(mem::replace(&mut self.free, number));
@@ -136,15 +139,17 @@ impl Queue {
         mut collect: impl FnMut(u64, i32),
     ) -> Result<u32, Error> {
         self.check_home()?;
+        assert!(!self.half_way, "a panic left this queue half way");
         if !self.arrivals.is_empty() {
             self.look_at_arrivals();
-        }
-        if collected < max && !self.ready.is_empty() {
-            collected += self.collect_ready(max - collected, &mut collect);
         }
         loop {
             if !self.held.is_empty() {
                 self.look_at_held();
+            }
+            // What was ready before comes first.
+            if collected < max && !self.ready.is_empty() {
+                collected += self.collect_ready(max - collected, &mut collect);
             }
             let missing = self.missing(min, collected);
             if missing > 0 && self.with_engine == 0 && deadline != Deadline::Now {
@@ -154,6 +159,7 @@ impl Queue {
                 }
             }
             let want = self.with_engine.min(missing) as usize;
+            self.half_way = true;
             let mut bytes = Bytes::default();
             let (driver, mut round) = self
                 .round::<_, true>(max - collected, &mut bytes, &mut collect)
@@ -161,6 +167,7 @@ impl Queue {
             let result = driver.exchange(want, deadline, &mut round);
             let end = round.end();
             let arrived = self.after_round(end);
+            self.half_way = false;
             collected += arrived;
             // What has ended may have been what another waited for.
             let mut goes_on = arrived > 0 && !self.held.is_empty();

@@ -3,8 +3,10 @@
 //! A sync waits for the sync of the same file before it, and a request on a file that bounces for the requests that
 //! hold its blocks. They are in flight and with no engine; each exchange looks whether they can go on.
 
+use std::os::fd::AsRawFd;
+
 use super::slot::{self, Slot, Stage};
-use super::{Queue, vector};
+use super::{Queue, event, vector};
 use crate::contract::SyncKind;
 use crate::engine::Deadline;
 use crate::error::{Error, Op};
@@ -43,19 +45,13 @@ enum Look {
 }
 
 impl Queue {
-    /// How this request can reach the kernel, on a file that bounces.
-    pub(super) fn way(
-        file: &File,
-        op: Op,
-        vectors: &[libc::iovec],
-        offset: u64,
-        flags: Flags,
-    ) -> Way {
+    /// How this request, which the file takes, can reach the kernel.
+    pub(super) fn way(file: &File, op: Op, vectors: &[libc::iovec], offset: u64) -> Way {
         if !file.is_bounce() {
             return Way::Plain;
         }
-        let alone = flags.has(Flags::NOWAIT) || flags.has(Flags::ATOMIC);
-        if !alone && file.check_vector_alignment(op, vectors, offset).is_err() {
+        // NOWAIT and ATOMIC have been held to the alignment.
+        if file.check_vector_alignment(op, vectors, offset).is_err() {
             return Way::Copied;
         }
         if op == Op::Write {
@@ -78,7 +74,7 @@ impl Queue {
         while let Some(number) = self.held.remove(at) {
             match self.look(number, Deadline::Now) {
                 Ok(Look::Staged) => self.take_followers(number),
-                Ok(Look::Ended) => {}
+                Ok(Look::Ended) => self.tell(),
                 Ok(Look::Waits) | Err(_) => {
                     self.held.insert(at, number);
                     at += 1;
@@ -96,7 +92,7 @@ impl Queue {
         };
         match self.look(number, deadline) {
             Ok(Look::Staged) => self.take_followers(number),
-            Ok(Look::Ended) => {}
+            Ok(Look::Ended) => self.tell(),
             Ok(Look::Waits) => self.held.push_front(number),
             Err(error) => {
                 self.held.push_front(number);
@@ -113,7 +109,15 @@ impl Queue {
         };
         self.held.remove(at);
         self.end(number, -libc::ECANCELED);
+        self.tell();
         true
+    }
+
+    /// Signals the eventfd for what ended without the engine, which signals it for the rest.
+    fn tell(&self) {
+        if let Some(event) = &self.event {
+            event::signal(event.as_raw_fd());
+        }
     }
 
     fn look(&mut self, number: u32, deadline: Deadline) -> Result<Look, Error> {
@@ -130,8 +134,8 @@ impl Queue {
         }
         let nowait = slot.flags.has(Flags::NOWAIT);
         let range = match deadline {
-            Deadline::Now => file.lock_range_try(offset, length),
             _ if nowait => file.lock_range_try(offset, length),
+            Deadline::Now => file.lock_range_or_watch(offset, length, self.event.as_ref()),
             Deadline::Never => file.lock_range(offset, length)?,
             Deadline::At(end) => file.lock_range_until(offset, length, Some(end))?,
         };
@@ -160,7 +164,7 @@ impl Queue {
         deadline: Deadline,
     ) -> Result<Look, Error> {
         let turn = match deadline {
-            Deadline::Now => file.sync_turn_try(),
+            Deadline::Now => file.sync_turn_try(self.event.as_ref()),
             Deadline::Never => file.sync_turn(None)?,
             Deadline::At(end) => file.sync_turn(Some(end))?,
         };

@@ -368,3 +368,19 @@ fn trim<T>(places: &mut Vec<Option<T>>) {
         places.pop();
     }
 }
+
+#[cfg(test)]
+impl Tables {
+    /// Has the engine know nothing of what was added, as where it refused all of it.
+    pub(super) fn forget(&mut self, driver: &mut Driver, why: &str) {
+        for (at, place) in self.files.iter_mut().enumerate() {
+            driver.register_file(at as u32, None).unwrap();
+            place.as_mut().unwrap().absent = Some(why.to_owned());
+        }
+        for place in self.pools.iter_mut().flatten() {
+            driver.unregister_memory(place.what.first, usize::from(place.what.count));
+            place.absent = Some(why.to_owned());
+        }
+        self.changed();
+    }
+}

@@ -1,17 +1,28 @@
 //! # Tests of the queue, on every engine and real files
 
+mod answers;
+mod broken;
 mod held;
 mod known;
 mod vectored;
 
 use std::fs;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::*;
 use crate::flags::Flags;
 use crate::limits::Filesystem;
 use crate::mode::Mode;
+use crate::sys::fork::tests::in_a_child;
 use crate::testing::{directory, fresh, mode, options};
+
+/// Puts another descriptor in the place of one that is open.
+fn replace(by: impl AsRawFd, at: RawFd) {
+    // SAFETY: takes no memory; that the descriptor is somebody's is the point.
+    let result = unsafe { libc::dup3(by.as_raw_fd(), at, libc::O_CLOEXEC) };
+    assert_eq!(result, at);
+}
 
 fn filled(file: &File, length: usize, byte: u8) -> Buffer {
     let mut buffer = file.buffer(length).unwrap();
@@ -299,5 +310,24 @@ fn depths_outside_the_range_are_refused() {
             let error = Queue::new(engine, depth).err().unwrap().to_string();
             assert!(error.contains("from 1 to 32768"), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_child_of_fork_is_given_no_completion_of_its_parents() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 2).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        assert_eq!(queue.wait(1, None).unwrap(), 1, "{engine}");
+        let refused = in_a_child(|| {
+            queue.pop().is_none()
+                && matches!(queue.poll(), Err(Error::Forked))
+                && matches!(queue.cancel(1), Err(Error::Forked))
+                && matches!(queue.drain(), Err(Error::Forked))
+        });
+        assert!(refused, "{engine}");
+        assert_eq!(queue.pop().unwrap().result, Ok(4096), "{engine}");
     }
 }

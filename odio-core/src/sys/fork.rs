@@ -152,11 +152,11 @@ fn page() -> Option<&'static AtomicU64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Runs `body` in a child and returns its answer. It may not allocate or lock: other tests' threads are gone there.
-    fn in_a_child(body: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn in_a_child(body: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child only runs `body`, which is async-signal-safe, and ends.
         match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),

@@ -295,6 +295,19 @@ impl Uring {
         self.tail.wrapping_sub(head)
     }
 
+    /// How many of the entries that are pushed and not taken by the kernel carry user data that is `wanted`.
+    pub(crate) fn waiting(&self, wanted: impl Fn(u64) -> bool) -> usize {
+        let pushed = self.pushed();
+        let first = self.tail.wrapping_sub(pushed);
+        (0..pushed)
+            .filter(|&at| {
+                let place = (first.wrapping_add(at) & self.submission_mask) as usize;
+                // SAFETY: the mask keeps it inside the mapping; the entry was written here, and the kernel only reads it.
+                wanted(unsafe { (*self.entries.add(place)).user_data })
+            })
+            .count()
+    }
+
     /// Whether there is room for one more entry.
     pub(crate) fn has_room(&self) -> bool {
         self.pushed() <= self.submission_mask

@@ -28,7 +28,7 @@ fn a_sync_waits_for_the_one_before_it() {
         seen.sort_unstable_by_key(|done| done.0);
         assert_eq!(seen, [(0, Ok(0)), (1, Ok(0)), (2, Ok(0))], "{engine}");
         assert!(
-            file.sync_turn_try().is_some(),
+            file.sync_turn_try(None).is_some(),
             "{engine}: the turn was given back"
         );
     }
@@ -102,7 +102,7 @@ fn what_this_thread_holds_itself_is_not_waited_for_without_end() {
         let deadlock = |result: Result<(), Error>| {
             assert_eq!(result.unwrap_err().errno().0, libc::EDEADLK, "{engine}");
         };
-        let turn = file.sync_turn_try();
+        let turn = file.sync_turn_try(None);
         let range = file.lock_range_try(0, 100);
         deadlock(file.sync(SyncKind::Data));
         deadlock(file.sync_range(0, 4096));
@@ -122,7 +122,7 @@ fn what_this_thread_holds_itself_is_not_waited_for_without_end() {
             done.result.unwrap();
         }
         // Nor does it hold up the end of a queue.
-        let turn = file.sync_turn_try();
+        let turn = file.sync_turn_try(None);
         queue.sync(&file, SyncKind::Data, 3).unwrap();
         deadlock(queue.close());
         drop(turn);
@@ -227,5 +227,236 @@ fn what_ends_without_an_engine_is_collected_at_once() {
             assert_eq!(count.unwrap(), 1, "{engine}");
             assert_eq!(seen, [(5, length as i32)], "{engine}");
         }
+    }
+}
+
+/// Whether the eventfd is readable now; it is not any more after this.
+fn told(event: &std::os::fd::OwnedFd) -> bool {
+    let mut counter = [0; 8];
+    let file = fs::File::from(event.try_clone().unwrap());
+    std::io::Read::read(&mut &file, &mut counter).is_ok()
+}
+
+#[test]
+fn the_eventfd_tells_of_what_ends_without_an_engine() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+        assert!(!told(&event), "{engine}");
+        // Done by the call that hands it over.
+        queue.write(&file, filled(&file, 7, 1), 10, 1).unwrap();
+        queue.submit().unwrap();
+        assert_eq!(queue.ready(), 1, "{engine}");
+        assert!(told(&event), "{engine}");
+        queue.pop().unwrap();
+        // Cancelled while it waits, and refused the wait.
+        let held = file.lock_range(0, 100).unwrap();
+        queue.write(&file, filled(&file, 7, 1), 10, 2).unwrap();
+        queue.submit().unwrap();
+        assert!(!told(&event), "{engine}");
+        assert_eq!(queue.cancel(2).unwrap(), 1, "{engine}");
+        assert!(told(&event), "{engine}");
+        queue.pop().unwrap();
+        let (buffer, flags) = (filled(&file, 4096, 1), Flags::NOWAIT);
+        queue.write_with(&file, buffer, 0, flags, 3).unwrap();
+        queue.submit().unwrap();
+        assert!(told(&event), "{engine}");
+        let done = queue.pop().unwrap();
+        assert_eq!(done.result, Err(Errno(libc::EAGAIN)), "{engine}");
+        drop(held);
+        // A sync that is not begun, because the one that it waited for failed.
+        let turn = file.sync_turn(None).unwrap();
+        queue.sync(&file, SyncKind::Data, 4).unwrap();
+        queue.submit().unwrap();
+        let _ = file.note_sync(Err(Errno(libc::EIO)));
+        drop(turn);
+        told(&event);
+        queue.look_at_held();
+        assert_eq!(queue.ready(), 1, "{engine}: the kernel is not asked");
+        assert!(told(&event), "{engine}");
+        queue.pop().unwrap().result.unwrap_err();
+    }
+}
+
+#[test]
+fn the_eventfd_tells_when_a_request_need_not_wait_any_more() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        // The eventfd is there before the request, or comes while it waits.
+        for early in [true, false] {
+            let mut queue = Queue::new(engine, 4).unwrap();
+            if early {
+                queue.eventfd().unwrap();
+            }
+            for step in 0..2 {
+                // Held by another thread for all that the queue knows: only the release tells.
+                let (range, turn) = match step {
+                    0 => (file.lock_range(0, 100).unwrap(), None),
+                    _ => (None, file.sync_turn(None).unwrap()),
+                };
+                match step {
+                    0 => queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap(),
+                    _ => queue.sync(&file, SyncKind::Data, 1).unwrap(),
+                }
+                assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+                let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+                told(&event);
+                // As often as it looks in vain, it is told once.
+                assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+                assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+                assert!(!told(&event), "{engine}");
+                drop((range, turn));
+                assert!(told(&event), "{engine} {early} {step}");
+                queue.complete().unwrap().result.unwrap();
+            }
+        }
+    }
+}
+
+/// Which syncs end together: those of the same file, that ask for no more than the one that is done.
+#[test]
+fn a_sync_covers_what_it_covers_and_nothing_else() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let other = options(mode("direct"))
+            .open(directory.path().join("other"))
+            .unwrap();
+        let mut queue = Queue::new(engine, 4).unwrap();
+        for (first, second, file_of_second, together) in [
+            (SyncKind::Data, SyncKind::Data, &file, true),
+            (SyncKind::Full, SyncKind::Data, &file, true),
+            (SyncKind::Full, SyncKind::Full, &file, true),
+            (SyncKind::Data, SyncKind::Full, &file, false),
+            (SyncKind::Full, SyncKind::Full, &other, false),
+        ] {
+            queue.sync(&file, first, 1).unwrap();
+            queue.sync(file_of_second, second, 2).unwrap();
+            queue.look_at_held();
+            let alone = queue.held.len() + queue.driver().staged();
+            assert_eq!(alone == 1, together, "{engine} {first:?} {second:?}");
+            queue.drain().unwrap();
+            for _ in 0..2 {
+                assert_eq!(queue.pop().unwrap().result, Ok(0), "{engine}");
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_and_turn_are_held_until_the_kernel_is_done() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        queue.write(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.sync(&file, SyncKind::Data, 2).unwrap();
+        // Both are with the engine, and what it says of them has not been looked at.
+        queue.look_at_held();
+        assert!(queue.held.is_empty(), "{engine}");
+        assert!(file.lock_range_try(10, 1).is_none(), "{engine}");
+        assert!(file.sync_turn_try(None).is_none(), "{engine}");
+        queue.drain().unwrap();
+        assert!(file.lock_range_try(10, 1).is_some(), "{engine}");
+        assert!(file.sync_turn_try(None).is_some(), "{engine}");
+    }
+}
+
+#[test]
+fn a_copied_write_is_followed_by_its_closing_sync() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 4).unwrap();
+        let turn = file.sync_turn(None).unwrap();
+        for (number, flags) in [(1, Flags::THEN_DATASYNC), (2, Flags::THEN_SYNC)] {
+            let buffer = filled(&file, 7, 1);
+            queue
+                .write_with(&file, buffer, 8192 * number, flags, number)
+                .unwrap();
+        }
+        assert_eq!(queue.poll().unwrap(), 0, "{engine}");
+        assert_eq!(fs::read(file.path()).unwrap()[16384..], [1; 7], "{engine}");
+        drop(turn);
+        queue.drain().unwrap();
+        for _ in 0..2 {
+            assert_eq!(queue.pop().unwrap().result, Ok(7), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn a_copied_read_ends_with_the_file() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        fs::write(file.path(), vec![3; 5000]).unwrap();
+        let mut queue = Queue::new(engine, 1).unwrap();
+        for (offset, expected) in [(10, 4990), (4990, 10), (5000, 0), (9001, 0)] {
+            let buffer = filled(&file, 8001, 1);
+            queue.read(&file, buffer, offset, 1).unwrap();
+            let done = queue.complete().unwrap();
+            assert_eq!(done.result, Ok(expected), "{engine} {offset}");
+            let there = &done.buffer.unwrap()[..expected as usize];
+            assert!(there.iter().all(|&byte| byte == 3), "{engine} {offset}");
+        }
+    }
+}
+
+#[test]
+fn unaligned_pieces_are_copied_too() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 1).unwrap();
+        let mut from = [(10, 1), (20, 2)].map(|(length, byte)| filled(&file, length, byte));
+        let list = from
+            .each_mut()
+            .map(|each| vector(each.as_mut_ptr(), each.len()));
+        // SAFETY: the buffers outlive the completion.
+        unsafe { queue.writev_raw(&file, &list, 5, Flags::NONE, 1) }.unwrap();
+        assert_eq!(queue.complete().unwrap().result, Ok(30), "{engine}");
+        let expected = [[0; 5].as_slice(), &[1; 10], &[2; 20]].concat();
+        assert_eq!(fs::read(file.path()).unwrap(), expected, "{engine}");
+    }
+}
+
+#[test]
+fn what_was_ready_first_is_collected_first() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = bouncing(&directory);
+        let mut queue = Queue::new(engine, 2).unwrap();
+        let mut memory = filled(&file, 4096, 1);
+        fs::write(file.path(), [1; 4096]).unwrap();
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.read_raw(&file, memory.as_mut_ptr(), 4096, 0, 1) }.unwrap();
+        // Done before the engine is asked.
+        queue.write(&file, filled(&file, 7, 1), 8192, 2).unwrap();
+        let mut seen = Vec::new();
+        let collect = |user_data, _| seen.push(user_data);
+        assert_eq!(queue.collect(2, 2, None, collect).unwrap(), 2, "{engine}");
+        assert_eq!(seen, [2, 1], "{engine}");
+    }
+}
+
+/// By the call that sees the write's end: a program that sleeps on the eventfd makes no other.
+#[test]
+fn a_closing_sync_is_handed_over_at_once() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 1).unwrap();
+        let (buffer, flags) = (filled(&file, 4096, 1), Flags::THEN_DATASYNC);
+        queue.write_with(&file, buffer, 0, flags, 1).unwrap();
+        while queue.slots[0].stage == Stage::Writing {
+            queue.poll().unwrap();
+        }
+        let waits = queue.held.len() + queue.driver().staged();
+        assert_eq!(waits, 0, "{engine}");
+        queue.drain().unwrap();
     }
 }

@@ -340,3 +340,190 @@ fn what_is_taken_in_stays_good_when_its_file_and_pool_are_removed() {
         }
     }
 }
+
+/// The end of a pipe that is readable when the kernel has let go of the file.
+fn end_of(file: &File) -> std::io::PipeReader {
+    let (reader, writer) = std::io::pipe().unwrap();
+    replace(writer, file.fd());
+    reader
+}
+
+fn is_gone(pipe: &std::io::PipeReader, time: Duration) -> bool {
+    crate::sys::file::poll_readable(pipe.as_raw_fd(), time).unwrap()
+}
+
+#[test]
+fn a_known_file_is_let_go_with_its_queue_and_when_it_is_removed() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let pipe = end_of(&file);
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap());
+    drop(file);
+    assert!(!is_gone(&pipe, Duration::ZERO));
+    drop(queue);
+    assert!(is_gone(&pipe, Duration::ZERO), "at once");
+
+    let file = fresh(&directory, mode("direct"));
+    let pipe = end_of(&file);
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap());
+    assert!(queue.remove_file(&file).unwrap());
+    drop(file);
+    // Linux 6.1 takes its time.
+    assert!(is_gone(&pipe, Duration::from_secs(60)));
+}
+
+/// Memory of this process that the kernel holds, in bytes.
+fn pinned() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmPin:"));
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_known_pool_is_let_go_when_it_is_removed() {
+    // More than all other tests together have beside this one.
+    let length = 4 << 20;
+    let pool = Pool::new(1, length, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_pool(&pool).unwrap());
+    assert!(pinned() >= length);
+    assert!(queue.remove_pool(&pool).unwrap());
+    // Linux 6.1 takes its time.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while pinned() >= length {
+        assert!(std::time::Instant::now() < end);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_not_registered_is_not_taken_for_it() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let length = 8192;
+    let pool = Pool::new(2, length, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_file(&file).unwrap() && queue.add_pool(&pool).unwrap());
+    // As where the kernel refused them: it knows neither, and the queue remembers that it does not.
+    let mut driver = queue.driver.take().unwrap();
+    queue.tables.forget(&mut driver, "refused by the kernel");
+    queue.driver = Some(driver);
+    let (files, pools, why) = queue.registered();
+    assert_eq!((files, pools), (0, 0));
+    assert_eq!(why, Some("refused by the kernel"));
+    for _ in 0..2 {
+        queue.write(&file, pool.take().unwrap(), 0, 1).unwrap();
+        let done = queue.complete().unwrap();
+        assert_eq!(done.result, Ok(length as u32));
+        assert!(!queue.add_file(&file).unwrap() && !queue.add_pool(&pool).unwrap());
+    }
+}
+
+#[test]
+fn a_buffer_that_is_collected_is_given_to_nobody_else() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut memory = filled(&file, 4096, 1);
+        let pool = Pool::new(1, 4096, false).unwrap();
+        let mut queue = Queue::new(engine, 1).unwrap();
+        queue.write(&file, pool.take().unwrap(), 0, 1).unwrap();
+        assert_eq!(queue.collect(1, 1, None, |_, _| ()).unwrap(), 1, "{engine}");
+        assert!(pool.take().is_some(), "{engine}: dropped");
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.write_raw(&file, memory.as_mut_ptr(), 4096, 0, 2) }.unwrap();
+        assert!(queue.complete().unwrap().buffer.is_none(), "{engine}");
+    }
+}
+
+#[test]
+fn the_eventfd_tells_of_what_the_kernel_refuses() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut queue = Queue::new(engine, 2).unwrap();
+        let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+        // Every request on such a descriptor is refused before it begins.
+        let mut useless = fs::OpenOptions::new();
+        let useless = std::os::unix::fs::OpenOptionsExt::custom_flags(&mut useless, libc::O_PATH);
+        replace(useless.read(true).open("/").unwrap(), file.fd());
+        queue.read(&file, filled(&file, 4096, 1), 0, 1).unwrap();
+        queue.submit().unwrap();
+        let told = crate::sys::file::poll_readable(event.as_raw_fd(), Duration::from_secs(60));
+        assert!(told.unwrap(), "{engine}");
+        let done = queue.complete().unwrap();
+        assert_eq!(done.result, Err(Errno(libc::EBADF)), "{engine}");
+    }
+}
+
+/// What was found last is forgotten with a change: the place may be another's by then.
+#[test]
+fn a_place_that_is_given_to_another_is_not_used_for_the_first() {
+    let directory = directory();
+    let [file, other] = ["file", "other"].map(|name| {
+        let path = directory.path().join(name);
+        options(mode("direct")).open(path).unwrap()
+    });
+    let [mut memory, mut others] = [1, 2].map(|byte| {
+        let pool = Pool::new(1, 4096, false).unwrap();
+        let mut buffer = pool.take().unwrap();
+        buffer.fill(byte);
+        (pool, buffer)
+    });
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    let write = |queue: &mut Queue, file: &File, buffer: &mut Buffer| {
+        // SAFETY: the buffer outlives the completion.
+        unsafe { queue.write_raw(file, buffer.as_mut_ptr(), 4096, 0, 1) }.unwrap();
+        assert_eq!(queue.complete().unwrap().result, Ok(4096));
+    };
+    assert!(queue.add_file(&file).unwrap() && queue.add_pool(&memory.0).unwrap());
+    write(&mut queue, &file, &mut memory.1);
+    assert!(queue.remove_file(&file).unwrap() && queue.remove_pool(&memory.0).unwrap());
+    write(&mut queue, &file, &mut memory.1);
+    assert!(queue.add_file(&other).unwrap() && queue.add_pool(&others.0).unwrap());
+    memory.1.fill(3);
+    write(&mut queue, &file, &mut memory.1);
+    write(&mut queue, &other, &mut others.1);
+    assert_eq!(fs::read(file.path()).unwrap(), [3; 4096]);
+    assert_eq!(fs::read(other.path()).unwrap(), [2; 4096]);
+}
+
+#[test]
+fn memory_is_known_where_all_of_it_is_in_the_pool() {
+    let pool = Pool::new(2, 8192, false).unwrap();
+    let mut queue = Queue::new(Engine::IoUring, 1).unwrap();
+    assert!(queue.add_pool(&pool).unwrap());
+    let (base, size) = pool.memory();
+    for (at, length, known) in [
+        (0, size, true),
+        (size - 512, 512, true),
+        (size - 512, 513, false),
+        (size, 512, false),
+        (usize::MAX, 2, false),
+        (0, size + 1, false),
+    ] {
+        for _ in 0..2 {
+            let found = queue.tables.memory(base.wrapping_add(at), length);
+            assert_eq!(found.is_some(), known, "{at} {length}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_the_short_way_does_not_expect_has_left_the_engine() {
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        let mut memory = filled(&file, 4096, 1);
+        let mut queue = Queue::new(engine, 1).unwrap();
+        // The file is empty, so the read ends early.
+        // SAFETY: the memory outlives the completion.
+        unsafe { queue.read_raw(&file, memory.as_mut_ptr(), 4096, 0, 1) }.unwrap();
+        assert_eq!(queue.try_collect(1, 1, true, |_, _| ()), Err(0), "{engine}");
+        assert_eq!(queue.collect(1, 1, None, |_, _| ()).unwrap(), 1, "{engine}");
+        assert_eq!((queue.in_flight(), queue.with_engine), (0, 0), "{engine}");
+    }
+}
