@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use super::File;
 use super::range_lock::RangeLock;
-use super::transfer::vector;
+use super::transfer::{takes_turns, vector};
 use crate::buffer::Buffer;
 use crate::counters;
 use crate::error::{Errno, Error, Op};
 use crate::flags::Flags;
+use crate::mode::Cache;
 use crate::resume::Resume;
 use crate::sys::{self, file};
 
@@ -34,6 +35,8 @@ pub(super) struct Bounce {
     unit: u64,
     /// The same file without O_DIRECT. A block device ends with a block and needs none.
     tail: Option<OwnedFd>,
+    /// Held while a write through `tail` is also a sync: of two at once one could be told of the other's loss.
+    tail_turn: RangeLock,
 }
 
 /// A range of a file, held until this is dropped, by whichever thread.
@@ -67,6 +70,7 @@ impl Bounce {
             lock: RangeLock::default(),
             unit: unit.max(sys::memory::page_size() as u64),
             tail,
+            tail_turn: RangeLock::default(),
         }
     }
 }
@@ -300,25 +304,28 @@ impl File {
         offset: u64,
         flags: Flags,
     ) -> Result<(), Error> {
-        let tail = self
-            .inner
-            .bounce
-            .as_ref()
-            .and_then(|bounce| bounce.tail.as_ref());
+        let bounce = self.inner.bounce.as_ref();
         // A write past the last block of a device has no place to go.
-        let tail = tail.ok_or(Error::Io {
-            op: Op::Write,
-            offset,
-            length: length as u64,
-            moved: from as u64,
-            errno: Errno(libc::ENOSPC),
-        })?;
+        let (bounce, tail) = bounce
+            .and_then(|bounce| Some((bounce, bounce.tail.as_ref()?)))
+            .ok_or(Error::Io {
+                op: Op::Write,
+                offset,
+                length: length as u64,
+                moved: from as u64,
+                errno: Errno(libc::ENOSPC),
+            })?;
         let way = (tail.as_raw_fd(), Resume::at(length, 1, from));
         // SAFETY: the same promise.
-        unsafe { self.transfer_by(way, Op::Write, vectors, offset, flags, None) }?;
-        if self.is_synced(flags) {
-            return Ok(());
+        let write = || unsafe { self.transfer_by(way, Op::Write, vectors, offset, flags, None) };
+        if takes_turns(Cache::Buffered, self.is_synced(flags)) {
+            // Given back here, so whoever waits for it does not wait for a completion that is to be collected.
+            let ticket = bounce.tail_turn.hold(0, 1, None)?;
+            let result = write();
+            ticket.inspect(|&ticket| bounce.tail_turn.release(ticket));
+            return result.map(drop);
         }
+        write()?;
         let (at, length) = (offset + from as u64, (length - from) as u64);
         self.push_out(tail.as_raw_fd(), at, length)
     }
@@ -421,6 +428,23 @@ mod tests {
             .truncate(true)
             .open(path)
             .unwrap()
+    }
+
+    #[test]
+    fn a_durable_tail_is_written_alone() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct+dsync");
+        let turn = &file.inner.bounce.as_ref().unwrap().tail_turn;
+        let held = turn.try_hold(0, 1, None).unwrap();
+        thread::scope(|scope| {
+            let write = scope.spawn(|| file.write_at(&[1; 100], 0));
+            while turn.held_or_waited_for() < 2 {
+                thread::yield_now();
+            }
+            turn.release(held);
+            write.join().unwrap().unwrap();
+        });
+        assert!(turn.try_hold(0, 1, None).is_some());
     }
 
     /// Random requests, each of which a plain Vec answers as well.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use super::bounce::{Bounce, reopen};
 use super::check::Support;
 use super::name::sync_name;
-use super::transfer::Masks;
+use super::transfer::{Masks, takes_turns};
 use super::{File, Inner};
 use crate::buffer::Buffer;
 use crate::contract::Contract;
@@ -312,7 +312,10 @@ impl OpenOptions {
             Cache::Direct => Masks::new(limits.read_step(), limits.step()),
             Cache::Buffered => Masks::new(1, 1),
         };
-        if !self.write || bounce.is_some() {
+        if !self.write
+            || bounce.is_some()
+            || takes_turns(outcome.cache, self.mode.sync != Sync::None)
+        {
             masks = masks.with_no_plain_write();
         }
         let mode = Mode::new(outcome.cache, self.mode.sync);

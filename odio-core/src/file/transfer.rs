@@ -304,6 +304,17 @@ impl File {
             // SAFETY: the same promise.
             return unsafe { self.bounce_write(vectors, length, offset, flags) };
         }
+        let _turn = if op == Op::Write && self.takes_turns(flags) {
+            let turn = if flags.has(Flags::NOWAIT) {
+                self.sync_turn_try(None)
+            } else {
+                self.sync_turn(None)?
+            };
+            let busy = || self.failed(op, offset, length, 0, flags, Errno(libc::EAGAIN));
+            Some(turn.ok_or_else(busy)?)
+        } else {
+            None
+        };
         let _held = if op == Op::Write && self.is_bounce() {
             if flags.has(Flags::NOWAIT) {
                 let busy = || self.failed(op, offset, length, 0, flags, Errno(libc::EAGAIN));
@@ -469,6 +480,11 @@ impl File {
         }
     }
 
+    /// Whether a write with these flags is to be the only sync of this file while it is on its way.
+    pub(crate) fn takes_turns(&self, flags: Flags) -> bool {
+        takes_turns(self.mode().cache, self.is_synced(flags))
+    }
+
     /// Whether a write with these flags is also a sync of what it wrote.
     pub(super) fn is_synced(&self, flags: Flags) -> bool {
         self.mode().sync != Sync::None || flags.has(Flags::DSYNC) || flags.has(Flags::SYNC)
@@ -517,6 +533,12 @@ impl File {
         self.note_sync(result)
             .map_err(|errno| Error::Sync { op, errno })
     }
+}
+
+/// Whether a write ends as a sync of the page cache does: the kernel tells of a lost page to the first that asks
+/// (`file_check_and_advance_wb_err`), so of two at once one could be acknowledged and the other be told of its loss.
+pub(super) fn takes_turns(cache: Cache, is_synced: bool) -> bool {
+    cache == Cache::Buffered && is_synced
 }
 
 /// One system call.

@@ -419,7 +419,7 @@ impl Queue {
         if self.iopoll {
             self.check_iopoll(file, then)?;
         }
-        Ok((then, Self::way(file, op, vectors, offset)))
+        Ok((then, Self::way(file, op, vectors, offset, flags)))
     }
 
     fn check_iopoll(&self, file: &File, then: Option<SyncKind>) -> Result<(), Error> {

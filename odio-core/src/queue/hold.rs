@@ -30,6 +30,8 @@ pub(super) enum Way {
     Plain,
     /// As it is, once its blocks are held.
     Held,
+    /// As it is, once no other sync of its file is on its way.
+    InTurn,
     /// Through an aligned copy, on the thread that hands it over.
     Copied,
 }
@@ -46,9 +48,18 @@ enum Look {
 
 impl Queue {
     /// How this request, which the file takes, can reach the kernel.
-    pub(super) fn way(file: &File, op: Op, vectors: &[libc::iovec], offset: u64) -> Way {
+    pub(super) fn way(
+        file: &File,
+        op: Op,
+        vectors: &[libc::iovec],
+        offset: u64,
+        flags: Flags,
+    ) -> Way {
         if !file.is_bounce() {
-            return Way::Plain;
+            return match op {
+                Op::Write if file.takes_turns(flags) => Way::InTurn,
+                _ => Way::Plain,
+            };
         }
         // NOWAIT and ATOMIC have been held to the alignment.
         if file.check_vector_alignment(op, vectors, offset).is_err() {
@@ -133,20 +144,30 @@ impl Queue {
             return Ok(Look::Ended);
         }
         let nowait = slot.flags.has(Flags::NOWAIT);
-        let range = match deadline {
-            _ if nowait => file.lock_range_try(offset, length),
-            Deadline::Now => file.lock_range_or_watch(offset, length, self.event.as_ref()),
-            Deadline::Never => file.lock_range(offset, length)?,
-            Deadline::At(end) => file.lock_range_until(offset, length, Some(end))?,
+        let hold = if way == Way::InTurn {
+            let turn = if nowait {
+                file.sync_turn_try(None)
+            } else {
+                self.sync_turn(&file, deadline)?
+            };
+            turn.map(Hold::Turn)
+        } else {
+            let range = match deadline {
+                _ if nowait => file.lock_range_try(offset, length),
+                Deadline::Now => file.lock_range_or_watch(offset, length, self.event.as_ref()),
+                Deadline::Never => file.lock_range(offset, length)?,
+                Deadline::At(end) => file.lock_range_until(offset, length, Some(end))?,
+            };
+            range.map(Hold::Range)
         };
-        Ok(match range {
+        Ok(match hold {
             None if nowait => {
                 self.end(number, -libc::EAGAIN);
                 Look::Ended
             }
             None => Look::Waits,
-            Some(range) => {
-                self.slots[number as usize].hold = Hold::Range(range);
+            Some(hold) => {
+                self.slots[number as usize].hold = hold;
                 if way == Way::Copied {
                     self.copy(number, &file);
                     return Ok(Look::Ended);
@@ -163,24 +184,31 @@ impl Queue {
         file: &File,
         deadline: Deadline,
     ) -> Result<Look, Error> {
-        let turn = match deadline {
-            Deadline::Now => file.sync_turn_try(self.event.as_ref()),
-            Deadline::Never => file.sync_turn(None)?,
-            Deadline::At(end) => file.sync_turn(Some(end))?,
-        };
-        let Some(turn) = turn else {
-            return Ok(Look::Waits);
-        };
+        // A write that was alone in its turn is closed in the same.
+        if !matches!(self.slots[number as usize].hold, Hold::Turn(_)) {
+            let Some(turn) = self.sync_turn(file, deadline)? else {
+                return Ok(Look::Waits);
+            };
+            self.slots[number as usize].hold = Hold::Turn(turn);
+        }
         // The one before may have failed, and that stands for this one too.
         if let Err(error) = file.check_sync() {
             self.end(number, -error.errno().0);
             return Ok(Look::Ended);
         }
-        let slot = &mut self.slots[number as usize];
-        slot.hold = Hold::Turn(turn);
-        let kind = slot.then.expect("a sync knows its kind");
+        let kind = self.slots[number as usize]
+            .then
+            .expect("a sync knows its kind");
         self.stage_sync(number, kind);
         Ok(Look::Staged)
+    }
+
+    fn sync_turn(&self, file: &File, deadline: Deadline) -> Result<Option<SyncTurn>, Error> {
+        match deadline {
+            Deadline::Now => Ok(file.sync_turn_try(self.event.as_ref())),
+            Deadline::Never => file.sync_turn(None),
+            Deadline::At(end) => file.sync_turn(Some(end)),
+        }
     }
 
     /// Lets the syncs of the same file that wait, and that this one covers, end with it: what they are for was complete

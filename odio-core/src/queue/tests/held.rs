@@ -460,3 +460,44 @@ fn a_closing_sync_is_handed_over_at_once() {
         queue.drain().unwrap();
     }
 }
+
+/// The kernel tells of a lost page to the first that asks, so nobody else may ask while such a write is on its way.
+#[test]
+fn a_durable_write_through_the_page_cache_is_the_only_sync_of_its_file() {
+    let flags = [("buffered", Flags::DSYNC), ("buffered+dsync", Flags::NONE)];
+    for (engine, (name, flags)) in Engine::ALL.into_iter().zip(flags.into_iter().cycle()) {
+        let directory = directory();
+        let file = fresh(&directory, mode(name));
+        let piece = [9u8; 100];
+        let vectors = [vector(piece.as_ptr().cast_mut(), piece.len())];
+        let mut queue = Queue::new(engine, 2).unwrap();
+        let turn = file.sync_turn_try(None);
+        // SAFETY: the piece outlives the call.
+        let waits = unsafe { file.writev_raw(&vectors, 0, flags) };
+        assert!(matches!(waits, Err(Error::Deadlock)), "{engine}");
+        if flags.is_empty() {
+            let waits = file.write_at(&piece, 0);
+            assert!(matches!(waits, Err(Error::Deadlock)), "{engine}");
+        }
+        for number in 0..2 {
+            let buffer = filled(&file, 100, 1);
+            queue.write_with(&file, buffer, 0, flags, number).unwrap();
+        }
+        assert_eq!(queue.wait(1, SHORT).unwrap(), 0, "{engine}");
+        // What is no sync is not held up.
+        assert_eq!(file.read_at(&mut [0; 1], 0).unwrap(), 0, "{engine}");
+        drop(turn);
+        queue.submit().unwrap();
+        let with_engine = queue.with_engine + queue.ready();
+        assert!(with_engine >= 1, "{engine}");
+        if queue.ready() == 0 {
+            assert!(file.sync_turn_try(None).is_none(), "{engine}");
+        }
+        queue.drain().unwrap();
+        for _ in 0..2 {
+            assert_eq!(queue.pop().unwrap().result, Ok(100), "{engine}");
+        }
+        assert!(file.sync_turn_try(None).is_some(), "{engine}");
+        file.write_at(&piece, 0).unwrap();
+    }
+}
