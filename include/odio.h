@@ -3,7 +3,8 @@
  *
  * Errors. A function returns a negative errno on failure, and odio_last_error() then says on this thread which value
  * was refused, what the limit is and where the limit came from. Nothing is printed, no signal handler is installed,
- * and the process is never ended.
+ * and the process is not ended, but where the allocator has not even the few bytes for a handle or a message: what
+ * grows with a depth, a count or a length is -ENOMEM.
  *
  * Threads. Each handle's rule stands at its type: an odio_file may be used by any number of threads at once, an
  * odio_queue by one at a time.
@@ -35,7 +36,8 @@
 
 
 /**
- * Major version of this header. While it is 0, a new minor version may break compatibility.
+ * Major version of this header. While it is 0, a new minor version may break compatibility, and then has another
+ * soname.
  */
 #define ODIO_VERSION_MAJOR 0
 
@@ -365,12 +367,12 @@ typedef struct odio_pool odio_pool;
  * Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
  * sync was taken in, and no others.
  *
- * Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
- * Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
- * request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
- * A request has that turn until its completion is collected. So a thread collects before it syncs or writes the same
- * file by a call that waits without limit, through the handle or another queue: it would wait for itself, and gets
- * -EDEADLK.
+ * Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller
+ * only. Those that wait end together with the next one that covers them. A buffered write that is durable by itself
+ * counts as such a sync. On a file opened with ODIO_OPEN_BOUNCE an unaligned request is done by the call that hands it
+ * over, and any write waits for those in flight in the same blocks. A request has that turn until its completion is
+ * collected. So a thread collects before it syncs or writes the same file by a call that waits without limit, through
+ * the handle or another queue: it would wait for itself, and gets -EDEADLK.
  *
  * It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
  * call, but for odio_queue_free(), which returns 0 and releases the child's copy. Where another thread was inside at the
@@ -836,8 +838,9 @@ ssize_t odio_file_write(const struct odio_file *file,
  * Makes data and all metadata of what was written durable (fsync).
  *
  * Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
- * kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run
- * one after the other, so -EDEADLK is for a thread whose own queue has one in flight (see odio_queue). Any thread.
+ * kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run one
+ * after the other, and with them buffered writes that are durable by themselves, so -EDEADLK is for a thread whose own
+ * queue has one in flight (see odio_queue). Any thread.
  */
 int odio_file_sync(const struct odio_file *file);
 
@@ -1317,11 +1320,13 @@ int odio_queue_add_pool(struct odio_queue *queue,
                         const struct odio_pool *pool);
 
 /**
- * Takes back odio_queue_add_pool(). Requests in flight are not affected.
+ * Takes back odio_queue_add_pool(). Requests taken in are not affected: what the kernel does not have yet is handed over.
  *
- * Returns 0, -ENOENT where the pool was not added, or another negative errno.
+ * Returns 0, -ENOENT where the pool was not added, or another negative errno: -EAGAIN where the kernel takes nothing
+ * now, and the pool stays.
  */
-int odio_queue_remove_pool(struct odio_queue *queue, const struct odio_pool *pool);
+int odio_queue_remove_pool(struct odio_queue *queue,
+                           const struct odio_pool *pool);
 
 /**
  * Lets the engine know a file beforehand, which makes requests on it cheaper with ODIO_ENGINE_IO_URING. The file stays
@@ -1333,10 +1338,12 @@ int odio_queue_add_file(struct odio_queue *queue,
                         const struct odio_file *file);
 
 /**
- * Takes back odio_queue_add_file(). Requests in flight are not affected. Up to Linux 6.1 the kernel may hold on to the
- * file a while longer, seconds on an idle queue, and a block device with it; odio_queue_free() waits until it is let go.
+ * Takes back odio_queue_add_file(). Requests taken in are not affected: what the kernel does not have yet is handed
+ * over. Up to Linux 6.1 the kernel may hold on to the file a while longer, seconds on an idle queue, and a block
+ * device with it; odio_queue_free() waits until it is let go.
  *
- * Returns 0, -ENOENT where the file was not added, or another negative errno.
+ * Returns 0, -ENOENT where the file was not added, or another negative errno: -EAGAIN where the kernel takes nothing
+ * now, and the file stays.
  */
 int odio_queue_remove_file(struct odio_queue *queue,
                            const struct odio_file *file);

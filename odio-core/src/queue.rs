@@ -46,9 +46,10 @@ use tables::Tables;
 /// A transfer that the kernel stops short is taken up again inside, where it is aligned, until all of it is done, the
 /// file ends, or it fails. With [`Flags::NOWAIT`] what the kernel says is reported as it is.
 ///
-/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
-/// Those that wait end together with the next one that covers them. On a file that bounces ([`File::is_bounce`]) an
-/// unaligned request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
+/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller
+/// only. Those that wait end together with the next one that covers them. A buffered write that is durable by itself
+/// counts as such a sync. On a file that bounces ([`File::is_bounce`]) an unaligned request is done by the call that
+/// hands it over, and any write waits for those in flight in the same blocks.
 ///
 /// Allocate ahead of writes: that is what keeps libaio asynchronous on ext4. A direct write that extends the file waits
 /// for its data inside submit there (`IOMAP_DIO_FORCE_WAIT` in `ext4_dio_write_iter`); io_uring hands it to a kernel

@@ -173,9 +173,10 @@ pub unsafe extern "C" fn odio_queue_add_pool(
     unsafe { inside(queue, add) }
 }
 
-/// Takes back odio_queue_add_pool(). Requests in flight are not affected.
+/// Takes back odio_queue_add_pool(). Requests taken in are not affected: what the kernel does not have yet is handed over.
 ///
-/// Returns 0, -ENOENT where the pool was not added, or another negative errno.
+/// Returns 0, -ENOENT where the pool was not added, or another negative errno: -EAGAIN where the kernel takes nothing
+/// now, and the pool stays.
 ///
 /// # Safety
 ///
@@ -216,10 +217,12 @@ pub unsafe extern "C" fn odio_queue_add_file(
     unsafe { inside(queue, add) }
 }
 
-/// Takes back odio_queue_add_file(). Requests in flight are not affected. Up to Linux 6.1 the kernel may hold on to the
-/// file a while longer, seconds on an idle queue, and a block device with it; odio_queue_free() waits until it is let go.
+/// Takes back odio_queue_add_file(). Requests taken in are not affected: what the kernel does not have yet is handed
+/// over. Up to Linux 6.1 the kernel may hold on to the file a while longer, seconds on an idle queue, and a block
+/// device with it; odio_queue_free() waits until it is let go.
 ///
-/// Returns 0, -ENOENT where the file was not added, or another negative errno.
+/// Returns 0, -ENOENT where the file was not added, or another negative errno: -EAGAIN where the kernel takes nothing
+/// now, and the file stays.
 ///
 /// # Safety
 ///

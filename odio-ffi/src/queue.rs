@@ -30,12 +30,12 @@ use crate::vectors::list;
 /// Requests in flight together have no order among them: a sync covers writes whose completion was collected before the
 /// sync was taken in, and no others.
 ///
-/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller only.
-/// Those that wait end together with the next one that covers them. On a file opened with ODIO_OPEN_BOUNCE an unaligned
-/// request is done by the call that hands it over, and any write waits for those in flight in the same blocks.
-/// A request has that turn until its completion is collected. So a thread collects before it syncs or writes the same
-/// file by a call that waits without limit, through the handle or another queue: it would wait for itself, and gets
-/// -EDEADLK.
+/// Syncs of one file run one after the other, whoever asks for them: the kernel reports a lost write to one caller
+/// only. Those that wait end together with the next one that covers them. A buffered write that is durable by itself
+/// counts as such a sync. On a file opened with ODIO_OPEN_BOUNCE an unaligned request is done by the call that hands it
+/// over, and any write waits for those in flight in the same blocks. A request has that turn until its completion is
+/// collected. So a thread collects before it syncs or writes the same file by a call that waits without limit, through
+/// the handle or another queue: it would wait for itself, and gets -EDEADLK.
 ///
 /// It works in the process that made it: in a child of fork() every call gets -ECHILD and does nothing, without a system
 /// call, but for odio_queue_free(), which returns 0 and releases the child's copy. Where another thread was inside at the

@@ -2,7 +2,8 @@
 
 use std::ffi::c_char;
 
-/// Major version of this header. While it is 0, a new minor version may break compatibility.
+/// Major version of this header. While it is 0, a new minor version may break compatibility, and then has another
+/// soname.
 pub const ODIO_VERSION_MAJOR: u32 = 0;
 /// Minor version of this header.
 pub const ODIO_VERSION_MINOR: u32 = 1;
