@@ -364,3 +364,44 @@ fn syncs_that_end_with_one_that_failed_fail_with_it() {
         assert_eq!(seen, [(1, lost), (2, lost), (3, lost)], "{engine}");
     }
 }
+
+/// A slot begins anew with each request, also with one that the short way takes in.
+#[test]
+fn nothing_is_left_in_a_slot_of_the_request_before() {
+    for engine in Engine::ALL {
+        for before in 0..4 {
+            let directory = directory();
+            let file = fresh(&directory, mode("direct"));
+            let mut queue = Queue::new(engine, 1).unwrap();
+            let mut memory = file.buffer(3 * 4096).unwrap();
+            memory.copy_from_slice(&pattern(3 * 4096));
+            let (address, length) = (memory.as_mut_ptr(), memory.len());
+            file.write_at(&memory, 0).unwrap();
+            let mut others = filled(&file, 3 * 4096, 9);
+            let other = others.as_mut_ptr();
+            let pieces = [vector(other, 4096), vector(other.wrapping_add(4096), 8192)];
+            // SAFETY: the memory outlives the completions.
+            unsafe {
+                match before {
+                    0 => queue.readv_raw(&file, &pieces, 0, Flags::NONE, 1),
+                    1 => queue.sync(&file, SyncKind::Full, 1),
+                    2 => queue.readv_raw(&file, &pieces[..1], 0, Flags::NOWAIT, 1),
+                    _ => queue.writev_raw(&file, &pieces, 0, Flags::THEN_SYNC, 1),
+                }
+                .unwrap();
+            }
+            queue.complete().unwrap();
+            // SAFETY: as above.
+            unsafe { queue.write_raw(&file, address, length, 4096, 2) }.unwrap();
+            assert!(answer(&mut queue, 4096), "{engine} {before}");
+            let done = queue.complete().unwrap();
+            assert_eq!(done.result, Ok(length as u32), "{engine} {before}");
+            assert_eq!(
+                fs::read(file.path()).unwrap()[4096..],
+                pattern(length),
+                "{engine} {before}"
+            );
+            assert_eq!(queue.counters().finishing_syncs, 0, "{engine} {before}");
+        }
+    }
+}

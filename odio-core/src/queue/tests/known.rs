@@ -527,3 +527,77 @@ fn an_answer_that_the_short_way_does_not_expect_has_left_the_engine() {
         assert_eq!((queue.in_flight(), queue.with_engine), (0, 0), "{engine}");
     }
 }
+
+/// Reads and writes of several files that end together, in turn, and of one that is removed meanwhile.
+#[test]
+fn what_ended_is_counted_for_its_own_file() {
+    for engine in Engine::ALL {
+        for short in [true, false] {
+            let directory = directory();
+            let files = ["known", "known too", "not known"].map(|name| {
+                let path = directory.path().join(name);
+                options(mode("direct")).open(path).unwrap()
+            });
+            let mut memory = filled(&files[0], 8192, 1);
+            let address = memory.as_mut_ptr();
+            for file in &files {
+                file.write_at(&memory, 0).unwrap();
+            }
+            let before = files.each_ref().map(File::counters);
+            let mut queue = Queue::new(engine, 12).unwrap();
+            for file in &files[..2] {
+                queue.add_file(file).unwrap();
+            }
+            for number in 0..12 {
+                let file = &files[number as usize % 3];
+                // The files get one, two and three blocks of each kind.
+                let length = 4096;
+                // SAFETY: the memory outlives the completions, and all that is read and written is the same.
+                unsafe {
+                    if number < 6 || number % 3 == 2 {
+                        queue.write_raw(file, address, length, 0, number).unwrap();
+                    } else {
+                        queue
+                            .read_raw(file, address, 2 * length, 0, number)
+                            .unwrap();
+                    }
+                }
+            }
+            // The request goes on with a file that the table does not have any more.
+            if short {
+                queue.remove_file(&files[1]).unwrap();
+            }
+            let mut collected = 0;
+            if short {
+                collected = match queue.try_collect(12, 12, true, |_, _| ()) {
+                    Ok(count) | Err(count) => count,
+                };
+            }
+            while collected < 12 {
+                let left = 12 - collected;
+                collected += queue.collect(left, left, None, |_, _| ()).unwrap();
+            }
+            let expected = [(4, 8192, 16384), (4, 8192, 16384), (4, 16384, 0)];
+            for ((file, before), (ended, written, read)) in files.iter().zip(before).zip(expected) {
+                let now = file.counters();
+                assert_eq!(
+                    (
+                        now.completed - before.completed,
+                        now.bytes_written - before.bytes_written,
+                        now.bytes_read - before.bytes_read
+                    ),
+                    (ended, written, read),
+                    "{engine} {short} {}",
+                    file.path().display()
+                );
+            }
+            let all = queue.counters();
+            assert_eq!((all.submitted, all.completed), (12, 12), "{engine}");
+            assert_eq!(
+                (all.bytes_written, all.bytes_read),
+                (32768, 32768),
+                "{engine}"
+            );
+        }
+    }
+}
