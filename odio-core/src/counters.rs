@@ -27,14 +27,19 @@ pub struct Counters {
     pub finishing_syncs: u64,
 }
 
+/// Where bytes are counted that were written.
+pub(crate) const WRITTEN: usize = 0;
+/// Where bytes are counted that were read.
+pub(crate) const READ: usize = 1;
+
 /// [`Counters`] that any number of threads may add to.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Requests, counted once, when they have ended.
     pub(crate) ended: AtomicU64,
     pub(crate) failed: AtomicU64,
-    pub(crate) bytes_read: AtomicU64,
-    pub(crate) bytes_written: AtomicU64,
+    /// Bytes, by [`READ`] and [`WRITTEN`].
+    pub(crate) moved: [AtomicU64; 2],
     pub(crate) resumed: AtomicU64,
     pub(crate) bounced: AtomicU64,
     pub(crate) fallen_back: AtomicU64,
@@ -55,8 +60,8 @@ impl Shared {
             submitted: ended,
             completed: ended,
             failed: of(&self.failed),
-            bytes_read: of(&self.bytes_read),
-            bytes_written: of(&self.bytes_written),
+            bytes_read: of(&self.moved[READ]),
+            bytes_written: of(&self.moved[WRITTEN]),
             resumed: of(&self.resumed),
             bounced: of(&self.bounced),
             fallen_back: of(&self.fallen_back),

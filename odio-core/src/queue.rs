@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
-use crate::counters::Counters;
+use crate::counters::{self, Counters};
 use crate::engine::{Driver, Kind, Request};
 use crate::error::{Errno, Error};
 use crate::file::{File, vector};
@@ -94,6 +94,8 @@ pub struct Queue {
     event: Option<Arc<OwnedFd>>,
     /// Without `submitted`, which is what has completed and what is in flight.
     counters: Counters,
+    /// Bytes, by [`counters::READ`] and [`counters::WRITTEN`].
+    moved: [u64; 2],
     latency: Option<Box<Latency>>,
 }
 
@@ -191,6 +193,7 @@ impl Queue {
             tables: Tables::new(),
             event: None,
             counters: Counters::default(),
+            moved: [0; 2],
             latency: options.latency.then(|| Box::new(Latency::NONE)),
         })
     }
@@ -230,6 +233,8 @@ impl Queue {
     pub fn counters(&self) -> Counters {
         Counters {
             submitted: self.counters.completed + u64::from(self.in_flight()),
+            bytes_read: self.moved[counters::READ],
+            bytes_written: self.moved[counters::WRITTEN],
             ..self.counters
         }
     }

@@ -153,10 +153,10 @@ impl File {
         length: usize,
         offset: u64,
     ) -> Result<(), Left> {
-        let (masks, counters) = (&self.inner.masks, self.count());
+        let (masks, shared) = (&self.inner.masks, self.count());
         let (mask, bytes) = match op {
-            Op::Read => (masks.read, &counters.bytes_read),
-            _ => (masks.write, &counters.bytes_written),
+            Op::Read => (masks.read, &shared.moved[counters::READ]),
+            _ => (masks.write, &shared.moved[counters::WRITTEN]),
         };
         if (address as u64 | length as u64 | offset) & mask != 0 {
             return Err(Left::Everything);
@@ -171,7 +171,7 @@ impl File {
         if result != length as isize {
             return Err(Left::After(result));
         }
-        counters::add(&counters.ended, 1);
+        counters::add(&shared.ended, 1);
         counters::add(bytes, length as u64);
         Ok(())
     }
@@ -413,12 +413,14 @@ impl File {
 
     /// Counts a request that has ended.
     pub(super) fn counted(&self, op: Op, result: Result<usize, Error>) -> Result<usize, Error> {
-        let counters = self.count();
-        counters::add(&counters.ended, 1);
+        let shared = self.count();
+        counters::add(&shared.ended, 1);
         match (&result, op) {
-            (Err(_), _) => counters::add(&counters.failed, 1),
-            (Ok(moved), Op::Read) => counters::add(&counters.bytes_read, *moved as u64),
-            (Ok(moved), Op::Write) => counters::add(&counters.bytes_written, *moved as u64),
+            (Err(_), _) => counters::add(&shared.failed, 1),
+            (Ok(moved), Op::Read) => counters::add(&shared.moved[counters::READ], *moved as u64),
+            (Ok(moved), Op::Write) => {
+                counters::add(&shared.moved[counters::WRITTEN], *moved as u64)
+            }
             _ => {}
         }
         result

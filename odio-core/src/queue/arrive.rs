@@ -227,12 +227,12 @@ impl Queue {
         let shared = file.count();
         match slot.stage {
             Stage::Reading => {
-                self.counters.bytes_read += bytes;
-                counters::add(&shared.bytes_read, bytes);
+                self.moved[counters::READ] += bytes;
+                counters::add(&shared.moved[counters::READ], bytes);
             }
             Stage::Writing | Stage::Finishing => {
-                self.counters.bytes_written += bytes;
-                counters::add(&shared.bytes_written, bytes);
+                self.moved[counters::WRITTEN] += bytes;
+                counters::add(&shared.moved[counters::WRITTEN], bytes);
             }
             _ => {}
         }

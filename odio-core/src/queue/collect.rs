@@ -6,10 +6,10 @@ use std::mem;
 use std::time::Duration;
 
 use super::arrive::complete_probe;
-use super::slot::{self, Slot, Stage};
+use super::slot::{self, Slot};
 use super::tables::Tables;
 use super::{Completion, DRIVER_LIVES, Queue};
-use crate::counters::{self, Counters};
+use crate::counters;
 use crate::engine::{Deadline, Driver, Sink};
 use crate::error::{Errno, Error};
 
@@ -209,9 +209,9 @@ impl Queue {
             first_free: self.free,
             arrivals: &mut self.arrivals,
             tables: &self.tables,
-            counters: &mut self.counters,
+            moved: &mut self.moved,
             known: slot::NONE,
-            others: 0,
+            ended: 0,
             bytes,
             collected: 0,
             room,
@@ -257,8 +257,8 @@ fn unless_collected(collected: u32, error: Error) -> Result<u32, Error> {
     }
 }
 
-/// Bytes that were moved, by the stage of the request. Not inside [`Round`], which stays in registers this way.
-type Bytes = [u64; Stage::COUNT];
+/// Bytes that were read and written. Not inside [`Round`], which stays in registers this way.
+type Bytes = [u64; 2];
 
 /// Where an engine's results go. It borrows what it needs of the queue, so that the engine need not be taken out of it.
 struct Round<'a, F, const BOUNDED: bool> {
@@ -266,11 +266,10 @@ struct Round<'a, F, const BOUNDED: bool> {
     first_free: u32,
     arrivals: &'a mut Vec<(u32, i32)>,
     tables: &'a Tables,
-    counters: &'a mut Counters,
-    /// The place of the file that `bytes` are to be counted for: one addition to what threads share for many requests.
+    moved: &'a mut Bytes,
+    /// The place of the file that `ended` and `bytes` are to be counted for: one addition to what threads share for many requests.
     known: u32,
-    /// How many of `collected` are not to be counted for it.
-    others: u32,
+    ended: u32,
     bytes: &'a mut Bytes,
     collected: u32,
     /// How many `collect` takes, where that is to be looked at.
@@ -282,8 +281,7 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Round<'_, F, BOUNDED> {
     /// Gives the first free slot and how many were collected.
     #[inline(always)]
     fn end(self) -> (u32, u32) {
-        let ended = self.collected - self.others;
-        count(self.tables, self.counters, self.known, ended, self.bytes);
+        count(self.tables, self.moved, self.known, self.ended, self.bytes);
         (self.first_free, self.collected)
     }
 }
@@ -301,24 +299,16 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
         complete_probe(slot, self.tables, result);
         if slot.file.is_none() {
             if slot.known != self.known {
-                let ended = self.collected - self.others;
-                count(self.tables, self.counters, self.known, ended, self.bytes);
-                (self.known, self.others) = (slot.known, self.collected);
+                count(self.tables, self.moved, self.known, self.ended, self.bytes);
+                (self.known, self.ended) = (slot.known, 0);
             }
-            self.bytes[slot.stage as usize] += result as u64;
+            self.ended += 1;
+            self.bytes[slot.stage.counter()] += result as u64;
         } else if let Some(file) = slot.file.take() {
-            self.others += 1;
-            let (ours, files) = if slot.stage == Stage::Writing {
-                (
-                    &mut self.counters.bytes_written,
-                    &file.count().bytes_written,
-                )
-            } else {
-                (&mut self.counters.bytes_read, &file.count().bytes_read)
-            };
-            *ours += result as u64;
-            counters::add(files, result as u64);
-            counters::add(&file.count().ended, 1);
+            let (counter, shared) = (slot.stage.counter(), file.count());
+            self.moved[counter] += result as u64;
+            counters::add(&shared.moved[counter], result as u64);
+            counters::add(&shared.ended, 1);
         }
         slot.next = mem::replace(&mut self.first_free, number);
         self.collected += 1;
@@ -328,18 +318,18 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
 
 /// Counts what ended on a known file, and begins anew.
 #[inline(always)]
-fn count(tables: &Tables, counters: &mut Counters, known: u32, ended: u32, bytes: &mut Bytes) {
+fn count(tables: &Tables, moved: &mut Bytes, known: u32, ended: u32, bytes: &mut Bytes) {
     if ended == 0 {
         return;
     }
-    let [read, written] =
-        [Stage::Reading, Stage::Writing].map(|stage| mem::take(&mut bytes[stage as usize]));
-    counters.bytes_read += read;
-    counters.bytes_written += written;
+    let bytes = mem::take(bytes);
+    for (moved, bytes) in moved.iter_mut().zip(bytes) {
+        *moved += bytes;
+    }
     if let Some(file) = tables.file_at(known) {
         let shared = file.count();
         counters::add(&shared.ended, u64::from(ended));
-        for (counter, bytes) in [(&shared.bytes_read, read), (&shared.bytes_written, written)] {
+        for (counter, bytes) in shared.moved.iter().zip(bytes) {
             if bytes > 0 {
                 counters::add(counter, bytes);
             }

@@ -9,6 +9,7 @@ use super::hold::{Hold, Way};
 use super::tables::Tables;
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
+use crate::counters;
 use crate::engine::Plain;
 use crate::file::File;
 use crate::flags::Flags;
@@ -35,9 +36,17 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// How many there are.
-    pub(super) const COUNT: usize = Stage::Ready as usize + 1;
+    /// Of a read or a write: where its bytes are counted. By its number, because a choice takes more.
+    #[inline(always)]
+    pub(super) fn counter(self) -> usize {
+        self as usize & 1
+    }
 }
+
+const _: () = assert!(
+    Stage::Reading as usize & 1 == counters::READ
+        && Stage::Writing as usize & 1 == counters::WRITTEN
+);
 
 /// What the queue remembers of a request until its completion has been collected.
 pub(super) struct Slot {
@@ -109,7 +118,7 @@ impl Slot {
     pub(super) fn take(&mut self, file: &File, plain: Plain, user_data: u64) -> u32 {
         // A free slot has no file. Forgotten, because to drop nothing takes a look and room for a call.
         mem::forget(self.file.replace(file.clone()));
-        self.take_known(NONE, plain, user_data)
+        self.take_either(plain, user_data)
     }
 
     /// As [`Slot::take`], on the file that the queue's tables keep at `place`. Not cloned: the count of a file is for all
@@ -117,6 +126,11 @@ impl Slot {
     #[inline(always)]
     pub(super) fn take_known(&mut self, place: u32, plain: Plain, user_data: u64) -> u32 {
         self.known = place;
+        self.take_either(plain, user_data)
+    }
+
+    #[inline(always)]
+    fn take_either(&mut self, plain: Plain, user_data: u64) -> u32 {
         self.stage = if plain.is_write {
             Stage::Writing
         } else {

@@ -9,7 +9,7 @@
 //! that shares its parent's memory (vfork, clone with `CLONE_VM`) is taken for the parent; it may only exec or exit.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::memory::Region;
 use crate::error::Errno;
@@ -35,26 +35,22 @@ pub(crate) struct OnlyHere(Region);
 
 impl OnlyHere {
     pub(crate) fn new(number: usize) -> Result<OnlyHere, Errno> {
-        let region = Region::new(size_of::<AtomicUsize>(), false)?;
+        let region = Region::new(size_of::<usize>(), false)?;
         let number = if region.wipe_on_fork().is_ok() {
             number
         } else {
             0
         };
-        let here = OnlyHere(region);
-        here.place().store(number, Ordering::Relaxed);
-        Ok(here)
+        // SAFETY: as in `get`, and nobody else has the region yet.
+        unsafe { region.address().cast::<usize>().write(number) };
+        Ok(OnlyHere(region))
     }
 
     #[inline(always)]
     pub(crate) fn get(&self) -> usize {
-        self.place().load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    fn place(&self) -> &AtomicUsize {
-        // SAFETY: the region is zeroed, aligned to a page, long enough, and lives as long as this value.
-        unsafe { self.0.address().cast().as_ref() }
+        // SAFETY: the region is zeroed, aligned to a page, long enough, and lives as long as this value. Nobody changes it
+        // but `new`; not read as an atomic, which would be a load more.
+        unsafe { self.0.address().cast::<usize>().read() }
     }
 }
 
