@@ -80,6 +80,7 @@ pub struct Queue {
     held: VecDeque<u32>,
     /// Slots whose completion waits to be collected, in the order of completion.
     ready: VecDeque<u32>,
+    lane: Lane,
     /// Given up where it cannot be waited for any more.
     driver: Option<Driver>,
     /// Set while results are given out. Where it stays set a panic came between, and nothing counts as it should.
@@ -103,6 +104,26 @@ const _: () = {
     const fn moves_between_threads<T: Send>() {}
     moves_between_threads::<Queue>();
 };
+
+/// How a request that needs nothing out of the ordinary goes to the engine. One number, so that it is chosen by one branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// To io_uring, which knows nothing beforehand.
+    Ring,
+    /// To io_uring, which may know its file or its memory.
+    KnownToRing,
+    Other,
+}
+
+impl Lane {
+    fn of(driver: &Driver, tables: &Tables) -> Lane {
+        match driver {
+            Driver::IoUring(_) if tables.is_empty() => Lane::Ring,
+            Driver::IoUring(_) => Lane::KnownToRing,
+            _ => Lane::Other,
+        }
+    }
+}
 
 const DRIVER_LIVES: &str = "the engine lives as long as the queue";
 
@@ -185,6 +206,7 @@ impl Queue {
             beside: 0,
             held: memory::room(depth)?.into(),
             ready: memory::room(depth)?.into(),
+            lane: Lane::of(&driver, &Tables::new()),
             driver: Some(driver),
             half_way: false,
             arrivals: memory::room(depth)?,
@@ -313,7 +335,9 @@ impl Queue {
     /// says why not.
     pub fn add_file(&mut self, file: &File) -> Result<bool, Error> {
         let (tables, driver) = self.tables()?;
-        tables.add_file(driver, file)
+        let result = tables.add_file(driver, file);
+        self.choose_lane();
+        result
     }
 
     /// Takes back [`Queue::add_file`]; false where the file was not added. Requests taken in are not affected: io_uring is
@@ -329,7 +353,9 @@ impl Queue {
             }
         }
         let (tables, driver) = self.tables()?;
-        tables.remove_file(driver, file)
+        let result = tables.remove_file(driver, file);
+        self.choose_lane();
+        result
     }
 
     /// Lets the engine know the memory of a pool beforehand, which makes requests with its buffers cheaper with
@@ -338,13 +364,17 @@ impl Queue {
     /// why not.
     pub fn add_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         let (tables, driver) = self.tables()?;
-        tables.add_pool(driver, pool)
+        let result = tables.add_pool(driver, pool);
+        self.choose_lane();
+        result
     }
 
     /// Takes back [`Queue::add_pool`]; false where the pool was not added. Otherwise as [`Queue::remove_file`].
     pub fn remove_pool(&mut self, pool: &Pool) -> Result<bool, Error> {
         let (tables, driver) = self.tables()?;
-        tables.remove_pool(driver, pool)
+        let result = tables.remove_pool(driver, pool);
+        self.choose_lane();
+        result
     }
 
     /// How many files and pools the engine really knows beforehand, and why it does not know another that was added.
@@ -379,6 +409,12 @@ impl Queue {
         self.check_home()?;
         let driver = self.driver.as_mut();
         Ok((&mut self.tables, driver.expect(DRIVER_LIVES)))
+    }
+
+    fn choose_lane(&mut self) {
+        if let Some(driver) = &self.driver {
+            self.lane = Lane::of(driver, &self.tables);
+        }
     }
 
     #[inline(always)]

@@ -47,9 +47,15 @@ use crate::vectors::list;
 /// queued. odio_file_allocate() makes that so; odio_file_allocate_keep_size() does not, because such a write still
 /// extends the size.
 pub struct odio_queue {
+    parts: Parts,
+}
+
+/// In this order: what each call asks first is where the handle's address says, without a sum.
+#[repr(C)]
+struct Parts {
+    state: AtomicU32,
     /// Beside the queue, because it is asked for where another thread may be inside.
     home: Home,
-    state: AtomicU32,
     queue: UnsafeCell<Queue>,
     reason: UnsafeCell<CString>,
 }
@@ -77,7 +83,7 @@ impl Inside<'_> {
             text = format!("{text}; not registered: {why}");
         }
         // SAFETY: this value shows that this thread is inside, and the call that it is ends what was said before.
-        unsafe { *self.handle.reason.get() = CString::new(text).unwrap_or_default() };
+        unsafe { *self.handle.parts.reason.get() = CString::new(text).unwrap_or_default() };
     }
 }
 
@@ -87,7 +93,7 @@ impl Deref for Inside<'_> {
     #[inline(always)]
     fn deref(&self) -> &Queue {
         // SAFETY: `state` is BUSY and was set by the one that made this value.
-        unsafe { &*self.handle.queue.get() }
+        unsafe { &*self.handle.parts.queue.get() }
     }
 }
 
@@ -95,7 +101,7 @@ impl DerefMut for Inside<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Queue {
         // SAFETY: as in `deref`, and `&mut self` makes this the only reference.
-        unsafe { &mut *self.handle.queue.get() }
+        unsafe { &mut *self.handle.parts.queue.get() }
     }
 }
 
@@ -107,11 +113,22 @@ impl Drop for Inside<'_> {
         } else {
             FREE
         };
-        self.handle.state.store(state, Ordering::Release);
+        self.handle.parts.state.store(state, Ordering::Release);
     }
 }
 
 impl odio_queue {
+    fn new(queue: Queue, reason: CString) -> odio_queue {
+        odio_queue {
+            parts: Parts {
+                state: AtomicU32::new(FREE),
+                home: queue.home(),
+                queue: UnsafeCell::new(queue),
+                reason: UnsafeCell::new(reason),
+            },
+        }
+    }
+
     /// Takes in a transfer that needs nothing out of the ordinary, in few instructions, without a guard against panics
     /// because there is none. False says that the long way is to be taken, which tells why.
     ///
@@ -156,7 +173,7 @@ impl odio_queue {
     /// Comes out after [`odio_queue::try_enter`].
     #[inline(always)]
     pub(crate) fn leave(&self) {
-        self.state.store(FREE, Ordering::Release);
+        self.parts.state.store(FREE, Ordering::Release);
     }
 
     /// The queue itself.
@@ -168,7 +185,7 @@ impl odio_queue {
     #[inline(always)]
     pub(crate) unsafe fn core(&self) -> &mut Queue {
         // SAFETY: the caller's promise.
-        unsafe { &mut *self.queue.get() }
+        unsafe { &mut *self.parts.queue.get() }
     }
 
     /// Goes on as one that is inside, which from now on may panic.
@@ -182,7 +199,7 @@ impl odio_queue {
 
     /// Comes in, where nobody else is and this is the process that made the queue. This is no lock: nobody waits.
     pub(crate) fn enter(&self) -> Result<Inside<'_>, Failure> {
-        if !self.home.is_here() {
+        if !self.parts.home.is_here() {
             return Err(Error::Forked.into());
         }
         self.enter_anywhere()
@@ -200,13 +217,13 @@ impl odio_queue {
     /// Comes in where the state is FREE, and changes nothing else. Gives the state before.
     #[inline(always)]
     fn come(&self) -> u32 {
-        self.state.fetch_or(BUSY, Ordering::Acquire)
+        self.parts.state.fetch_or(BUSY, Ordering::Acquire)
     }
 
     #[cold]
     fn refused(&self, state: u32) -> Failure {
         // A thread that was inside at the fork does not exist in the child.
-        if !self.home.is_here() {
+        if !self.parts.home.is_here() {
             return Error::Forked.into();
         }
         let (errno, message) = if state == BUSY {
@@ -268,12 +285,7 @@ pub unsafe extern "C" fn odio_queue_new(
         };
         let made = options.to_core()?.build()?;
         let reason = CString::new(made.reason()).unwrap_or_default();
-        let handle = Box::new(odio_queue {
-            home: made.home(),
-            state: AtomicU32::new(FREE),
-            queue: UnsafeCell::new(made),
-            reason: UnsafeCell::new(reason),
-        });
+        let handle = Box::new(odio_queue::new(made, reason));
         // SAFETY: as above.
         unsafe { queue.write(Box::into_raw(handle)) };
         Ok(0)
@@ -298,13 +310,13 @@ pub unsafe extern "C" fn odio_queue_free(queue: *mut odio_queue) -> c_int {
         if !queue.is_null() {
             // SAFETY: the handle came from `odio_queue_new` and the caller gives it up.
             let queue = unsafe { Box::from_raw(queue) };
-            if queue.state.load(Ordering::Relaxed) == BUSY && !queue.home.is_here() {
+            if queue.parts.state.load(Ordering::Relaxed) == BUSY && !queue.parts.home.is_here() {
                 // A thread of the parent was inside at the fork, and this is a copy of what it had half done.
                 std::mem::forget(queue);
                 return Ok(0);
             }
             // Where a bug stopped it half way, closing it is still the best there is.
-            queue.queue.into_inner().close()?;
+            queue.parts.queue.into_inner().close()?;
         }
         Ok(0)
     })
@@ -575,7 +587,7 @@ pub unsafe extern "C" fn odio_queue_reason(queue: *const odio_queue) -> *const c
         return c"".as_ptr();
     }
     // SAFETY: a handle, as the caller promises; the text is replaced only by calls that end its validity.
-    unsafe { &*(*queue).reason.get() }.as_ptr()
+    unsafe { &*(*queue).parts.reason.get() }.as_ptr()
 }
 
 #[cfg(test)]
@@ -586,12 +598,7 @@ mod tests {
     #[test]
     fn a_second_thread_is_turned_away_and_let_in_later() {
         let core = Queue::new(Engine::Psync, 1).unwrap();
-        let queue = odio_queue {
-            home: core.home(),
-            state: AtomicU32::new(FREE),
-            reason: UnsafeCell::default(),
-            queue: UnsafeCell::new(core),
-        };
+        let queue = odio_queue::new(core, CString::default());
         let inside = queue.enter().unwrap_or_else(|_| panic!("nobody is inside"));
         let turned_away = std::thread::scope(|scope| {
             let second = scope.spawn(|| queue.enter().err().map(|f| (f.errno, f.message)));

@@ -4,7 +4,7 @@
 
 use super::hold::Way;
 use super::slot::{self, Slot, Stage};
-use super::{Queue, Refused};
+use super::{Lane, Queue, Refused};
 use crate::buffer::Buffer;
 use crate::contract::SyncKind;
 use crate::engine::{Driver, MemoryWay, Plain};
@@ -214,10 +214,9 @@ impl Queue {
             file: None,
             memory: MemoryWay::PLAIN,
         };
-        let driver = self.driver.as_mut()?;
-        if let Driver::IoUring(ring) = driver {
+        match (self.lane, &mut self.driver) {
             // Each on its own, so that nothing is chosen by what is not there.
-            if self.tables.is_empty() {
+            (Lane::Ring, Some(Driver::IoUring(ring))) => {
                 if address.is_null() {
                     return None;
                 }
@@ -225,7 +224,8 @@ impl Queue {
                 plain.fd = file.fd();
                 // SAFETY: the slot keeps the file open, and the caller keeps the memory, until the arrival.
                 unsafe { ring.stage_plain(number, plain) };
-            } else {
+            }
+            (Lane::KnownToRing, Some(Driver::IoUring(ring))) => {
                 plain.memory = self.tables.known_memory(address, length)?;
                 if let Some(place) = self.tables.known_file(file) {
                     plain.file = Some(place);
@@ -241,19 +241,14 @@ impl Queue {
                     return None;
                 }
             }
-        } else if let Driver::Libaio(context) = driver {
-            seldom();
-            if address.is_null() {
-                return None;
+            (Lane::Other, Some(Driver::Libaio(context))) if !address.is_null() => {
+                self.free = slot.take(file, plain, user_data);
+                plain.fd = file.fd();
+                // SAFETY: as above.
+                unsafe { context.stage_plain(number, plain) };
             }
-            self.free = slot.take(file, plain, user_data);
-            plain.fd = file.fd();
-            // SAFETY: as above.
-            unsafe { context.stage_plain(number, plain) };
-        } else {
-            // A thread does each request; some instructions more are no matter.
-            seldom();
-            return None;
+            // For psync a thread does each request; some instructions more are no matter.
+            _ => return None,
         }
         self.with_engine += 1;
         // Last, where its arguments take no register that is wanted for something else.
@@ -466,7 +461,3 @@ fn no_sync_with_iopoll() -> Error {
         "a queue with IOPOLL carries transfers only (io_uring knows no polled fsync); sync the file itself".to_owned(),
     )
 }
-
-/// Says to the compiler which branches are not laid out for speed.
-#[cold]
-fn seldom() {}
