@@ -86,8 +86,9 @@ impl Queue {
         };
         // What there is no room for stays with the engine.
         let (arrived, done) = driver.try_exchange(want as usize, max as usize, &mut round);
-        let end = round.end();
-        let collected = self.after_round(end);
+        let (first_free, _) = round.end();
+        let collected = (arrived - self.arrivals.len()) as u32;
+        self.after_round(first_free, collected);
         if done && arrived == collected as usize {
             Ok(collected)
         } else {
@@ -165,8 +166,8 @@ impl Queue {
                 .round::<_, true>(max - collected, &mut bytes, &mut collect)
                 .expect(DRIVER_LIVES);
             let result = driver.exchange(want, deadline, &mut round);
-            let end = round.end();
-            let arrived = self.after_round(end);
+            let (first_free, arrived) = round.end();
+            self.after_round(first_free, arrived);
             self.half_way = false;
             collected += arrived;
             // What has ended may have been what another waited for.
@@ -220,15 +221,14 @@ impl Queue {
         Some((self.driver.as_mut()?, round))
     }
 
-    /// Takes in what a round changed. Returns how many were collected.
+    /// Takes in what a round changed.
     #[inline(always)]
-    fn after_round(&mut self, (first_free, collected): (u32, u32)) -> u32 {
+    fn after_round(&mut self, first_free: u32, collected: u32) {
         self.free = first_free;
         let kept = self.arrivals.len() as u32;
         self.with_engine -= collected + kept;
         self.beside += kept;
         self.counters.completed += u64::from(collected);
-        collected
     }
 
     #[inline(never)]
@@ -271,14 +271,14 @@ struct Round<'a, F, const BOUNDED: bool> {
     known: u32,
     ended: u32,
     bytes: &'a mut Bytes,
+    /// How many were collected, and how many `collect` takes, where that is to be looked at.
     collected: u32,
-    /// How many `collect` takes, where that is to be looked at.
     room: u32,
     collect: F,
 }
 
 impl<F: FnMut(u64, i32), const BOUNDED: bool> Round<'_, F, BOUNDED> {
-    /// Gives the first free slot and how many were collected.
+    /// Gives the first free slot and, where it is bounded, how many were collected.
     #[inline(always)]
     fn end(self) -> (u32, u32) {
         count(self.tables, self.moved, self.known, self.ended, self.bytes);
@@ -290,6 +290,7 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
     #[inline(always)]
     fn arrive(&mut self, number: u32, result: i32) {
         let Some(slot) = self.slots.get_mut(number as usize) else {
+            keep(self.arrivals, number, result);
             return;
         };
         if result != slot.expected || (BOUNDED && self.collected == self.room) {
@@ -311,7 +312,9 @@ impl<F: FnMut(u64, i32), const BOUNDED: bool> Sink for Round<'_, F, BOUNDED> {
             counters::add(&shared.ended, 1);
         }
         slot.next = mem::replace(&mut self.first_free, number);
-        self.collected += 1;
+        if BOUNDED {
+            self.collected += 1;
+        }
         (self.collect)(slot.user_data, result);
     }
 }
