@@ -15,6 +15,9 @@ use crate::sys::{event, file as sys, memory, signal};
 /// More threads than this only wait for one another in the kernel.
 const MOST_WORKERS: u32 = 64;
 
+/// Of a worker, in bytes. At the usual 2 MiB the kernel may back a stack with a huge page, of which it uses one page.
+const STACK: usize = 256 << 10;
+
 /// Worker threads and what passes between them and the queue.
 pub(crate) struct Psync {
     shared: Arc<Shared>,
@@ -136,6 +139,7 @@ impl Psync {
                 let shared = Arc::clone(&psync.shared);
                 let worker = thread::Builder::new()
                     .name("odio-psync".to_owned())
+                    .stack_size(STACK)
                     .spawn(move || shared.run());
                 psync.workers.push(worker.map_err(|error| Error::Setup {
                     engine: Engine::Psync,
