@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
     if arguments.json {
         json::line(&report(kernel, &trial))?;
     } else {
-        print(kernel, &trial);
+        print(kernel, &trial)?;
     }
     Ok(if trial.untried.is_some() { 4 } else { 0 })
 }
@@ -64,32 +64,34 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
     }
 }
 
-fn print(kernel: &Kernel, trial: &Trial) {
+fn print(kernel: &Kernel, trial: &Trial) -> Result<()> {
     for (what, value) in kernel.facts() {
-        println!("{what:<14} {value}");
+        text::line(format_args!("{what:<14} {value}"))?;
     }
-    println!();
-    println!("{}", table(&trial.attached).trim_fmt());
+    text::line("")?;
+    text::line(table(&trial.attached).trim_fmt())?;
     let missing = text::unseen(trial.missing.iter());
     if !missing.is_empty() {
-        println!("\nNot seen here:");
+        text::line("\nNot seen here:")?;
         for reason in missing {
-            println!("- {reason}");
+            text::line(format_args!("- {reason}"))?;
         }
     }
     let absent = kernel.absent_members();
     if !absent.is_empty() {
-        println!(
+        text::line(format_args!(
             "\nMembers this kernel does not have (what needs them is not told): {}",
             absent.join(", ")
-        );
+        ))?;
     }
     match &trial.untried {
-        Some(why) => println!("\nThis is the plan; nothing was attached: {why}"),
-        None => println!(
+        Some(why) => text::line(format_args!(
+            "\nThis is the plan; nothing was attached: {why}"
+        )),
+        None => text::line(format_args!(
             "\n{} probes were attached and taken away again.",
             trial.attached.len()
-        ),
+        )),
     }
 }
 

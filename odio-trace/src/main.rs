@@ -29,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, Command},
     kernel::Kernel,
+    output::NobodyReads,
 };
 
 /// Nothing can be traced here.
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
     diagnostics(cli.verbose);
     match run(&cli.command) {
         Ok(status) => status.into(),
+        // As a shell says it of a program that the pipe has ended.
+        Err(error) if error.is::<NobodyReads>() => ExitCode::from(128 + libc::SIGPIPE as u8),
         Err(error) => {
             eprintln!("odio-trace: {error:#}");
             match cli.command {

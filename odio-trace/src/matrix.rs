@@ -130,14 +130,17 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
         summary["verdict"] = verdict.name().into();
         json::line(&summary)?;
     } else {
-        println!("kernel {}, {} on {}", place.kernel, place.fs, place.device);
-        println!("{}", table(&judged).trim_fmt());
-        println!(
+        text::line(format_args!(
+            "kernel {}, {} on {}",
+            place.kernel, place.fs, place.device
+        ))?;
+        text::line(table(&judged).trim_fmt())?;
+        text::line(format_args!(
             "{}: {} rows; {}",
             verdict.name(),
             judged.len(),
             text::summary(&outcome)
-        );
+        ))?;
         for caveat in text::caveats(&outcome) {
             eprintln!("odio-trace: {caveat}");
         }

@@ -27,8 +27,8 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
     if run.json {
         json::line(&json::summary(&outcome))?;
     } else {
-        println!("{}", text::ledger(&ledger).trim_fmt());
-        println!("{}", text::summary(&outcome));
+        text::line(text::ledger(&ledger).trim_fmt())?;
+        text::line(text::summary(&outcome))?;
         for caveat in text::caveats(&outcome) {
             eprintln!("odio-trace: {caveat}");
         }

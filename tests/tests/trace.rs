@@ -23,6 +23,21 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[test]
+fn a_reader_that_has_enough_is_told_nothing() {
+    for arguments in [&["doctor"][..], &["doctor", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(odio_trace())
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(128 + 13), "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
 fn it_ends_as_its_workload_does_and_leaves_no_probe() {
     let output = Run::new(
         &[

@@ -7,15 +7,17 @@ use odio_trace_common::{Hook, Loss};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::not_written;
 use crate::workload::Outcome;
 
 /// Writes one line and passes it on at once, so that a reader sees it while the workload runs.
 pub(crate) fn line(value: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    out.write_all(b"\n")?;
-    out.flush()?;
-    Ok(())
+    out.write_all(&line)
+        .and_then(|()| out.flush())
+        .map_err(not_written)
 }
 
 /// The last line of a run.

@@ -6,5 +6,20 @@ pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod text;
 
+use std::io;
+
+/// Standard output is closed: somebody like head(1) has read enough.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+pub(crate) struct NobodyReads;
+
+fn not_written(error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        NobodyReads.into()
+    } else {
+        anyhow::Error::new(error).context("standard output")
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,20 @@
 //! Tables for a person.
 
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anyhow::Result;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 use odio_trace_common::Hook;
 
-use super::{json, ledger::Ledger};
+use super::{json, ledger::Ledger, not_written};
 use crate::{plan::Missing, workload::Outcome};
+
+/// Writes one line to standard output. Unlike `println!` it fails, and does not panic, where nobody reads any more.
+pub(crate) fn line(line: impl Display) -> Result<()> {
+    writeln!(io::stdout().lock(), "{line}").map_err(not_written)
+}
 
 /// An empty table in this tool's look.
 pub(crate) fn table(header: &[&str]) -> Table {
