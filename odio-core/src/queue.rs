@@ -93,7 +93,7 @@ pub struct Queue {
     tables: Tables,
     /// Shared with the files that signal it when what a request waits for has been released.
     event: Option<Arc<OwnedFd>>,
-    /// Without `submitted`, which is what has completed and what is in flight.
+    /// Without `submitted`, which is what has completed and what is in flight, and without the bytes.
     counters: Counters,
     /// Bytes, by [`counters::READ`] and [`counters::WRITTEN`].
     moved: [u64; 2],

@@ -75,10 +75,10 @@ pub unsafe extern "C" fn odio_queue_submit(queue: *mut odio_queue) -> c_int {
 ///
 /// `timeout_ns` is in nanoseconds; negative is no limit, 0 does not wait.
 ///
-/// Returns how many completions were stored; fewer than `min` means that the time was up, that nothing more was in flight,
-/// or that it failed after these, which the next call says. On failure a negative errno, and completions stay to be
-/// collected. -EINVAL where `min` is larger than `max`,
-/// -EDEADLK where without a time limit it would wait for a request of another queue of this thread (see odio_queue).
+/// Returns how many completions were stored; fewer than `min` means that the time was up, that nothing more was in
+/// flight, or that it failed after these, which the next call says. On failure a negative errno, and completions stay
+/// to be collected. -EINVAL where `min` is larger than `max`, -EDEADLK where without a time limit it would wait for a
+/// request of another queue of this thread (see odio_queue).
 ///
 /// # Safety
 ///

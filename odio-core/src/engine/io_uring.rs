@@ -69,9 +69,6 @@ pub(crate) struct Ring {
     timed_enter: bool,
     /// Neither SQPOLL nor IOPOLL, and no cancellation under way.
     usual: bool,
-    sqpoll: bool,
-    /// Nothing completes but inside io_uring_enter.
-    iopoll: bool,
     /// Whether the table of files or of memory is there, once that was tried.
     files: Option<Result<(), String>>,
     memory: Option<Result<(), String>>,
@@ -102,8 +99,6 @@ impl Ring {
             cancellations: 0,
             timed_enter,
             usual: !setup.sqpoll && !setup.iopoll,
-            sqpoll: setup.sqpoll,
-            iopoll: setup.iopoll,
             files: None,
             memory: None,
         })
@@ -122,7 +117,7 @@ impl Ring {
             }
         });
         self.cancellations -= cancellations;
-        self.usual = self.cancellations == 0 && !self.sqpoll && !self.iopoll;
+        self.usual = self.cancellations == 0 && !self.ring.sqpoll && !self.ring.iopoll;
         self.in_kernel -= arrived + cancellations;
         arrived as usize
     }
@@ -203,7 +198,7 @@ impl Ring {
         let mut arrived = 0;
         let mut last = false;
         // With IOPOLL what is done shows only when it is asked for, once is enough.
-        let mut ask = self.iopoll;
+        let mut ask = self.ring.iopoll;
         loop {
             arrived += self.reap(sink);
             ask = ask && self.in_kernel > 0;
@@ -278,7 +273,7 @@ impl Ring {
     }
 
     pub(super) fn staged(&self) -> usize {
-        if self.sqpoll {
+        if self.ring.sqpoll {
             // The kernel's thread may take what is in the ring at any time, also where no call reaches the ring any more.
             return 0;
         }
@@ -327,7 +322,9 @@ impl Ring {
             }
             let result = match self.enter(0, Deadline::Now) {
                 // A ring whose thread takes entries needs only to wait for it.
-                Ok(()) if !self.sqpoll && self.ring.pushed() == before => Err(Errno(libc::EAGAIN)),
+                Ok(()) if !self.ring.sqpoll && self.ring.pushed() == before => {
+                    Err(Errno(libc::EAGAIN))
+                }
                 Err(Errno(libc::EINTR)) => Ok(()),
                 result => result,
             };
@@ -335,7 +332,7 @@ impl Ring {
                 call: "io_uring_enter",
                 errno,
             })?;
-            if self.sqpoll {
+            if self.ring.sqpoll {
                 thread::yield_now();
             }
         }

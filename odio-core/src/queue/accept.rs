@@ -23,7 +23,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Stage::Reading, file, buffer, offset, Flags::NONE, user_data)
+        self.read_with(file, buffer, offset, Flags::NONE, user_data)
     }
 
     /// Takes in a write of the whole buffer to `offset`. The buffer comes back with the completion.
@@ -34,7 +34,7 @@ impl Queue {
         offset: u64,
         user_data: u64,
     ) -> Result<(), Refused> {
-        self.transfer(Stage::Writing, file, buffer, offset, Flags::NONE, user_data)
+        self.write_with(file, buffer, offset, Flags::NONE, user_data)
     }
 
     /// As [`Queue::read`], with flags.

@@ -267,7 +267,8 @@ struct Round<'a, F, const BOUNDED: bool> {
     arrivals: &'a mut Vec<(u32, i32)>,
     tables: &'a Tables,
     moved: &'a mut Bytes,
-    /// The place of the file that `ended` and `bytes` are to be counted for: one addition to what threads share for many requests.
+    /// The place of the file that `ended` and `bytes` are to be counted for: one addition to what threads share for many
+    /// requests.
     known: u32,
     ended: u32,
     bytes: &'a mut Bytes,

@@ -26,6 +26,7 @@ struct KnownPool {
     first: u16,
     /// Places that it takes: one for each buffer, or one.
     count: u16,
+    /// [`EACH_PAGE`] or [`ONE_PIECE`].
     mask: usize,
 }
 
@@ -94,7 +95,6 @@ impl Known {
 pub(super) struct Tables {
     files: Vec<Option<Place<File>>>,
     pools: Vec<Option<Place<KnownPool>>>,
-    empty: bool,
     /// The file with a place that was looked for last, by its address, and its place. 0 is no file.
     last_file: (usize, u32),
     /// The file without a place that was looked for last. One that came to the address of such a file has none either.
@@ -108,7 +108,6 @@ impl Tables {
         Tables {
             files: Vec::new(),
             pools: Vec::new(),
-            empty: true,
             last_file: (0, 0),
             last_other: 0,
             last_memory: Known::NOTHING,
@@ -118,7 +117,7 @@ impl Tables {
     /// Whether nothing was added.
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
-        self.empty
+        self.files.is_empty() && self.pools.is_empty()
     }
 
     /// The place of a file in the engine's table, where it is the last of those that was looked for.
@@ -158,7 +157,7 @@ impl Tables {
 
     /// Looks for both, so that they are the ones that were looked for last.
     pub(super) fn find(&mut self, file: &File, address: *mut u8, length: usize) {
-        if !self.empty {
+        if !self.is_empty() {
             self.file(file);
             self.memory(address, length);
         }
@@ -214,7 +213,6 @@ impl Tables {
     fn changed(&mut self) {
         trim(&mut self.files);
         trim(&mut self.pools);
-        self.empty = self.files.is_empty() && self.pools.is_empty();
         (self.last_file, self.last_other) = ((0, 0), 0);
         self.last_memory = Known::NOTHING;
     }

@@ -171,8 +171,10 @@ pub(crate) struct Uring {
     completion_mask: u32,
     /// Of the completion ring.
     head: u32,
-    sqpoll: bool,
-    iopoll: bool,
+    /// The kernel's thread takes entries by itself.
+    pub(crate) sqpoll: bool,
+    /// Nothing completes but inside io_uring_enter.
+    pub(crate) iopoll: bool,
     features: u32,
     completion_count: u32,
     _mappings: [Option<Shared>; 3],
