@@ -92,7 +92,8 @@
 /**
  * For odio_open_options.flags: share a block device with whoever uses it. A block device that is opened for writing is
  * otherwise opened with O_EXCL, which is -EBUSY where it is mounted, or held by swap, RAID, LVM or another O_EXCL, and
- * keeps these out in turn. Does nothing for a regular file and for reading.
+ * keeps these out in turn until it is closed and no request is in flight. That costs a second descriptor. Does nothing
+ * for a regular file and for reading.
  */
 #define ODIO_OPEN_SHARED_DEVICE 64
 

@@ -53,6 +53,8 @@ const _: () = {
 #[derive(Debug)]
 struct Inner {
     fd: OwnedFd,
+    /// What keeps others from a block device.
+    _claim: Option<OwnedFd>,
     path: Mutex<PathBuf>,
     /// The mode asked for.
     asked: Mode,

@@ -59,7 +59,8 @@ pub const ODIO_OPEN_CREATE_DURABLY: u32 = 16;
 pub const ODIO_OPEN_BOUNCE: u32 = 32;
 /// For odio_open_options.flags: share a block device with whoever uses it. A block device that is opened for writing is
 /// otherwise opened with O_EXCL, which is -EBUSY where it is mounted, or held by swap, RAID, LVM or another O_EXCL, and
-/// keeps these out in turn. Does nothing for a regular file and for reading.
+/// keeps these out in turn until it is closed and no request is in flight. That costs a second descriptor. Does nothing
+/// for a regular file and for reading.
 pub const ODIO_OPEN_SHARED_DEVICE: u32 = 64;
 
 /// How to open a file. All zero but for the size is: an existing file, for reading, direct I/O required.

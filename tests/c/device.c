@@ -2,6 +2,8 @@
 #include "check.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #define BLOCK 4096
 
@@ -16,6 +18,25 @@ static int all(const char *memory, size_t length, char value)
     while (length > 0 && memory[length - 1] == value)
         length--;
     return length == 0;
+}
+
+/* Whoever still has the descriptor of the requests, as the kernel may, does not keep the device held. */
+static void free_when_closed(const char *path)
+{
+    enum { END = 64 };
+    odio_file *file;
+    int copy = -1;
+    CHECK(opened(path, ODIO_OPEN_WRITE, &file) == 0);
+    for (int fd = 0; fd < END && copy < 0; fd++) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0 && (flags & O_DIRECT) != 0)
+            copy = dup(fd);
+    }
+    CHECK(copy >= 0);
+    CHECK(odio_file_close(file) == 0);
+    CHECK(opened(path, ODIO_OPEN_WRITE, &file) == 0);
+    CHECK(odio_file_close(file) == 0);
+    CHECK(close(copy) == 0);
 }
 
 static void unused(const char *path)
@@ -52,6 +73,7 @@ static void unused(const char *path)
     CHECK(opened(path, ODIO_OPEN_WRITE | ODIO_OPEN_SHARED_DEVICE, &other) == 0);
     CHECK(odio_file_close(other) == 0);
     CHECK(odio_file_close(file) == 0);
+    free_when_closed(path);
 
     CHECK(opened(path, ODIO_OPEN_WRITE | ODIO_OPEN_CREATE | ODIO_OPEN_BOUNCE, &file) == 0);
     CHECK(odio_file_write(file, "patched", 7, BLOCK - 3) == 7);

@@ -101,8 +101,9 @@ impl OpenOptions {
     }
 
     /// Shares a block device with whoever uses it. A block device that is opened for writing is otherwise opened with
-    /// `O_EXCL`: it fails with `EBUSY` where it is mounted or held by another, and keeps others out who ask the same.
-    /// Means nothing for a regular file and for reading.
+    /// `O_EXCL`: it fails with `EBUSY` where it is mounted or held by another, and keeps others out who ask the same,
+    /// until the last clone and the last request in flight are gone. Costs a second descriptor. Means nothing for a
+    /// regular file and for reading.
     pub fn shared_device(mut self, yes: bool) -> OpenOptions {
         self.shared_device = yes;
         self
@@ -139,27 +140,17 @@ impl OpenOptions {
             .map_err(|_| failed(Errno(libc::EINVAL), "the path holds a NUL byte"))?;
 
         // Before open, because opening a FIFO waits and opening a device may act.
-        let mut hold = false;
         if let Ok(stat) = sys::stat_path(&name) {
             check_kind(&stat).map_err(|(errno, why)| failed(errno, why))?;
-            hold = self.holds(&stat);
         }
         let (fd, created) = self
-            .open_plain(&name, hold)
+            .open_plain(&name)
             .map_err(|errno| failed(errno, self.why(errno)))?;
         let stat = sys::stat(fd.as_fd()).map_err(|errno| failed(errno, "fstat"))?;
         let opened = check_kind(&stat)
-            .and_then(|()| {
-                // Without O_CREAT, O_EXCL means something for a block device alone.
-                if self.holds(&stat) == hold {
-                    Ok(())
-                } else {
-                    let why = "another file got this name while it was being opened";
-                    Err((Errno(libc::EAGAIN), why))
-                }
-            })
+            .and_then(|()| self.claim(&name, &stat))
             .map_err(|(errno, why)| failed(errno, why))
-            .and_then(|()| self.finish(fd, &stat, path, created));
+            .and_then(|claim| self.finish(fd, claim, &stat, path, created));
         if opened.is_err() && created && sys::stat_path(&name).is_ok_and(|now| now.is(&stat)) {
             // The error already there is the one to report.
             let _ = sys::unlink(&name);
@@ -188,16 +179,36 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// Whether the file is a device to be had alone.
-    fn holds(&self, stat: &sys::Stat) -> bool {
-        stat.kind() == libc::S_IFBLK && self.write && !self.shared_device
+    /// Holds a device that is to be had alone, by a second descriptor that no request ever names.
+    ///
+    /// The kernel gives the device free with the last reference to an open file, and io_uring may keep one of a request
+    /// for milliseconds after its completion (`io_wq_free_work`, seen in 6.18): a device that was closed would still be
+    /// held where the claim went by the descriptor of the requests.
+    fn claim(
+        &self,
+        name: &CString,
+        stat: &sys::Stat,
+    ) -> Result<Option<OwnedFd>, (Errno, &'static str)> {
+        if stat.kind() != libc::S_IFBLK || !self.write || self.shared_device {
+            return Ok(None);
+        }
+        let flags = libc::O_RDWR | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let claim = sys::open(name, flags, 0).map_err(|errno| (errno, self.why(errno)))?;
+        match sys::stat(claim.as_fd()) {
+            Ok(now) if now.is(stat) => Ok(Some(claim)),
+            Ok(_) => {
+                let why = "another file got this name while it was being opened";
+                Err((Errno(libc::EAGAIN), why))
+            }
+            Err(errno) => Err((errno, "fstat")),
+        }
     }
 
-    /// Opens without O_DIRECT and O_TRUNC, a device that is to be held with O_EXCL, and says whether the file is new.
+    /// Opens without O_DIRECT and O_TRUNC, and says whether the file is new.
     ///
     /// open(2) with O_CREAT|O_DIRECT makes the file first and refuses O_DIRECT after, with no way to tell whose file is
     /// left behind. So the flag is set on the open file instead (`do_dentry_open` and `setfl` make the same check).
-    fn open_plain(&self, name: &CString, hold: bool) -> Result<(OwnedFd, bool), Errno> {
+    fn open_plain(&self, name: &CString) -> Result<(OwnedFd, bool), Errno> {
         let access = if self.write {
             libc::O_RDWR
         } else {
@@ -208,8 +219,7 @@ impl OpenOptions {
         let mut last = Errno(libc::EAGAIN);
         for _ in 0..16 {
             if !self.exclusive {
-                let hold = if hold { libc::O_EXCL } else { 0 };
-                match sys::open(name, flags | hold, 0) {
+                match sys::open(name, flags, 0) {
                     Err(Errno(libc::ENOENT)) if self.create => {}
                     result => return result.map(|fd| (fd, false)),
                 }
@@ -274,6 +284,7 @@ impl OpenOptions {
     fn finish(
         &self,
         fd: OwnedFd,
+        claim: Option<OwnedFd>,
         stat: &sys::Stat,
         path: &Path,
         created: bool,
@@ -329,6 +340,7 @@ impl OpenOptions {
         Ok(File {
             inner: Arc::new(Inner {
                 fd,
+                _claim: claim,
                 path: Mutex::new(path.to_owned()),
                 asked: self.mode,
                 fall_back: self.fall_back,
