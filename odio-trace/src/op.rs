@@ -49,6 +49,12 @@ pub(crate) struct Op {
     pub(crate) acknowledged: bool,
     pub(crate) result: i64,
     pub(crate) latency_ns: u64,
+    /// Of `latency_ns`: until the first data bio went to the block layer; null where there was none or it was not seen.
+    pub(crate) submit_ns: Option<u64>,
+    /// Of `latency_ns`: from the first data bio to the end of the last.
+    pub(crate) device_ns: Option<u64>,
+    /// Of `latency_ns`: from the first fsync to the acknowledgement.
+    pub(crate) sync_ns: Option<u64>,
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
     pub(crate) fua: u32,
@@ -138,6 +144,9 @@ impl Op {
             acknowledged,
             result: record.result,
             latency_ns: end.saturating_sub(record.begin_ns),
+            submit_ns: None,
+            device_ns: None,
+            sync_ns: None,
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
