@@ -34,7 +34,8 @@ pub(crate) enum Command {
     /// Run a command and show the path of each of its requests
     #[command(after_help = "Examples:\n  \
         odio-trace run -- dd if=/dev/zero of=f bs=4k count=23 oflag=direct\n  \
-        odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n\n\
+        odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n  \
+        odio-trace run --paths --histogram --record db.odio -- ./my-database\n\n\
         Ends with the command's own exit status.")]
     Run(Run),
     /// Try every mode, engine and situation in a folder and hold each against its contract
@@ -47,6 +48,16 @@ pub(crate) enum Command {
         odio-trace vm --kernel 6.1 --add /usr/bin/fio -- odio-trace run -- fio job.fio\n\n\
         odio-trace is on PATH in there, and the fresh filesystem is the working directory.")]
     Vm(Vm),
+    /// Show a recording: as text, as JSON or as an HTML file; needs no root and not the same machine
+    #[command(
+        after_help = "Examples:\n  odio-trace run --record db.odio -- ./my-database\n  \
+        odio-trace report db.odio --paths --histogram\n  odio-trace report db.odio -o db.html\n  \
+        odio-trace report db.odio --json | jq 'select(.durability == \"uncommitted\")'\n\n\
+        Exit status: 0, 1 no recording or a damaged one, 3 INCONCLUSIVE: the recording was cut off."
+    )]
+    Report(Report),
+    /// Print the JSON Schema of every line that --json prints
+    Schema,
     /// Wait for the tracer, then become the command (what `run` starts)
     #[command(hide = true)]
     Launch(Launch),
@@ -64,12 +75,46 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// One JSON object a line: every op, then a summary
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// What `run --record` wrote
+    pub(crate) recording: PathBuf,
+    /// Write an HTML file that needs nothing else
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) output: Option<PathBuf>,
+    /// One JSON object a line: the header, every device and op, and the summary
+    #[arg(long, conflicts_with_all = ["paths", "histogram"])]
+    pub(crate) json: bool,
+    /// Also each distinct path that ops took, with its reason (always in HTML)
+    #[arg(long)]
+    pub(crate) paths: bool,
+    /// Also how many ops took how long, a line for every power of two (always in HTML)
+    #[arg(long)]
+    pub(crate) histogram: bool,
+}
+
+/// What is said of the ops of a run.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// One JSON object a line: every op, then a summary
+    #[arg(long, conflicts_with_all = ["paths", "histogram"])]
+    pub(crate) json: bool,
+    /// Keep the run in this file, for `report` (FILE.partial until it is whole)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Also each distinct path that ops took, with its reason
+    #[arg(long)]
+    pub(crate) paths: bool,
+    /// Also how many ops took how long, a line for every power of two
+    #[arg(long)]
+    pub(crate) histogram: bool,
 }
 
 #[derive(Debug, Args)]

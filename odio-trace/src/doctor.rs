@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use crate::{
     cli,
     kernel::Kernel,
-    output::{json, text},
+    output::{
+        json,
+        summary::{Unseen, unseen},
+        text,
+    },
     plan::{self, Missing, Plan, Probe},
     session::Session,
 };
@@ -70,7 +74,8 @@ fn print(kernel: &Kernel, trial: &Trial) -> Result<()> {
     }
     text::line("")?;
     text::line(table(&trial.attached).trim_fmt())?;
-    let missing = text::unseen(trial.missing.iter());
+    let missing: Vec<Unseen> = trial.missing.iter().map(Unseen::from).collect();
+    let missing = unseen(missing.iter());
     if !missing.is_empty() {
         text::line("\nNot seen here:")?;
         for reason in missing {

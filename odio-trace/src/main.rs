@@ -13,6 +13,8 @@ mod matrix;
 mod op;
 mod output;
 mod plan;
+mod recording;
+mod report;
 mod requests;
 mod run;
 mod session;
@@ -60,6 +62,8 @@ fn run(command: &Command) -> Result<u8> {
         Command::Launch(launch) => launch::become_workload(launch),
         Command::Requests(requests) => requests::make(requests),
         Command::Vm(vm) => traced(guest(vm)),
+        Command::Report(report) => report::run(report),
+        Command::Schema => output::json::raw(output::json::SCHEMA.as_bytes()).map(|()| 0),
         Command::Doctor(doctor) => doctor::run(doctor, &survey()),
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),

@@ -14,7 +14,6 @@ use odio_core::{
     file::OpenOptions,
     mode::{Cache, Engine, Mode, Sync},
 };
-use odio_trace_common::Loss;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,8 +22,9 @@ use crate::{
     kernel::{Dev, Kernel},
     op::Op,
     output::{
+        by_path::{completion, fsyncs},
         json,
-        ledger::{completion, fsyncs},
+        summary::Summary,
         text,
     },
     plan,
@@ -122,11 +122,12 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
         .map(|(_, verdict, _)| *verdict)
         .max()
         .unwrap_or(Verdict::Inconclusive);
+    let summary = Summary::of(&outcome, None);
     if arguments.json {
         for (row, verdict, why) in &judged {
             json::line(&row.json(&place, *verdict, why))?;
         }
-        let mut summary = json::summary(&outcome);
+        let mut summary = serde_json::to_value(&summary)?;
         summary["verdict"] = verdict.name().into();
         json::line(&summary)?;
     } else {
@@ -139,9 +140,9 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
             "{}: {} rows; {}",
             verdict.name(),
             judged.len(),
-            text::summary(&outcome)
+            summary.counts()
         ))?;
-        for caveat in text::caveats(&outcome) {
+        for caveat in summary.caveats() {
             eprintln!("odio-trace: {caveat}");
         }
     }
@@ -407,10 +408,11 @@ impl Row {
 
 /// What of the whole run was not seen, which any row may have needed.
 fn losses(outcome: &Outcome) -> Option<String> {
-    let unattributed = outcome.account.of(Loss::BioUnattributed);
-    if json::lost(outcome) > 0 {
+    let summary = Summary::of(outcome, None);
+    let unattributed = summary.unattributed;
+    if summary.lost > 0 {
         Some("records were lost".into())
-    } else if json::missed(outcome) > 0 {
+    } else if summary.missed > 0 {
         Some("the end of requests was missed".into())
     } else if unattributed > 0 {
         Some(format!("{unattributed} bios could be tied to no request"))

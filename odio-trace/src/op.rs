@@ -8,7 +8,7 @@ use odio_core::{
     mode::{Cache, Mode, Sync},
 };
 use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind, OpRecord};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::Dev,
@@ -16,21 +16,27 @@ use crate::{
     verdict::{self, Evidence, Kind, Metadata, Place},
 };
 
+mod word;
+
+use self::word::{Word, maybe_word, word};
+
 /// `IOCB_DSYNC` and `IOCB_SYNC` are the numbers of RWF_DSYNC and RWF_SYNC (include/linux/fs.h, since 4.13).
 const IOCB_DSYNC: u32 = 0x2;
 const IOCB_SYNC: u32 = 0x4;
 
 /// One read, write or sync request as the kernel saw it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Op {
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
+    #[serde(rename = "type", deserialize_with = "word")]
+    pub(crate) kind: Word,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
     pub(crate) comm: String,
     /// `read`, `write` or `sync`.
-    pub(crate) op: &'static str,
-    pub(crate) engine: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub(crate) op: Word,
+    #[serde(deserialize_with = "word")]
+    pub(crate) engine: Word,
     /// Path, where it is known.
     pub(crate) file: Option<String>,
     pub(crate) dev: String,
@@ -40,9 +46,11 @@ pub(crate) struct Op {
     /// As asked for.
     pub(crate) mode: String,
     /// As observed: `direct`, `buffered`, `fallback`; null where it was not seen.
-    pub(crate) cache: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub(crate) cache: Option<Word>,
     /// `waited`, `queued`, `inline`, `punted`; null where it was not seen.
-    pub(crate) completion: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub(crate) completion: Option<Word>,
     /// The request was queued, also where it was punted first.
     pub(crate) queued: bool,
     /// The acknowledgement was seen; without it `result` and `latency_ns` say nothing.
@@ -62,14 +70,17 @@ pub(crate) struct Op {
     pub(crate) flushes: u32,
     pub(crate) fsyncs: u32,
     /// `none`, `caller`, `kworker`, `io-wq`.
-    pub(crate) fsync_by: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub(crate) fsync_by: Word,
     pub(crate) commits: u32,
     pub(crate) buffered_bytes: u64,
     pub(crate) punted: bool,
     /// What the write changed besides the data: `none`, `size`, `extents`, `cow`; null where it was not seen.
-    pub(crate) metadata: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub(crate) metadata: Option<Word>,
     /// Where the write is when it is acknowledged; null for reads and failures.
-    pub(crate) durability: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub(crate) durability: Option<Word>,
     pub(crate) why: String,
     /// The number of calls of `vfs_fsync_range`, which an fsync may bypass.
     pub(crate) vfs_fsyncs: u32,

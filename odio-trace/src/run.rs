@@ -4,35 +4,14 @@ use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Result;
 
-use crate::{
-    cli,
-    kernel::Kernel,
-    output::{json, ledger::Ledger, text},
-    plan, workload,
-};
+use crate::{cli, kernel::Kernel, output::sink::Sink, plan, workload};
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
     let plan = plan::make(kernel);
-    let mut ledger = Ledger::default();
-    let outcome = workload::run(kernel, &plan, &run.command, |op| {
-        if run.json {
-            json::line(&op)
-        } else {
-            ledger.add(&op);
-            Ok(())
-        }
-    })
-    .await?;
-    if run.json {
-        json::line(&json::summary(&outcome))?;
-    } else {
-        text::line(text::ledger(&ledger).trim_fmt())?;
-        text::line(text::summary(&outcome))?;
-        for caveat in text::caveats(&outcome) {
-            eprintln!("odio-trace: {caveat}");
-        }
-    }
+    let mut sink = Sink::new(&run.output, kernel, &plan)?;
+    let outcome = workload::run(kernel, &plan, &run.command, |op| sink.op(&op)).await?;
+    sink.end(&outcome)?;
     Ok(outcome.status.map_or(130, status))
 }
 

@@ -1,7 +1,7 @@
 //! Rows as the kernel might show them, and what they come to.
 
 use bytemuck::Zeroable;
-use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind, OpRecord};
+use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord};
 
 use super::*;
 use crate::{plan::Watched, session::Account, verdict};

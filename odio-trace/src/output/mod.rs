@@ -2,8 +2,13 @@
 //!
 //! One file per format. Results go to standard output; nothing here decides anything.
 
+pub(crate) mod by_file;
+pub(crate) mod by_path;
+pub(crate) mod html;
 pub(crate) mod json;
-pub(crate) mod ledger;
+pub(crate) mod latency;
+pub(crate) mod sink;
+pub(crate) mod summary;
 pub(crate) mod text;
 
 use std::io;

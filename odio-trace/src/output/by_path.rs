@@ -22,17 +22,20 @@ pub(crate) struct Line {
     pub(crate) why: String,
 }
 
+/// Distinct paths that are counted apart. Past that a person reads none of them, and memory has an end.
+const MOST: usize = 1024;
+
 /// Counts of ops by path.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<Line, u64>);
+pub(crate) struct ByPath {
+    lines: BTreeMap<Line, u64>,
+    others: u64,
+}
 
-impl Ledger {
+impl ByPath {
     pub(crate) fn add(&mut self, op: &Op) {
         let line = Line {
-            file: op
-                .file
-                .clone()
-                .unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino)),
+            file: file(op),
             op: op.op,
             engine: op.engine,
             mode: op.mode.clone(),
@@ -45,20 +48,42 @@ impl Ledger {
             commits: op.commits,
             durability: op.durability.unwrap_or("-"),
             why: if op.result < 0 {
-                format!(
-                    "{}: {}",
-                    std::io::Error::from_raw_os_error(-op.result as i32),
-                    op.why
-                )
+                format!("{}: {}", error(op.result), op.why)
             } else {
                 op.why.clone()
             },
         };
-        *self.0.entry(line).or_default() += 1;
+        if let Some(n) = self.lines.get_mut(&line) {
+            *n += 1;
+        } else if self.lines.len() < MOST {
+            self.lines.insert(line, 1);
+        } else {
+            self.others += 1;
+        }
     }
 
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&Line, u64)> {
-        self.0.iter().map(|(line, n)| (line, *n))
+        self.lines.iter().map(|(line, n)| (line, *n))
+    }
+
+    /// Ops on paths that came after the table was full.
+    pub(crate) fn others(&self) -> u64 {
+        self.others
+    }
+}
+
+/// The file's name, or where it is no name, its number.
+pub(crate) fn file(op: &Op) -> String {
+    op.file
+        .clone()
+        .unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino))
+}
+
+/// What a negative result means.
+pub(crate) fn error(result: i64) -> String {
+    match i32::try_from(-i128::from(result)) {
+        Ok(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
+        Err(_) => format!("error {result}"),
     }
 }
 

@@ -1,0 +1,89 @@
+//! Where the ops of a run go: to a ledger for a person or out as JSON, and into a recording.
+
+use anyhow::{Context, Result};
+
+use super::{
+    by_file::ByFile,
+    by_path::ByPath,
+    json,
+    summary::Summary,
+    text::{self, Shown},
+};
+use crate::{cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, workload::Outcome};
+
+/// Takes every op of a run, then its end.
+pub(crate) struct Sink<'a> {
+    asked: &'a cli::Output,
+    files: ByFile,
+    paths: ByPath,
+    recorder: Option<Recorder<'a>>,
+    /// Why the recording ended early. The run goes on; it cannot be had again.
+    unrecorded: Option<anyhow::Error>,
+}
+
+impl<'a> Sink<'a> {
+    /// Begins the recording, if one is asked for.
+    pub(crate) fn new(asked: &'a cli::Output, kernel: &'a Kernel, plan: &Plan) -> Result<Self> {
+        let recorder = match &asked.record {
+            Some(path) => Some(Recorder::create(path, kernel, plan)?),
+            None => None,
+        };
+        Ok(Self {
+            asked,
+            files: ByFile::default(),
+            paths: ByPath::default(),
+            recorder,
+            unrecorded: None,
+        })
+    }
+
+    pub(crate) fn op(&mut self, op: &Op) -> Result<()> {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.op(op)
+        {
+            // What is there stays, as a recording that was cut off.
+            self.recorder = None;
+            self.unrecorded = Some(error);
+        }
+        // The ledger is small, and the line on the run itself is from it.
+        self.files.add(op);
+        if self.asked.json {
+            return json::line(op);
+        }
+        if self.asked.paths {
+            self.paths.add(op);
+        }
+        Ok(())
+    }
+
+    /// Says how the run ended.
+    pub(crate) fn end(mut self, outcome: &Outcome) -> Result<()> {
+        let summary = Summary::of(outcome, Some(&self.files.total()));
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.end(&summary)
+        {
+            self.unrecorded = Some(error);
+        }
+        if self.asked.json {
+            json::line(&summary)?;
+        } else {
+            let shown = Shown {
+                paths: self.asked.paths,
+                histogram: self.asked.histogram,
+            };
+            text::line(text::account(
+                &self.files,
+                &self.paths,
+                Some(&summary),
+                shown,
+            ))?;
+            for caveat in summary.caveats() {
+                eprintln!("odio-trace: {}", text::printable_lines(&caveat));
+            }
+        }
+        match self.unrecorded {
+            Some(error) => Err(error).context("the recording is not whole"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! How a run ended: what was lost, what was not seen, and whether that leaves it conclusive.
+
+use std::collections::BTreeMap;
+
+use odio_trace_common::{Hook, Loss};
+use serde::{Deserialize, Serialize};
+
+use super::by_file::Tally;
+use crate::{
+    plan::{Missing, Probe},
+    workload::Outcome,
+};
+
+/// The last line of a run, for programs; the same is kept in a recording. Field names are the ones of the JSON output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    #[serde(rename = "type")]
+    kind: Kind,
+    pub(crate) pid: u32,
+    pub(crate) ops: u64,
+    /// Records that did not arrive, or could not be made.
+    pub(crate) lost: u64,
+    /// Ops whose end was not seen.
+    pub(crate) missed: u64,
+    /// Write and flush bios that belong to no op.
+    pub(crate) unattributed: u64,
+    /// Every counted loss by its words.
+    pub(crate) losses: BTreeMap<String, u64>,
+    /// Ops that were open at the end.
+    pub(crate) open: u64,
+    pub(crate) probes: Vec<Attached>,
+    pub(crate) missing: Vec<Unseen>,
+    /// Hits of each hook by process.
+    pub(crate) processes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What of the run was lost or not seen, in few words each; empty where all was seen.
+    pub(crate) gaps: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Summary,
+}
+
+/// A probe that was in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attached {
+    pub(crate) hook: String,
+    pub(crate) kind: String,
+    pub(crate) target: String,
+    /// How often its hook fired, through this probe or another.
+    pub(crate) hook_hits: u64,
+}
+
+/// A hook that was not watched whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unseen {
+    pub(crate) hook: String,
+    pub(crate) why: String,
+    pub(crate) costs: String,
+}
+
+impl From<&Missing> for Unseen {
+    fn from(missing: &Missing) -> Self {
+        Self {
+            hook: missing.hook.name().into(),
+            why: missing.why.clone(),
+            costs: missing.costs.into(),
+        }
+    }
+}
+
+impl Unseen {
+    /// That the compiler inlined `dio_await_completion` is true nearly everywhere and changes no verdict; `doctor`
+    /// tells it.
+    fn matters(&self) -> bool {
+        self.hook != Hook::DioAwait.name()
+    }
+}
+
+impl Summary {
+    /// `total` is all that was counted of the ops, `None` where nobody counted.
+    pub(crate) fn of(outcome: &Outcome, total: Option<&Tally>) -> Self {
+        let account = &outcome.account;
+        let mut hits: BTreeMap<Hook, u64> = BTreeMap::new();
+        let mut processes: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for (&(hook, pid), &n) in &account.hits {
+            *hits.entry(hook).or_default() += n;
+            processes
+                .entry(pid.to_string())
+                .or_default()
+                .insert(hook.name().into(), n);
+        }
+        let attached = |probe: &Probe| Attached {
+            hook: probe.hook.name().into(),
+            kind: probe.kind.name().into(),
+            target: probe.target.clone(),
+            hook_hits: hits.get(&probe.hook).copied().unwrap_or(0),
+        };
+        let mut summary = Self {
+            kind: Kind::Summary,
+            pid: outcome.pid,
+            ops: outcome.ops,
+            lost: account
+                .losses
+                .iter()
+                .filter(|(l, _)| !matches!(l, Loss::EndMissed | Loss::BioUnattributed))
+                .map(|(_, n)| n)
+                .sum(),
+            missed: account.of(Loss::EndMissed) + account.open,
+            unattributed: account.of(Loss::BioUnattributed),
+            losses: account
+                .losses
+                .iter()
+                .map(|(loss, n)| (loss.words().to_owned(), *n))
+                .collect(),
+            open: account.open,
+            probes: outcome.attached.iter().map(attached).collect(),
+            missing: outcome.missing.iter().map(Unseen::from).collect(),
+            processes,
+            gaps: Vec::new(),
+        };
+        summary.gaps = summary.find_gaps(outcome.status.is_none(), total);
+        summary
+    }
+
+    fn find_gaps(&self, interrupted: bool, total: Option<&Tally>) -> Vec<String> {
+        let counted = |n: u64, one: &str, many: &str| {
+            (n > 0).then(|| format!("{n} {}", if n == 1 { one } else { many }))
+        };
+        let mut gaps: Vec<String> = [
+            counted(self.lost, "record lost", "records lost"),
+            counted(self.missed, "op never seen to end", "ops never seen to end"),
+            counted(self.unattributed, "bio of no op", "bios of no op"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if interrupted {
+            gaps.push("the tracer was stopped before the command ended".into());
+        }
+        let mut hooks: Vec<&str> = Vec::new();
+        for missing in self.missing.iter().filter(|m| m.matters()) {
+            if !hooks.contains(&missing.hook.as_str()) {
+                hooks.push(&missing.hook);
+            }
+        }
+        gaps.extend(counted(
+            hooks.len() as u64,
+            "hook not watched whole",
+            "hooks not watched whole",
+        ));
+        if let Some(total) = total {
+            gaps.extend(counted(
+                total.unknown(),
+                "write or sync of unknown durability",
+                "writes and syncs of unknown durability",
+            ));
+            gaps.extend(counted(
+                total.cache.get("not seen").copied().unwrap_or(0),
+                "read or write whose way past the page cache was not seen",
+                "reads and writes whose way past the page cache was not seen",
+            ));
+        }
+        gaps
+    }
+
+    /// The line on the run itself: `all seen`, or what makes it inconclusive.
+    pub(crate) fn verdict(&self) -> String {
+        if !self.gaps.is_empty() {
+            format!("INCONCLUSIVE: {}", self.gaps.join(", "))
+        } else if self.ops == 0 {
+            "no request was seen, and nothing was lost".into()
+        } else {
+            "all seen".into()
+        }
+    }
+
+    /// What a person must know of the run itself; empty where all was seen.
+    pub(crate) fn caveats(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .losses
+            .iter()
+            .map(|(loss, n)| format!("{n} {loss}"))
+            .collect();
+        if self.open > 0 {
+            lines.push(format!("{} ops were still open at the end", self.open));
+        }
+        lines.extend(unseen(self.missing.iter().filter(|m| m.matters())));
+        lines
+    }
+
+    /// The counts in one line.
+    pub(crate) fn counts(&self) -> String {
+        format!(
+            "{} ops, {} lost, {} missed, {} unattributed bios, {} probes",
+            self.ops,
+            self.lost,
+            self.missed,
+            self.unattributed,
+            self.probes.len(),
+        )
+    }
+}
+
+/// What is not seen here: each reason once, and under it each cost with the hooks it comes from.
+pub(crate) fn unseen<'a>(missing: impl Iterator<Item = &'a Unseen>) -> Vec<String> {
+    type Costs<'a> = Vec<(&'a str, Vec<&'a str>)>;
+    let mut reasons: Vec<(&str, Costs<'_>)> = Vec::new();
+    for m in missing {
+        let costs = entry(&mut reasons, m.why.as_str());
+        entry(costs, m.costs.as_str()).push(&m.hook);
+    }
+    reasons
+        .into_iter()
+        .map(|(why, costs)| {
+            let costs: Vec<String> = costs
+                .into_iter()
+                .map(|(costs, hooks)| format!("\n  {}: {costs}", hooks.join(", ")))
+                .collect();
+            format!("{why}; not seen for that:{}", costs.concat())
+        })
+        .collect()
+}
+
+/// The value of `key`, in the order in which keys first came.
+fn entry<'a, 'b, T: Default>(list: &'a mut Vec<(&'b str, T)>, key: &'b str) -> &'a mut T {
+    let at = list.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
+        list.push((key, T::default()));
+        list.len() - 1
+    });
+    &mut list[at].1
+}

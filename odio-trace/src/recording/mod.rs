@@ -1,0 +1,44 @@
+//! # Recordings: a run kept in one file
+//!
+//! A recording holds what a report needs, on any machine and without privilege: what the kernel was, which probes were
+//! planned and which were there, the devices and filesystems that were touched, every op, and how the run ended.
+//!
+//! ## The format, version 1
+//!
+//! gzip (RFC 1952, one member, whose checksum covers all of it) of lines of JSON, each an object with a `type`:
+//!
+//! 1. `recording`: the [`Header`], first and once. `version` says how the rest is to be read.
+//! 2. `device`: what a filesystem or device is, before the first op on it ([`Device`]).
+//! 3. `op`: as `run --json` prints it, in the order of the acknowledgements.
+//! 4. `summary`: as `run --json` prints it.
+//! 5. `end`: how many ops there were. Nothing comes after it.
+//!
+//! A recording without its `end` was cut off: what it holds is true, but what came after is not known. It has text and
+//! numbers only, so the machine's byte order is nowhere in it. No line is longer than [`LONGEST`].
+//!
+//! It is written to `FILE.partial` and becomes `FILE` when it is whole. A tracer that is killed leaves `FILE.partial`,
+//! which can be read, up to what was passed on at most [`write::PASS_ON`] before.
+
+mod header;
+pub(crate) mod partial;
+mod read;
+pub(crate) mod write;
+
+pub(crate) use header::{Device, Header};
+pub(crate) use read::{End, Error, Line, read};
+pub(crate) use write::Recorder;
+
+/// The version written, and the newest that is read.
+const VERSION: u32 = 1;
+
+/// Bytes of the longest line: an op's is a few hundred and a path, the header's some thousands.
+const LONGEST: u64 = 4 << 20;
+
+/// The last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct EndMark {
+    ops: u64,
+}
+
+#[cfg(test)]
+mod tests;
