@@ -3,6 +3,7 @@
 //! Data goes one way: cli -> kernel -> plan -> session -> op -> verdict -> output. A module reads only from those
 //! before it.
 
+mod clauses;
 mod cli;
 mod diagnostics;
 mod doctor;

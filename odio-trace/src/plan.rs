@@ -318,6 +318,9 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
     }
 }
 
+mod candidates;
+pub(crate) use candidates::{Candidate, candidates};
+
 impl Plan {
     fn kprobe(&mut self, hook: Hook, program: &str, target: &str) {
         self.probes.push(Probe {

@@ -308,3 +308,19 @@ fn the_worst_row_decides_and_gives_the_exit_status() {
     let status = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive].map(Verdict::status);
     assert_eq!(status, [0, 1, 3]);
 }
+
+#[test]
+fn rows_are_as_the_schema_says() {
+    let place = Place {
+        kernel: "6.1".into(),
+        fs: "ext4".into(),
+        device: "nvme0n1 (write-back cache, FUA)".into(),
+    };
+    let mut row = row();
+    let holds = |row: &Row| {
+        crate::output::schema_tests::holds(&row.json(&place, Verdict::Pass, "why"));
+    };
+    holds(&row);
+    row.ops.clear();
+    holds(&row);
+}

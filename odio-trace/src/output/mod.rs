@@ -27,4 +27,6 @@ fn not_written(error: io::Error) -> anyhow::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod schema_tests;
+#[cfg(test)]
+pub(crate) mod tests;

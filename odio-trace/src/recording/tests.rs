@@ -1,1 +1,361 @@
-//! x
+//! Recordings as they are written, cut, spoilt and made up.
+
+use std::{
+    fs,
+    io::{Read, Write},
+};
+
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use proptest::prelude::*;
+
+use super::{read::Error, *};
+use crate::{
+    kernel::{Kernel, canned},
+    op::Op,
+    output::{
+        summary::Summary,
+        tests::{op, outcome, write as a_write},
+    },
+    plan,
+};
+
+fn kernel() -> Kernel {
+    Kernel::survey(&canned("6.1"), &plan::functions().collect::<Vec<_>>())
+}
+
+/// Ops with everything in them that a name may hold, on two devices.
+fn ops() -> Vec<Op> {
+    let odd = Op {
+        file: Some("a\u{1b}[2J\n\"\\\u{202e}\u{fffd}".into()),
+        cache: None,
+        completion: None,
+        metadata: None,
+        durability: None,
+        result: i64::MIN,
+        offset: u64::MAX,
+        submit_ns: Some(1),
+        ..a_write()
+    };
+    let elsewhere = Op {
+        dev: "0:45".into(),
+        file: None,
+        ..a_write()
+    };
+    vec![a_write(), odd, elsewhere, op(13)]
+}
+
+/// The bytes of a whole recording.
+fn recorded(ops: &[Op]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r");
+    let kernel = kernel();
+    let mut recorder = Recorder::create(&path, &kernel, &plan::make(&kernel)).unwrap();
+    assert!(!path.exists(), "it has its name only when it is whole");
+    for op in ops {
+        recorder.op(op).unwrap();
+    }
+    recorder.end(&Summary::of(&outcome(), None)).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    fs::read(&path).unwrap()
+}
+
+fn text(recording: &[u8]) -> String {
+    let mut text = String::new();
+    GzDecoder::new(recording).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn compressed(text: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[derive(Debug, Default)]
+struct Got {
+    header: Option<Header>,
+    devices: Vec<Device>,
+    ops: Vec<Op>,
+    summary: Option<Summary>,
+}
+
+fn got(bytes: &[u8]) -> (Got, Result<End, Error>) {
+    let mut got = Got::default();
+    let end = read(bytes, |line, _| {
+        match line {
+            Line::Header(header) => got.header = Some(*header),
+            Line::Device(device) => got.devices.push(*device),
+            Line::Op(op) => got.ops.push(*op),
+            Line::Summary(summary) => got.summary = Some(*summary),
+        }
+        Ok(())
+    });
+    (got, end)
+}
+
+fn refused(bytes: &[u8]) -> String {
+    let error = got(bytes).1.unwrap_err();
+    // It is shown on a terminal.
+    let said = error.to_string();
+    assert!(!said.chars().any(char::is_control), "{said:?}");
+    said
+}
+
+#[test]
+fn what_is_recorded_is_read() {
+    let (got, end) = got(&recorded(&ops()));
+    assert_eq!(end.unwrap(), End::Whole);
+    assert_eq!(got.ops, ops());
+    assert_eq!(got.summary.unwrap(), Summary::of(&outcome(), None));
+    let header = got.header.unwrap();
+    assert_eq!(header.version, 1);
+    assert_eq!(header.kernel["kernel"], "6.1.0-50-cloud-amd64");
+    assert_eq!(header.kernel["lockdown"], "none");
+    assert!(header.config.unwrap().options["KPROBE_EVENTS"]);
+    assert_eq!(header.functions["submit_bio"], "yes");
+    assert!(header.symbols.contains_key("iomap_dio_bio_end_io"));
+    assert!(
+        header
+            .planned
+            .iter()
+            .any(|p| p.hook == "bio-submit" && p.target == "submit_bio")
+    );
+    assert!(header.not_planned.iter().any(|m| m.hook == "dio-await"));
+    let devices: Vec<&str> = got.devices.iter().map(|d| d.dev.as_str()).collect();
+    assert_eq!(devices, ["259:3", "0:45"], "each once, before its first op");
+    assert_eq!(got.devices[0].write_cache.as_deref(), Some("write-back"));
+    assert_eq!(got.devices[0].fua, Some(true));
+    assert_eq!(got.devices[0].disk.as_deref(), Some("nvme2n1"));
+    assert_eq!(got.devices[1].device, None);
+}
+
+#[test]
+fn its_lines_are_as_the_schema_says() {
+    let text = text(&recorded(&ops()));
+    for line in text.lines() {
+        crate::output::schema_tests::holds(&serde_json::from_str(line).unwrap());
+    }
+    assert_eq!(text.lines().count(), 9);
+}
+
+/// Wherever the tracer is killed, what was passed on is read, and never as though it were all.
+#[test]
+fn a_recording_that_was_cut_off_is_told_from_a_whole_one() {
+    let whole = recorded(&ops());
+    let mut most = 0;
+    for length in 1..whole.len() {
+        match got(&whole[..length]) {
+            (got, Ok(End::CutOff)) => {
+                assert!(got.header.is_some());
+                assert_eq!(got.ops, ops()[..got.ops.len()]);
+                most = most.max(got.ops.len());
+            }
+            (got, Err(Error::NoHeader)) => assert!(got.header.is_none()),
+            (_, end) => panic!("{length} of {}: {end:?}", whole.len()),
+        }
+    }
+    assert_eq!(most, ops().len());
+    assert_eq!(
+        refused(&[]),
+        "this is no recording of odio-trace: it is empty"
+    );
+}
+
+#[test]
+fn one_that_was_never_ended_leaves_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r");
+    let kernel = kernel();
+    let mut recorder = Recorder::create(&path, &kernel, &plan::make(&kernel)).unwrap();
+    recorder.op(&a_write()).unwrap();
+    drop(recorder);
+    assert!(!path.exists());
+    let (got, end) = got(&fs::read(dir.path().join("r.partial")).unwrap());
+    assert_eq!(end.unwrap(), End::CutOff);
+    assert_eq!((got.ops.len(), got.summary), (1, None));
+    // It is not written over: it may be all that is left of a run.
+    let again = Recorder::create(&path, &kernel, &plan::make(&kernel));
+    let said = format!("{:#}", again.err().unwrap());
+    assert!(said.contains("r.partial exists"), "{said}");
+}
+
+#[test]
+fn any_spoilt_bit_is_seen() {
+    let whole = recorded(&ops());
+    for byte in (10..whole.len()).step_by(7) {
+        let mut spoilt = whole.clone();
+        spoilt[byte] ^= 1 << (byte % 8);
+        assert_ne!(got(&spoilt).1.ok(), Some(End::Whole), "byte {byte}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let not_gzip = "this is no recording of odio-trace: it is not compressed with gzip";
+    assert_eq!(
+        refused(b"{\"type\":\"recording\",\"version\":1}\n"),
+        not_gzip
+    );
+    assert_eq!(refused(&[0; 100]), not_gzip);
+    // gzip's mark with its bytes swapped.
+    assert_eq!(refused(&[0x8b, 0x1f, 8, 0]), not_gzip);
+    let other = "this is no recording of odio-trace: its first line does not say that it is one";
+    for text in [
+        "\n",
+        "hello\n",
+        "{}\n",
+        "[]\n",
+        "{\"type\":\"op\",\"version\":1}\n",
+        "{\"type\":\"recording\"}\n",
+        "{\"type\":\"recording\",\"version\":0}\n",
+        "{\"type\":\"recording\",\"version\":-1}\n",
+        "{\"type\":\"recording\",\"version\":\"1\"}\n",
+    ] {
+        assert_eq!(refused(&compressed(text.as_bytes())), other, "{text:?}");
+    }
+    assert_eq!(
+        refused(&compressed(
+            b"{\"type\":\"recording\",\"version\":2,\"x\":1}\n"
+        )),
+        "a newer odio-trace has made this recording: its format is version 2, this one reads up to 1"
+    );
+    // Random bytes after gzip's mark.
+    let garbage: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]
+        .into_iter()
+        .chain((0..1000u32).map(|i| (i * 2_654_435_761 >> 13) as u8))
+        .collect();
+    assert!(got(&garbage).1.is_err());
+}
+
+/// A recording with its lines changed, compressed and with a good checksum.
+fn with_lines(change: impl FnOnce(&mut Vec<String>)) -> Vec<u8> {
+    let mut lines: Vec<String> = text(&recorded(&ops())).lines().map(str::to_owned).collect();
+    change(&mut lines);
+    compressed((lines.join("\n") + "\n").as_bytes())
+}
+
+#[test]
+fn lines_that_do_not_belong_together_are_refused() {
+    let last = |lines: &[String]| lines.len() - 1;
+    let cases: [(&str, Vec<u8>); 9] = [
+        ("holds 3", with_lines(|l| drop(l.remove(2)))),
+        (
+            "ends without a summary",
+            with_lines(|l| drop(l.remove(last(l) - 1))),
+        ),
+        (
+            "something comes after the summary",
+            with_lines(|l| l.insert(last(l), l[2].clone())),
+        ),
+        (
+            "something comes after the end",
+            with_lines(|l| l.push(l[2].clone())),
+        ),
+        (
+            "of a kind that this version does not have",
+            with_lines(|l| l.insert(1, "{\"type\":\"x\"}".into())),
+        ),
+        (
+            "of a kind that this version does not have",
+            with_lines(|l| l.insert(1, l[0].clone())),
+        ),
+        (
+            "line 2: missing field",
+            with_lines(|l| l.insert(1, "{\"type\":\"op\"}".into())),
+        ),
+        ("line 2: EOF", with_lines(|l| l.insert(1, String::new()))),
+        (
+            "line 2: invalid type",
+            with_lines(|l| l.insert(1, "{\"type\":\"device\",\"dev\":1}".into())),
+        ),
+    ];
+    for (why, bytes) in cases {
+        let said = refused(&bytes);
+        assert!(
+            said.starts_with("the recording is damaged: line ") && said.contains(why),
+            "{said}"
+        );
+    }
+    let mut two = recorded(&ops());
+    two.extend(recorded(&ops()));
+    assert!(refused(&two).contains("something comes after the end"));
+    let mut more = recorded(&ops());
+    more.push(0);
+    assert!(refused(&more).contains("something comes after the end"));
+}
+
+#[test]
+fn a_huge_line_is_refused_before_it_is_held() {
+    let mut bytes = with_lines(|lines| lines.truncate(1));
+    let text = text(&bytes);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(text.as_bytes()).unwrap();
+    for _ in 0..64 {
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    bytes = gzip.finish().unwrap();
+    assert_eq!(
+        refused(&bytes),
+        "the recording is damaged: line 2: it is longer than 4194304 bytes"
+    );
+    // The same without a header.
+    assert!(got(&compressed(&vec![b'['; 5 << 20])).1.is_err());
+    // Deep nesting is no way to a stack overflow.
+    let deep = format!("{{\"type\":\"op\",\"why\":{}", "[".repeat(1 << 20));
+    assert!(refused(&with_lines(|l| l.insert(1, deep))).contains("recursion limit"));
+}
+
+#[test]
+fn words_are_kept_only_so_far() {
+    let word = |n: usize| {
+        let mut op = serde_json::to_value(a_write()).unwrap();
+        op["engine"] = format!("engine{n}").into();
+        serde_json::from_value::<Op>(op).map(|op| op.engine)
+    };
+    assert_eq!(word(1).unwrap(), "engine1");
+    let mut op = serde_json::to_value(a_write()).unwrap();
+    op["cache"] = "x".repeat(65).into();
+    assert!(serde_json::from_value::<Op>(op).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        prop_assert_ne!(got(&bytes).1.ok(), Some(End::Whole));
+        let _ = got(&compressed(&bytes));
+    }
+
+    /// Bytes of a real recording's text, changed, put in, left out.
+    #[test]
+    fn a_changed_recording_is_read_without_a_panic(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..8),
+    ) {
+        let mut text = text(&recorded(&[a_write()])).into_bytes();
+        for (at, byte, how) in changes {
+            let at = at.index(text.len());
+            match how {
+                0 => text[at] = byte,
+                1 => text.insert(at, byte),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let _ = got(&compressed(&text));
+    }
+
+    #[test]
+    fn any_op_comes_back_as_it_was(
+        (pid, ino, offset, result) in any::<(u32, u64, u64, i64)>(),
+        (comm, file, why) in any::<(String, Option<String>, String)>(),
+        (latency_ns, submit_ns) in any::<(u64, Option<u64>)>(),
+    ) {
+        let op = Op { pid, ino, offset, result, comm, file, why, latency_ns, submit_ns, ..a_write() };
+        let mut lines = write::Lines::new(Vec::new());
+        lines.write(&op).unwrap();
+        let bytes = lines.end(EndMark { ops: 1 }).unwrap();
+        let text = text(&bytes);
+        let back: Op = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        prop_assert_eq!(back, op);
+    }
+}

@@ -1,0 +1,250 @@
+//! # What a verdict may rest on, and whether it can be proven here
+//!
+//! One table: each clause names the hooks it needs, and what can still be told with fewer. The doctor shows it for this
+//! kernel; its tests hold it against what [`crate::op`] and [`crate::verdict`] say of a request when one of those hooks
+//! is not watched. Pure.
+
+use odio_trace_common::Hook;
+use serde::Serialize;
+
+use crate::plan::{Kind, Probe, Watched};
+
+/// What of the kernel is watched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    watched: Watched,
+    /// The return of a request's entry function is seen, and not only that it was queued.
+    returns: bool,
+    /// The direct I/O code's own count of bytes is seen.
+    counts: bool,
+}
+
+impl Sight {
+    pub(crate) fn of(attached: &[Probe], watched: Watched) -> Self {
+        Self {
+            watched,
+            returns: watched.has(Hook::OpReturn)
+                && attached
+                    .iter()
+                    .any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe)),
+            counts: watched.has(Hook::DioComplete)
+                && attached
+                    .iter()
+                    .any(|p| p.hook == Hook::DioComplete && p.kind == Kind::RawTracepoint),
+        }
+    }
+
+    fn has(self, need: Need) -> bool {
+        match need {
+            Need::Hook(hook) => self.watched.has(hook),
+            Need::Return => self.returns,
+            Need::Count => self.counts,
+        }
+    }
+}
+
+/// What a clause needs to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Hook(Hook),
+    Return,
+    Count,
+}
+
+impl Need {
+    fn hook(self) -> Hook {
+        match self {
+            Self::Hook(hook) => hook,
+            Self::Return => Hook::OpReturn,
+            Self::Count => Hook::DioComplete,
+        }
+    }
+}
+
+/// Something that a verdict rests on.
+#[derive(Debug)]
+pub(crate) struct Clause {
+    pub(crate) what: &'static str,
+    all: &'static [Need],
+    /// With only these: what remains. The first that can be had counts.
+    or: &'static [(&'static [Need], &'static str)],
+}
+
+/// Whether a clause can be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Provable {
+    Yes,
+    Partly,
+    No,
+}
+
+impl Provable {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Partly => "partly",
+            Self::No => "no",
+        }
+    }
+}
+
+/// The answer for one clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) provable: Provable,
+    /// The hooks that are missing for it.
+    pub(crate) missing: Vec<Hook>,
+    /// What can be told all the same.
+    pub(crate) remains: Option<&'static str>,
+}
+
+impl Clause {
+    pub(crate) fn answer(&self, sight: Sight) -> Answer {
+        let mut missing: Vec<Hook> = Vec::new();
+        for need in self.all.iter().filter(|need| !sight.has(**need)) {
+            if !missing.contains(&need.hook()) {
+                missing.push(need.hook());
+            }
+        }
+        let remains = self
+            .or
+            .iter()
+            .find(|(needs, _)| needs.iter().all(|need| sight.has(*need)))
+            .map(|(_, remains)| *remains);
+        let provable = match (missing.is_empty(), remains) {
+            (true, _) => Provable::Yes,
+            (false, Some(_)) => Provable::Partly,
+            (false, None) => Provable::No,
+        };
+        Answer {
+            provable,
+            remains: remains.filter(|_| provable == Provable::Partly),
+            missing,
+        }
+    }
+}
+
+const fn hook(hook: Hook) -> Need {
+    Need::Hook(hook)
+}
+
+/// Every clause, in the order of a request's path.
+pub(crate) const CLAUSES: &[Clause] = &[
+    Clause {
+        what: "buffered requests are seen",
+        all: &[hook(Hook::WriteBegin), hook(Hook::ReadBegin)],
+        or: &[],
+    },
+    Clause {
+        what: "a direct request is told from a fallback",
+        all: &[
+            hook(Hook::DioBegin),
+            hook(Hook::BufferedCopy),
+            hook(Hook::BioSubmit),
+        ],
+        or: &[
+            (
+                &[hook(Hook::DioBegin), hook(Hook::BioSubmit), Need::Count],
+                "a request that is direct throughout is proven; a fallback shows as not seen",
+            ),
+            (
+                &[hook(Hook::BufferedCopy)],
+                "a fallback is proven; a direct request shows as not seen",
+            ),
+        ],
+    },
+    Clause {
+        what: "completion: queued or inline",
+        all: &[hook(Hook::OpReturn), Need::Return],
+        or: &[(
+            &[hook(Hook::OpReturn)],
+            "queued is proven; inline shows as not seen",
+        )],
+    },
+    Clause {
+        what: "a request that io_uring hands to a worker",
+        all: &[hook(Hook::Punt), hook(Hook::WorkerRun)],
+        or: &[],
+    },
+    Clause {
+        what: "what a write changed besides its data: size, extents, copy-on-write",
+        all: &[hook(Hook::DioBegin), hook(Hook::DioComplete)],
+        or: &[],
+    },
+    Clause {
+        what: "FUA on all data of a direct overwrite",
+        all: &[
+            hook(Hook::DioBegin),
+            hook(Hook::DioComplete),
+            hook(Hook::BioSubmit),
+        ],
+        or: &[],
+    },
+    Clause {
+        what: "an fsync inside a write",
+        all: &[hook(Hook::VfsFsync)],
+        or: &[(
+            &[hook(Hook::FsFsync)],
+            "on ext4; elsewhere a write with O_DSYNC or O_SYNC that is not durable by itself is of unknown durability",
+        )],
+    },
+    Clause {
+        what: "an fsync that a worker runs, and whose write it belongs to",
+        all: &[hook(Hook::DioDeferred)],
+        or: &[],
+    },
+    Clause {
+        what: "fsync and fdatasync as requests of their own",
+        all: &[hook(Hook::FsFsync)],
+        or: &[(
+            &[hook(Hook::VfsFsync)],
+            "those that go through vfs_fsync_range, which fdatasync may bypass",
+        )],
+    },
+    Clause {
+        what: "a flush of the device after the data",
+        all: &[hook(Hook::BioSubmit)],
+        or: &[],
+    },
+    Clause {
+        what: "a journal commit is tied to its fsync (ext4)",
+        all: &[hook(Hook::CommitWait)],
+        or: &[],
+    },
+    Clause {
+        what: "a journal commit's record went out with PREFLUSH and FUA (ext4)",
+        all: &[
+            hook(Hook::CommitWait),
+            hook(Hook::CommitRun),
+            hook(Hook::BioSubmit),
+        ],
+        or: &[],
+    },
+    Clause {
+        what: "the acknowledgement of a system call",
+        all: &[hook(Hook::SyscallExit)],
+        or: &[],
+    },
+    Clause {
+        what: "the acknowledgement of a Linux AIO request",
+        all: &[hook(Hook::AioComplete)],
+        or: &[(
+            &[hook(Hook::DioComplete)],
+            "the end of its data is taken for it",
+        )],
+    },
+    Clause {
+        what: "the acknowledgement of an io_uring request",
+        all: &[hook(Hook::UringComplete)],
+        or: &[],
+    },
+    Clause {
+        what: "children of the workload are followed",
+        all: &[hook(Hook::Fork)],
+        or: &[],
+    },
+];
+
+#[cfg(test)]
+mod tests;
