@@ -51,9 +51,12 @@ pub(crate) struct Op {
     pub(crate) latency_ns: u64,
     /// Of `latency_ns`: until the first data bio went to the block layer; null where there was none or it was not seen.
     pub(crate) submit_ns: Option<u64>,
-    /// Of `latency_ns`: from the first data bio to the end of the last.
+    /// Of `latency_ns`: from the first data bio until the direct I/O code took up the end of the last. Where a worker
+    /// does that (a queued write on most filesystems) its wake-up is in it; a synchronous request of a block device is
+    /// taken to end where it goes on. Null for what went through the page cache, whose bios end unseen.
     pub(crate) device_ns: Option<u64>,
-    /// Of `latency_ns`: from the first fsync to the acknowledgement.
+    /// Of `latency_ns`: from the first fsync to the acknowledgement. An fsync of data in the page cache sends it to the
+    /// device itself: its bios are then inside this stage.
     pub(crate) sync_ns: Option<u64>,
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
@@ -144,9 +147,12 @@ impl Op {
             acknowledged,
             result: record.result,
             latency_ns: end.saturating_sub(record.begin_ns),
-            submit_ns: None,
-            device_ns: None,
-            sync_ns: None,
+            submit_ns: between(record.begin_ns, record.first_bio_ns),
+            device_ns: between(record.first_bio_ns, record.data_end_ns),
+            sync_ns: between(
+                record.first_fsync_ns,
+                if acknowledged { record.end_ns } else { 0 },
+            ),
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
@@ -169,6 +175,11 @@ impl Op {
             vfs_fsyncs: record.vfs_fsyncs,
         }
     }
+}
+
+/// Nanoseconds from one moment to another; `None` where either was not seen.
+fn between(from: u64, to: u64) -> Option<u64> {
+    (from != 0 && to != 0).then(|| to.saturating_sub(from))
 }
 
 /// The mode asked for: the open file's flags and the request's own.

@@ -117,6 +117,12 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"],
     ),
     (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
+    (Hook::DataEnd, "dio_complete", &["dio_complete"]),
+    (
+        Hook::DataEnd,
+        "blkdev_bio_end",
+        &["blkdev_bio_end_io", "blkdev_bio_end_io_async"],
+    ),
     (Hook::DioAwait, "dio_await", &["dio_await_completion"]),
     (
         Hook::DioDeferred,
@@ -357,6 +363,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::OpReturn => "queued and inline completions cannot be told apart",
         Hook::DioBegin => "direct requests cannot be told from fallbacks",
         Hook::DioComplete => "whether a write changed metadata is not seen: durability is unknown",
+        Hook::DataEnd => "how long a device took is not told for vfat and block devices",
         Hook::DioAwait => {
             "inlined by the compiler on most kernels; iomap's own wait flag stands in for it"
         }

@@ -30,6 +30,8 @@ hooks! {
     DioBegin = "dio-begin";
     /// The direct I/O code finishes the request.
     DioComplete = "dio-complete";
+    /// The data of a request ended, where the direct I/O code is not iomap: `dio_complete`, `blkdev_bio_end_io`.
+    DataEnd = "data-end";
     /// fs/direct-io.c makes the submitting task wait: `dio_await_completion`.
     DioAwait = "dio-await";
     /// A worker takes over the completion of a queued request.

@@ -122,6 +122,12 @@ pub struct OpRecord {
     pub begin_ns: u64,
     /// The op was acknowledged.
     pub end_ns: u64,
+    /// The first data bio was handed to the block layer, 0 for none.
+    pub first_bio_ns: u64,
+    /// The direct I/O code took up the end of its last data bio, 0 where that was not seen.
+    pub data_end_ns: u64,
+    /// The first fsync inside the op began, 0 for none.
+    pub first_fsync_ns: u64,
     /// [`OpFlags`] set by the task that runs the op.
     pub flags: u64,
     /// [`OpFlags`] set where the op completes, which may be another CPU at the same time.

@@ -60,6 +60,9 @@ pub(crate) fn submit(bio: u64) {
             state.meta_bios += 1;
             return;
         }
+        if state.bios == 0 {
+            state.first_bio_ns = op::now();
+        }
         state.bios += 1;
         state.bio_bytes += u64::from(size);
         state.fua += u32::from(fua);
@@ -124,6 +127,7 @@ pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
 #[inline(always)]
 pub(crate) fn iomap_complete(dio: u64) {
     let Some(state) = field::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+    data_ended(state);
     let mut seen = OpFlags::DIO_COMPLETE_SEEN;
     match (field::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
         (Some(flags), Some(wait)) => {
@@ -144,6 +148,30 @@ pub(crate) fn iomap_complete(dio: u64) {
     }
     // SAFETY: a live element; only the completion side writes this member.
     unsafe { (*state).completion_flags |= seen }
+}
+
+/// The direct I/O code takes up the end of the op's data.
+#[inline(always)]
+pub(crate) fn data_ended(state: *mut OpRecord) {
+    // SAFETY: a live element; only the completion side writes this member.
+    unsafe { (*state).data_end_ns = op::now() }
+}
+
+/// `dio_complete(struct dio *, ssize_t, unsigned int)`: as `iomap_complete`, for fs/direct-io.c.
+#[inline(always)]
+pub(crate) fn dio_complete(dio: u64) {
+    if let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) {
+        data_ended(state);
+    }
+}
+
+/// `blkdev_bio_end_io(struct bio *)` and `blkdev_bio_end_io_async(struct bio *)`: a bio of a block device's own direct
+/// I/O ends; of several the last one counts.
+#[inline(always)]
+pub(crate) fn blkdev_bio_end(bio: u64) {
+    if let Some(state) = owner(bio).and_then(op::get) {
+        data_ended(state);
+    }
 }
 
 /// `dio_await_completion(struct dio *)`: fs/direct-io.c makes the task wait.

@@ -29,6 +29,8 @@ kprobes! {
     read_begin(ctx) => op::begin(Hook::ReadBegin, OpKind::Read, arg(&ctx, 0), arg(&ctx, 1));
     dio_begin(ctx) => bio::dio_begin(arg(&ctx, 0));
     iomap_complete(ctx) => bio::iomap_complete(arg(&ctx, 0));
+    dio_complete(ctx) => bio::dio_complete(arg(&ctx, 0));
+    blkdev_bio_end(ctx) => bio::blkdev_bio_end(arg(&ctx, 0));
     dio_await(ctx) => bio::dio_await(arg(&ctx, 0));
     deferred_iomap(ctx) => bio::deferred_iomap(arg(&ctx, 0));
     deferred_dio(ctx) => bio::deferred_dio(arg(&ctx, 0));
