@@ -66,6 +66,7 @@ impl<'a> Files<'a> {
             .entry((dev, block_device))
             .or_insert_with(|| {
                 let dev = Dev::from_kernel(dev);
+                let cache = kernel.write_cache(dev);
                 Place {
                     fs: if block_device {
                         None
@@ -74,7 +75,8 @@ impl<'a> Files<'a> {
                     },
                     block_device,
                     read_only: !block_device && kernel.read_only(dev),
-                    volatile_cache: kernel.volatile_cache(dev),
+                    volatile_cache: cache.volatile,
+                    fua: cache.fua,
                 }
             })
             .clone()

@@ -66,7 +66,10 @@ pub(crate) struct Op {
     pub(crate) fsyncs: u32,
     /// `none`, `caller`, `kworker`, `io-wq`.
     pub(crate) fsync_by: &'static str,
+    /// Commits of ext4's journal, or writes of XFS's log, that the op waited for.
     pub(crate) commits: u32,
+    /// Superblocks of btrfs written inside the op: what ends its fsync.
+    pub(crate) supers: u32,
     pub(crate) buffered_bytes: u64,
     pub(crate) punted: bool,
     /// What the write changed besides the data: `none`, `size`, `extents`, `cow`; null where it was not seen.
@@ -98,7 +101,7 @@ impl Op {
         let mode = mode(record);
         let buffered_bytes = buffered_bytes(record, flags);
         let cache = cache(kind, mode.cache, flags, record, watched);
-        let metadata = metadata(kind, flags, place.block_device);
+        let metadata = metadata(kind, flags, record, &place);
         let acknowledged = has(OpFlags::ACKED) && !has(OpFlags::END_MISSED);
         let fsyncs = record.vfs_fsyncs.max(record.fs_fsyncs);
         let (durability, why) = verdict::judge(&Evidence {
@@ -114,6 +117,9 @@ impl Op {
             fsyncs,
             commits: record.commits,
             commits_barrier: has(OpFlags::COMMITS_BARRIER),
+            flushed_last: record.flushed_last != 0,
+            supers: record.supers,
+            supers_barrier: record.supers_barrier,
             buffered_bytes,
             metadata,
             place,
@@ -161,6 +167,7 @@ impl Op {
             fsyncs,
             fsync_by: fsync_by(flags),
             commits: record.commits,
+            supers: record.supers,
             buffered_bytes,
             punted: has(OpFlags::PUNTED),
             metadata: match metadata {
@@ -240,16 +247,20 @@ fn buffered_bytes(record: &OpRecord, flags: u64) -> u64 {
     record.result.unsigned_abs().saturating_sub(before)
 }
 
-fn metadata(kind: Kind, flags: u64, block_device: bool) -> Metadata {
+fn metadata(kind: Kind, flags: u64, record: &OpRecord, place: &Place) -> Metadata {
     let all = |wanted| flags & wanted == wanted;
-    if kind != Kind::Write || block_device {
+    let btrfs = place.fs.as_deref() == Some("btrfs");
+    if kind != Kind::Write || place.block_device {
         Metadata::Unchanged
-    } else if flags & OpFlags::COW != 0 {
+    } else if flags & OpFlags::COW != 0 || (btrfs && record.checksums > 0) {
         Metadata::Cow
     } else if flags & OpFlags::EXTENDED != 0 {
         Metadata::Size
     } else if flags & OpFlags::UNWRITTEN != 0 {
         Metadata::Extents
+    } else if btrfs {
+        // Without checksums it may have gone to new blocks all the same, or over preallocated ones: iomap is not told.
+        Metadata::Unseen
     } else if flags & OpFlags::BUFFERED == 0 && all(OpFlags::DIO | OpFlags::DIO_COMPLETE_SEEN) {
         // Both ends of the direct I/O code were seen: the one compares the request with the file's size, the
         // other knows the extents. A copy through the page cache allocates without telling.

@@ -159,6 +159,7 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         &[
             "ext4_sync_file",
             "xfs_file_fsync",
+            "xfs_dir_fsync",
             "btrfs_sync_file",
             "blkdev_fsync",
             "fat_file_fsync",
@@ -170,6 +171,9 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         "commit_run",
         &["jbd2_journal_commit_transaction"],
     ),
+    (Hook::LogForce, "log_force", &["xlog_force_lsn"]),
+    (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
+    (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
     (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
     (
         Hook::UringRwComplete,
@@ -204,6 +208,8 @@ pub(crate) const SYMBOLS: &[&str] = &[
     "dio_bio_end_aio",
     "blkdev_bio_end_io",
     "blkdev_bio_end_io_async",
+    "xlog_bio_end_io",
+    "btrfs_end_super_write",
 ];
 
 /// Makes the plan for this kernel.
@@ -376,6 +382,12 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::VfsFsync | Hook::FsFsync => "an fsync may be missed",
         Hook::CommitWait | Hook::CommitRun => {
             "journal commits are not seen: durability after fsync is unknown"
+        }
+        Hook::LogForce | Hook::LogWait => {
+            "writes of XFS's log are not seen: durability after its fsync is unknown"
+        }
+        Hook::Checksum => {
+            "whether btrfs wrote to new blocks is not seen: durability without an fsync is unknown"
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",

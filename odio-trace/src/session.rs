@@ -248,6 +248,8 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
             dio_bio_end_aio: address("dio_bio_end_aio"),
             blkdev_bio_end_io: address("blkdev_bio_end_io"),
             blkdev_bio_end_io_async: address("blkdev_bio_end_io_async"),
+            xlog_bio_end_io: address("xlog_bio_end_io"),
+            btrfs_end_super_write: address("btrfs_end_super_write"),
         },
         offsets,
         req_fua: flag("__REQ_FUA"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
-use super::{Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache};
+use super::{Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache};
 
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
@@ -158,9 +158,24 @@ impl Kernel {
         Some(self.mounts.as_ref().ok()?.of_path(dir)?.dev)
     }
 
-    /// Whether the device has a volatile write cache, as the kernel believes.
-    pub(crate) fn volatile_cache(&self, dev: Dev) -> Option<bool> {
-        Some(self.block(dev).ok()?.write_cache? == WriteCache::WriteBack)
+    /// What the kernel believes of the write cache under a filesystem, or of a block device.
+    pub(crate) fn write_cache(&self, dev: Dev) -> Cache {
+        Cache::of(&self.devices(dev))
+    }
+
+    /// The block devices under a filesystem; empty where not all of them are known. btrfs has a number that no device
+    /// has.
+    fn devices(&self, dev: Dev) -> Vec<Block> {
+        if let Ok(block) = self.block(dev) {
+            return vec![block];
+        }
+        let of_btrfs = || {
+            let mount = self.mounts.as_ref().ok()?.of_dev(dev).next()?;
+            let node = self.root.path(&mount.source).canonicalize().ok()?;
+            let listed = mount.fs == "btrfs";
+            listed.then(|| Block::of_btrfs(&self.root, node.file_name()?.to_str()?))?
+        };
+        of_btrfs().unwrap_or_default()
     }
 
     /// Type of the filesystem that a folder lies on.
@@ -178,21 +193,25 @@ impl Kernel {
         else {
             return "an unknown device".into();
         };
-        match self.block(mount.dev) {
-            Ok(block) => {
-                let cache = match block.write_cache {
-                    Some(WriteCache::WriteBack) => "write-back cache",
-                    Some(WriteCache::WriteThrough) => "no volatile cache",
-                    None => "cache not known",
-                };
-                let fua = match block.fua {
-                    Some(true) => "FUA",
-                    Some(false) => "no FUA",
-                    None => "FUA not known",
-                };
-                format!("{} ({cache}, {fua})", block.name)
-            }
-            Err(_) => format!("no block device ({})", mount.dev),
+        let devices = self.devices(mount.dev);
+        let told = devices.iter().map(|block| {
+            let cache = match block.write_cache {
+                Some(WriteCache::WriteBack) => "write-back cache",
+                Some(WriteCache::WriteThrough) => "no volatile cache",
+                None => "cache not known",
+            };
+            let fua = match block.fua {
+                Some(true) => "FUA",
+                Some(false) => "no FUA",
+                None => "FUA not known",
+            };
+            format!("{} ({cache}, {fua})", block.name)
+        });
+        let told = told.collect::<Vec<_>>().join(", ");
+        if told.is_empty() {
+            format!("no block device ({})", mount.dev)
+        } else {
+            told
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) mod release;
 pub(crate) mod root;
 pub(crate) mod tracefs;
 
-pub(crate) use self::block::{Block, WriteCache};
+pub(crate) use self::block::{Block, Cache, WriteCache};
 pub(crate) use self::btf::Btf;
 pub(crate) use self::caps::Privileges;
 pub(crate) use self::config::Config;

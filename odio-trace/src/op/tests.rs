@@ -10,6 +10,7 @@ fn ext4() -> Place {
         block_device: false,
         read_only: false,
         volatile_cache: Some(true),
+        fua: Some(true),
     }
 }
 

@@ -43,6 +43,9 @@ kprobes! {
     fs_fsync(ctx) => sync::fsync(Hook::FsFsync, arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
     commit_wait(ctx) => journal::wait(arg(&ctx, 0), arg(&ctx, 1) as u32);
     commit_run(ctx) => journal::run(arg(&ctx, 0));
+    log_force(ctx) => journal::log_force(arg(&ctx, 4));
+    log_wait(ctx) => journal::log_wait(arg(&ctx, 0));
+    checksum(ctx) => { let _ = &ctx; bio::checksum() };
     aio_complete(ctx) => {
         let kiocb = arg(&ctx, 0);
         op::acknowledge(kiocb, Some(EngineSeen::Libaio), arg(&ctx, 1) as i64);
