@@ -22,6 +22,31 @@ use tokio::{
 
 use crate::cli;
 
+/// A command that is to be traced, and as whom it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch<'a> {
+    command: &'a [OsString],
+    as_the_caller: bool,
+}
+
+impl<'a> Launch<'a> {
+    /// As the user that the tracer runs as.
+    pub(crate) fn as_it_is(command: &'a [OsString]) -> Self {
+        Self {
+            command,
+            as_the_caller: false,
+        }
+    }
+
+    /// As the user who called the tracer, under sudo another than it runs as.
+    pub(crate) fn as_the_caller(command: &'a [OsString]) -> Self {
+        Self {
+            command,
+            as_the_caller: true,
+        }
+    }
+}
+
 /// A process that waits to become the workload.
 pub(crate) struct Waiting {
     child: Child,
@@ -31,7 +56,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Starts the process; it waits.
-    pub(crate) async fn start(command: &[OsString]) -> Result<Self> {
+    pub(crate) async fn start(launch: &Launch<'_>) -> Result<Self> {
         let name = format!("odio-trace-{}-{}", process::id(), unique());
         let address = net::SocketAddr::from_abstract_name(&name)?;
         let listener = net::UnixListener::bind_addr(&address)
@@ -43,7 +68,7 @@ impl Waiting {
             .arg("launch")
             .arg(&name)
             .arg("--")
-            .args(command)
+            .args(launch.command)
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a process for the workload")?;

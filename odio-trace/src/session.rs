@@ -11,7 +11,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::{FExit, KProbe, RawTracePoint},
 };
-use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind};
+use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
@@ -60,10 +60,11 @@ impl Session {
     /// Loads the programs that the plan needs and attaches them.
     ///
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
-    pub(crate) fn start(kernel: &Kernel, plan: &Plan) -> Result<Self> {
+    pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("CONFIG", &config, true)
+            .override_global("SCOPE_CONFIG", &scope, true)
             .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .load(OBJECT)
@@ -100,8 +101,8 @@ impl Session {
     /// Traces a process from now on, and the children it makes.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<()> {
         let map = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
-        HashMap::<_, u32, u32>::try_from(map)?
-            .insert(pid, 1, 0)
+        HashMap::<_, u32, u64>::try_from(map)?
+            .insert(pid, 0, 0)
             .context("cannot follow the process")
     }
 
@@ -125,20 +126,27 @@ impl Session {
             .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
     }
 
-    /// The account so far.
-    pub(crate) fn account(&self) -> Result<Account> {
+    /// The losses so far that are not zero.
+    pub(crate) fn losses(&self) -> Result<Vec<(Loss, u64)>> {
         let losses =
             PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
-        let mut account = Account {
-            open: self.open_ops(),
-            ..Account::default()
-        };
+        let mut all = Vec::new();
         for loss in Loss::ALL {
             let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
             if lost > 0 {
-                account.losses.push((loss, lost));
+                all.push((loss, lost));
             }
         }
+        Ok(all)
+    }
+
+    /// The account so far.
+    pub(crate) fn account(&self) -> Result<Account> {
+        let mut account = Account {
+            losses: self.losses()?,
+            open: self.open_ops(),
+            ..Account::default()
+        };
         let hits =
             HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
         for entry in hits.iter() {
@@ -158,7 +166,7 @@ impl Session {
         (self.attached, self.missing)
     }
 
-    /// For the logger that shows the programs' own diagnostics.
+    /// For the scope, which has maps of its own, and the logger that shows the programs' own diagnostics.
     pub(crate) fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }

@@ -23,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod release;
 pub(crate) mod root;
 pub(crate) mod tracefs;
+pub(crate) mod view;
 
 pub(crate) use self::block::{Block, WriteCache};
 pub(crate) use self::btf::Btf;
@@ -95,6 +96,11 @@ impl Kernel {
             filter_functions: &self.filter_functions,
         }
         .weigh(name)
+    }
+
+    /// Where this kernel's files are read from.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
     }
 
     /// What a block device says of itself now.
