@@ -6,6 +6,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::{
     filter::{Filters, duration},
+    launch::Caller,
     vm,
 };
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
@@ -168,6 +169,12 @@ pub(crate) struct Vm {
 
 #[derive(Debug, Args)]
 pub(crate) struct Launch {
+    /// Become this user, UID:GID
+    #[arg(long)]
+    pub(crate) user: Option<Caller>,
+    /// Block these signals, as /proc/PID/status writes SigBlk
+    #[arg(long)]
+    pub(crate) blocked: String,
     /// Abstract socket on which the tracer gives the word
     pub(crate) socket: String,
     #[arg(last = true, required = true)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use odio_trace_common::ScopeConfig;
 use odio_trace_common::Hook;
+use odio_trace_common::ScopeConfig;
 use serde_json::{Value, json};
 
 use crate::{

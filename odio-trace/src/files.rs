@@ -155,7 +155,10 @@ impl<'a> Files<'a> {
         let Ok(sight) = Sight::of(root, process) else {
             return self.sights.get(&process).cloned();
         };
-        let known = self.views.get(&sight).is_some_and(|mounts| mounts.of_id(mount).is_some());
+        let known = self
+            .views
+            .get(&sight)
+            .is_some_and(|mounts| mounts.of_id(mount).is_some());
         if !known {
             if self.views.len() >= MOST {
                 self.views.clear();
@@ -260,9 +263,9 @@ mod tests {
 
     /// Where the canned kernel has its ext4 filesystem.
     fn mount() -> String {
-        Kernel::survey(&canned("6.1"), &[])
-            .mount_point(Dev::from_kernel(EXT4))
-            .unwrap()
+        let mounts = Mounts::read(&canned("6.1")).unwrap();
+        let mount = mounts.of_dev(Dev::from_kernel(EXT4)).next().unwrap();
+        mount.point.to_str().unwrap().to_owned()
     }
 
     #[test]

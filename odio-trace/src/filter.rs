@@ -80,7 +80,8 @@ impl<'a> Filter<'a> {
             "write" => Kind::Write,
             _ => Kind::Sync,
         };
-        let fast = |at_least: Duration| op.acknowledged && u128::from(op.latency_ns) < at_least.as_nanos();
+        let fast =
+            |at_least: Duration| op.acknowledged && u128::from(op.latency_ns) < at_least.as_nanos();
         (asked.file.is_empty() || name.is_none_or(file))
             && (self.devs.is_empty() || self.devs.contains(&op.dev))
             && (asked.op.is_empty() || asked.op.contains(&kind))
@@ -151,7 +152,12 @@ mod tests {
             flags: OpFlags::ACKED,
             ..OpRecord::zeroed()
         };
-        Op::new(&record, file.map(Into::into), Place::default(), Watched::all_but(&[]))
+        Op::new(
+            &record,
+            file.map(Into::into),
+            Place::default(),
+            Watched::all_but(&[]),
+        )
     }
 
     fn passes(asked: &Filters, op: &Op) -> bool {
@@ -242,7 +248,16 @@ mod tests {
         ] {
             assert_eq!(duration(text).unwrap().as_nanos(), nanoseconds, "{text}");
         }
-        for text in ["", "5", "ms", "-1s", "1.2.3s", "5 ms", "1e3s", "9999999999999999999999h"] {
+        for text in [
+            "",
+            "5",
+            "ms",
+            "-1s",
+            "1.2.3s",
+            "5 ms",
+            "1e3s",
+            "9999999999999999999999h",
+        ] {
             assert!(duration(text).is_err(), "{text:?}");
         }
     }

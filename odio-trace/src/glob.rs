@@ -116,7 +116,9 @@ fn set(text: &[u8]) -> Result<(Part, &[u8])> {
     let mut ranges = Vec::new();
     loop {
         rest = match rest {
-            [b']', rest @ ..] if !ranges.is_empty() => return Ok((Part::Set { not, ranges }, rest)),
+            [b']', rest @ ..] if !ranges.is_empty() => {
+                return Ok((Part::Set { not, ranges }, rest));
+            }
             [a, b'-', b, rest @ ..] if *b != b']' => {
                 ranges.push((*a, *b));
                 rest
@@ -141,11 +143,23 @@ mod tests {
     #[test]
     fn what_each_sign_stands_for() {
         for (glob, yes, no) in [
-            ("/a/b", &["/a/b"][..], &["/a/b/", "/a/bc", "/x/a/b", "a/b"][..]),
+            (
+                "/a/b",
+                &["/a/b"][..],
+                &["/a/b/", "/a/bc", "/x/a/b", "a/b"][..],
+            ),
             ("/a/*", &["/a/b", "/a/"], &["/a/b/c", "/a"]),
             ("/a/**", &["/a/b", "/a/b/c"], &["/a", "/ab/c"]),
-            ("/a/**/z", &["/a/z", "/a/b/z", "/a/b/c/z"], &["/a/bz", "/az"]),
-            ("*.log", &["/x.log", "/a/b/.log", "x.log"], &["/x.log/y", "/xlog"]),
+            (
+                "/a/**/z",
+                &["/a/z", "/a/b/z", "/a/b/c/z"],
+                &["/a/bz", "/az"],
+            ),
+            (
+                "*.log",
+                &["/x.log", "/a/b/.log", "x.log"],
+                &["/x.log/y", "/xlog"],
+            ),
             ("f", &["/f", "/a/f", "f"], &["/ef", "/f/g"]),
             ("d/*", &["/a/d/f", "/d/f"], &["/ad/f", "/d/e/f"]),
             ("?.c", &["/a.c"], &["/.c", "/ab.c"]),

@@ -21,6 +21,7 @@ mod requests;
 mod run;
 mod scope;
 mod session;
+mod sys;
 mod verdict;
 mod vm;
 mod workload;

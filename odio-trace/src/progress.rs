@@ -77,7 +77,10 @@ mod tests {
     #[test]
     fn the_rate_is_of_what_is_new_and_losses_are_told() {
         let second = Duration::from_secs(2);
-        assert_eq!(line(1000, 500, second, &[]), "odio-trace: 1000 ops, 250 ops/s");
+        assert_eq!(
+            line(1000, 500, second, &[]),
+            "odio-trace: 1000 ops, 250 ops/s"
+        );
         let losses = [(Loss::RingFull, 3), (Loss::EndMissed, 4)];
         assert!(line(0, 0, Duration::ZERO, &losses).contains("7 lost"));
     }

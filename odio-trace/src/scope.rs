@@ -50,7 +50,9 @@ impl Scope {
             if let Some(tgid) = tgid
                 && tgid != pid
             {
-                bail!("{pid} is a thread of process {tgid}; --pid {tgid} traces all of its threads");
+                bail!(
+                    "{pid} is a thread of process {tgid}; --pid {tgid} traces all of its threads"
+                );
             }
         }
         Ok(Self::Processes(pids.to_vec()))
@@ -63,7 +65,8 @@ impl Scope {
 
     /// By the folder of a cgroup.
     pub(crate) fn cgroup(path: &PathBuf) -> Result<Self> {
-        let dir = File::open(path).with_context(|| format!("cannot open cgroup {}", path.display()))?;
+        let dir =
+            File::open(path).with_context(|| format!("cannot open cgroup {}", path.display()))?;
         let kind = rustix::fs::fstatfs(&dir)?.f_type;
         ensure!(
             i64::from(kind) == CGROUP2,
@@ -144,17 +147,26 @@ impl Scope {
 }
 
 fn processes(session: &mut Session) -> Result<BpfMap<&mut MapData, u32, u64>> {
-    let map = session.ebpf_mut().map_mut("SCOPE").context("no map SCOPE")?;
+    let map = session
+        .ebpf_mut()
+        .map_mut("SCOPE")
+        .context("no map SCOPE")?;
     Ok(map.try_into()?)
 }
 
 fn wanted(session: &mut Session) -> Result<BpfMap<&mut MapData, [u8; COMM_LEN], u32>> {
-    let map = session.ebpf_mut().map_mut("NAMES").context("no map NAMES")?;
+    let map = session
+        .ebpf_mut()
+        .map_mut("NAMES")
+        .context("no map NAMES")?;
     Ok(map.try_into()?)
 }
 
 fn cgroup(session: &mut Session) -> Result<CgroupArray<&mut MapData>> {
-    let map = session.ebpf_mut().map_mut("CGROUP").context("no map CGROUP")?;
+    let map = session
+        .ebpf_mut()
+        .map_mut("CGROUP")
+        .context("no map CGROUP")?;
     Ok(map.try_into()?)
 }
 
@@ -186,7 +198,10 @@ fn take_up(session: &mut Session, wanted: impl Fn(&Process) -> bool) -> Result<(
 fn family(all: &[Process], wanted: impl Fn(&Process) -> bool) -> HashSet<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for process in all {
-        children.entry(process.parent).or_default().push(process.pid);
+        children
+            .entry(process.parent)
+            .or_default()
+            .push(process.pid);
     }
     let mut found = HashSet::new();
     let mut next: Vec<u32> = all.iter().filter(|p| wanted(p)).map(|p| p.pid).collect();
@@ -209,11 +224,18 @@ impl Process {
     fn all() -> std::io::Result<Vec<Self>> {
         let mut all = Vec::new();
         for entry in fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let Some(pid) = entry?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             // One that is gone by now needs not be followed.
-            if let Some(parent) = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|s| parent(&s)) {
+            if let Some(parent) = fs::read(format!("/proc/{pid}/stat"))
+                .ok()
+                .and_then(|s| parent(&s))
+            {
                 all.push(Self { pid, parent });
             }
         }
@@ -251,9 +273,16 @@ mod tests {
     #[test]
     fn a_family_is_all_that_descends_and_never_the_tracer() {
         let own = process::id();
-        let all: Vec<Process> = [(10, 1), (11, 10), (12, 11), (20, 1), (own, 10), (own + 1, own)]
-            .map(|(pid, parent)| Process { pid, parent })
-            .into();
+        let all: Vec<Process> = [
+            (10, 1),
+            (11, 10),
+            (12, 11),
+            (20, 1),
+            (own, 10),
+            (own + 1, own),
+        ]
+        .map(|(pid, parent)| Process { pid, parent })
+        .into();
         assert_eq!(family(&all, |p| p.pid == 10), HashSet::from([10, 11, 12]));
         assert_eq!(family(&all, |p| p.pid == 20), HashSet::from([20]));
         assert!(family(&all, |p| p.pid == 30).is_empty());

@@ -11,7 +11,9 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::{FExit, KProbe, RawTracePoint},
 };
-use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig};
+use odio_trace_common::{
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
+};
 use tokio::io::unix::AsyncFd;
 
 use crate::{

@@ -26,6 +26,7 @@ use crate::{
     progress::{self, Progress},
     scope::Scope,
     session::{Account, Record, Session},
+    sys,
 };
 
 /// How long requests that are still open at the end may take to be acknowledged.
@@ -217,8 +218,7 @@ impl Life {
                 .context("no process has this number")
                 .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
                 .with_context(|| format!("process {pid} is gone"))?;
-            // SAFETY: an OwnedFd always gives the same descriptor, and stays in the AsyncFd.
-            all.push(unsafe { AsyncFd::register(fd) }?);
+            all.push(sys::readable(fd)?);
         }
         Ok(Self::Processes(all))
     }

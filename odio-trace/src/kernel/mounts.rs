@@ -85,7 +85,10 @@ impl Mounts {
     }
 
     /// The mounts of a source that is `same`.
-    pub(crate) fn of_source<'a>(&'a self, same: impl Fn(&Path) -> bool + 'a) -> impl Iterator<Item = &'a Mount> {
+    pub(crate) fn of_source<'a>(
+        &'a self,
+        same: impl Fn(&Path) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a Mount> {
         self.0.iter().filter(move |m| same(&m.source))
     }
 

@@ -65,7 +65,12 @@ pub(crate) fn lost(outcome: &Outcome) -> u64 {
         .account
         .losses
         .iter()
-        .filter(|(l, _)| !matches!(l, Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore))
+        .filter(|(l, _)| {
+            !matches!(
+                l,
+                Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore
+            )
+        })
         .map(|(_, n)| n)
         .sum()
 }
