@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use odio_trace_common::Hook;
+use odio_trace_common::ScopeConfig;
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,7 +52,7 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
         return planned("no event loop can be had".into());
     };
     let _inside = runtime.enter();
-    match Session::start(kernel, plan) {
+    match Session::start(kernel, plan, ScopeConfig::default()) {
         Ok(session) => {
             let (attached, missing) = session.stop(|_| ());
             Trial {

@@ -217,6 +217,15 @@ const TRACEPOINTS: &[(Hook, &str, &str)] = &[
     (Hook::FsFsync, "tp_ext4_sync", "ext4_sync_file_enter"),
 ];
 
+/// Raw tracepoints that every kernel has.
+const ALWAYS: &[(Hook, &str, &str)] = &[
+    (Hook::SyscallExit, "syscall_exit", "sys_exit"),
+    (Hook::Fork, "fork", "sched_process_fork"),
+    (Hook::Rename, "rename", "task_rename"),
+    (Hook::TaskExit, "task_exit", "sched_process_exit"),
+    (Hook::ProcessGone, "process_gone", "sched_process_free"),
+];
+
 /// Every function that the plan or the programs ask the kernel for.
 pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
     FUNCTIONS
@@ -422,7 +431,7 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
         }
     }
     for &hook in Hook::ALL {
-        let elsewhere = matches!(hook, Hook::UringComplete | Hook::SyscallExit | Hook::Fork);
+        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook) || hook == Hook::UringComplete;
         if !elsewhere && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, format!("{why}, and no tracepoint shows it"));
         }
@@ -431,8 +440,9 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
 
 /// What tracepoints show on every kernel.
 fn always(kernel: &Kernel, plan: &mut Plan) {
-    plan.tracepoint(Hook::SyscallExit, "syscall_exit", "sys_exit");
-    plan.tracepoint(Hook::Fork, "fork", "sched_process_fork");
+    for &(hook, program, target) in ALWAYS {
+        plan.tracepoint(hook, program, target);
+    }
     match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
         // ctx, req, user_data, res, cflags, ... (6.1)
         Some([_, _, _, _, _, ..]) => plan.tracepoint(
@@ -517,6 +527,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",
         Hook::Fork => "children of the workload are not followed",
+        Hook::Rename => "a process that takes the wanted name later is not followed",
+        Hook::TaskExit => "the table of tasks fills up",
+        Hook::ProcessGone => "the table of processes fills up",
     }
 }
 

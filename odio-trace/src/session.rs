@@ -11,7 +11,9 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::{FEntry, FExit, KProbe, RawTracePoint},
 };
-use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind};
+use odio_trace_common::{
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
+};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
@@ -60,9 +62,9 @@ impl Session {
     /// Loads the programs that the plan needs and attaches them.
     ///
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
-    pub(crate) fn start(kernel: &Kernel, plan: &Plan) -> Result<Self> {
+    pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
-        let mut ebpf = load(&config)?;
+        let mut ebpf = load(&config, &scope)?;
         let btf = Btf::from_sys_fs().ok();
 
         let mut attached = Vec::new();
@@ -95,8 +97,8 @@ impl Session {
     /// Traces a process from now on, and the children it makes.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<()> {
         let map = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
-        HashMap::<_, u32, u32>::try_from(map)?
-            .insert(pid, 1, 0)
+        HashMap::<_, u32, u64>::try_from(map)?
+            .insert(pid, 0, 0)
             .context("cannot follow the process")
     }
 
@@ -120,20 +122,27 @@ impl Session {
             .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
     }
 
-    /// The account so far.
-    pub(crate) fn account(&self) -> Result<Account> {
+    /// The losses so far that are not zero.
+    pub(crate) fn losses(&self) -> Result<Vec<(Loss, u64)>> {
         let losses =
             PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
-        let mut account = Account {
-            open: self.open_ops(),
-            ..Account::default()
-        };
+        let mut all = Vec::new();
         for loss in Loss::ALL {
             let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
             if lost > 0 {
-                account.losses.push((loss, lost));
+                all.push((loss, lost));
             }
         }
+        Ok(all)
+    }
+
+    /// The account so far.
+    pub(crate) fn account(&self) -> Result<Account> {
+        let mut account = Account {
+            losses: self.losses()?,
+            open: self.open_ops(),
+            ..Account::default()
+        };
         let hits =
             HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
         for entry in hits.iter() {
@@ -153,7 +162,7 @@ impl Session {
         (self.attached, self.missing)
     }
 
-    /// For the logger that shows the programs' own diagnostics.
+    /// For the scope, which has maps of its own, and the logger that shows the programs' own diagnostics.
     pub(crate) fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
@@ -168,7 +177,7 @@ pub(crate) fn plan(kernel: &Kernel, probes: Probes) -> Plan {
         return plan;
     };
     match config(kernel, &plan).and_then(|config| {
-        let mut ebpf = load(&config)?;
+        let mut ebpf = load(&config, &ScopeConfig::default())?;
         attach_one(&mut ebpf, Btf::from_sys_fs().ok().as_ref(), probe)
     }) {
         Ok(()) => plan,
@@ -179,9 +188,10 @@ pub(crate) fn plan(kernel: &Kernel, probes: Probes) -> Plan {
     }
 }
 
-fn load(config: &Config) -> Result<Ebpf> {
+fn load(config: &Config, scope: &ScopeConfig) -> Result<Ebpf> {
     EbpfLoader::new()
         .override_global("CONFIG", config, true)
+        .override_global("SCOPE_CONFIG", scope, true)
         .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .load(OBJECT)

@@ -156,15 +156,6 @@ impl Kernel {
         (found.next().is_none() && symbol.address != 0).then_some(symbol.address)
     }
 
-    /// Where a filesystem is mounted whole.
-    pub(crate) fn mount_point(&self, dev: Dev) -> Option<String> {
-        let mounts = self.mounts.as_ref().ok()?;
-        let mount = mounts
-            .of_dev(dev)
-            .find(|mount| mount.root == Path::new("/"))?;
-        Some(mount.point.to_string_lossy().into_owned())
-    }
-
     /// Type of the filesystem with this number.
     pub(crate) fn fs_type(&self, dev: Dev) -> Option<String> {
         Some(self.mounts.as_ref().ok()?.of_dev(dev).next()?.fs.clone())

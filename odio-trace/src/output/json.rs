@@ -42,9 +42,11 @@ pub(crate) fn summary(outcome: &Outcome) -> Value {
         "type": "summary",
         "pid": outcome.pid,
         "ops": outcome.ops,
+        "filtered": outcome.filtered,
         "lost": lost(outcome),
         "missed": missed(outcome),
         "unattributed": account.of(Loss::BioUnattributed),
+        "begun_before": account.of(Loss::BegunBefore),
         "losses": account.losses.iter().map(|(l, n)| (l.words().to_owned(), (*n).into())).collect::<Map<_, _>>(),
         "open": account.open,
         "probes": outcome.attached.iter().map(|p| json!({
@@ -63,7 +65,12 @@ pub(crate) fn lost(outcome: &Outcome) -> u64 {
         .account
         .losses
         .iter()
-        .filter(|(l, _)| !matches!(l, Loss::EndMissed | Loss::BioUnattributed))
+        .filter(|(l, _)| {
+            !matches!(
+                l,
+                Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore
+            )
+        })
         .map(|(_, n)| n)
         .sum()
 }

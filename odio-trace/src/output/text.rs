@@ -119,8 +119,12 @@ fn entry<'a, 'b, T: Default>(list: &'a mut Vec<(&'b str, T)>, key: &'b str) -> &
 /// The line under the table.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     format!(
-        "{} ops, {} lost, {} missed, {} unattributed bios, {} probes",
+        "{} ops,{} {} lost, {} missed, {} unattributed bios, {} probes",
         outcome.ops,
+        match outcome.filtered {
+            0 => String::new(),
+            n => format!(" {n} filtered out,"),
+        },
         json::lost(outcome),
         json::missed(outcome),
         outcome.account.of(odio_trace_common::Loss::BioUnattributed),
