@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::plan::{Kind, Probe, Watched};
 
-/// What of the kernel is watched.
+/// What the probes reach.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct Reach {
     watched: Watched,
     /// The return of a request's entry function is seen, and not only that it was queued.
     returns: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Sight {
     counts: bool,
 }
 
-impl Sight {
+impl Reach {
     pub(crate) fn of(attached: &[Probe], watched: Watched) -> Self {
         Self {
             watched,
@@ -100,9 +100,9 @@ pub(crate) struct Answer {
 }
 
 impl Clause {
-    pub(crate) fn answer(&self, sight: Sight) -> Answer {
+    pub(crate) fn answer(&self, reach: Reach) -> Answer {
         let mut missing: Vec<Hook> = Vec::new();
-        for need in self.all.iter().filter(|need| !sight.has(**need)) {
+        for need in self.all.iter().filter(|need| !reach.has(**need)) {
             if !missing.contains(&need.hook()) {
                 missing.push(need.hook());
             }
@@ -110,7 +110,7 @@ impl Clause {
         let remains = self
             .or
             .iter()
-            .find(|(needs, _)| needs.iter().all(|need| sight.has(*need)))
+            .find(|(needs, _)| needs.iter().all(|need| reach.has(*need)))
             .map(|(_, remains)| *remains);
         let provable = match (missing.is_empty(), remains) {
             (true, _) => Provable::Yes,
@@ -222,6 +222,26 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
+        what: "a write of XFS's log is tied to its fsync",
+        all: &[hook(Hook::LogForce), hook(Hook::LogWait)],
+        or: &[],
+    },
+    Clause {
+        what: "the superblock of btrfs that ends its fsync, after a flush and with FUA",
+        all: &[hook(Hook::BioSubmit)],
+        or: &[],
+    },
+    Clause {
+        what: "whether a direct write on btrfs went to new blocks",
+        all: &[hook(Hook::Checksum)],
+        or: &[],
+    },
+    Clause {
+        what: "how long the device took, on vfat and block devices",
+        all: &[hook(Hook::BioSubmit), hook(Hook::DataEnd)],
+        or: &[],
+    },
+    Clause {
         what: "the acknowledgement of a system call",
         all: &[hook(Hook::SyscallExit)],
         or: &[],
@@ -242,6 +262,16 @@ pub(crate) const CLAUSES: &[Clause] = &[
     Clause {
         what: "children of the workload are followed",
         all: &[hook(Hook::Fork)],
+        or: &[],
+    },
+    Clause {
+        what: "a process that takes the wanted name later is followed",
+        all: &[hook(Hook::Rename)],
+        or: &[],
+    },
+    Clause {
+        what: "what has ended makes room in the tables of tasks and processes",
+        all: &[hook(Hook::TaskExit), hook(Hook::ProcessGone)],
         or: &[],
     },
 ];

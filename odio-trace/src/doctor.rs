@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use odio_trace_common::Hook;
+use odio_trace_common::ScopeConfig;
 use serde_json::{Value, json};
 
 use crate::{
-    clauses::{Answer, CLAUSES, Clause, Provable, Sight},
+    clauses::{Answer, CLAUSES, Clause, Provable, Reach},
     cli,
     kernel::{Kernel, Seen, caps::Cap},
     output::{
@@ -18,7 +19,7 @@ use crate::{
         text,
     },
     plan::{self, Candidate, Missing, Plan, Probe, Watched},
-    session::Session,
+    session::{self, Session},
 };
 
 /// What became of the plan when it was tried.
@@ -42,7 +43,7 @@ struct Findings<'a> {
 /// Looks at the kernel, plans, tries to attach, and says all of it. Status 0: that nothing can be traced here is an
 /// answer too.
 pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, arguments.choice.probes);
     let trial = try_out(kernel, &plan);
     let findings = Findings::of(kernel, &plan, trial, None);
     if arguments.json {
@@ -70,7 +71,7 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
         return planned("no event loop can be had".into());
     };
     let _inside = runtime.enter();
-    match Session::start(kernel, plan) {
+    match Session::start(kernel, plan, ScopeConfig::default()) {
         Ok(session) => {
             let (attached, missing) = session.stop(|_| ());
             Trial {
@@ -91,16 +92,13 @@ impl<'a> Findings<'a> {
         calibration: Option<(Value, String)>,
     ) -> Self {
         let watched = Watched::of(&trial.attached, &trial.missing);
-        let sight = Sight::of(&trial.attached, watched);
-        // Without trying nothing is known to be watched whole, but the plan is the best guess there is.
-        let mut tried: Vec<Probe> = plan.probes.clone();
-        tried.extend(trial.attached.iter().cloned());
+        let reach = Reach::of(&trial.attached, watched);
         Self {
             kernel,
-            candidates: plan::candidates(kernel, &tried),
+            candidates: plan::candidates(kernel, plan),
             answers: CLAUSES
                 .iter()
-                .map(|clause| (clause, clause.answer(sight)))
+                .map(|clause| (clause, clause.answer(reach)))
                 .collect(),
             trial,
             calibration,
@@ -317,7 +315,7 @@ mod tests {
 
     /// What the doctor would say if this much of the plan were attached.
     fn findings<'a>(kernel: &'a Kernel, change: impl FnOnce(&mut Trial)) -> Findings<'a> {
-        let plan = plan::make(kernel);
+        let plan = plan::make(kernel, Default::default(), Ok(()));
         let mut trial = Trial {
             attached: plan.probes.clone(),
             missing: plan.missing.clone(),

@@ -3,22 +3,28 @@
 //! Data goes one way: cli -> kernel -> plan -> session -> op -> verdict -> output. A module reads only from those
 //! before it.
 
+mod attach;
 mod clauses;
 mod cli;
 mod diagnostics;
 mod doctor;
 mod files;
+mod filter;
+mod glob;
 mod kernel;
 mod launch;
 mod matrix;
 mod op;
 mod output;
 mod plan;
+mod progress;
 mod recording;
 mod report;
 mod requests;
 mod run;
+mod scope;
 mod session;
+mod sys;
 mod verdict;
 mod vm;
 mod workload;
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
-                Command::Run(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
+                Command::Run(_) | Command::Attach(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
                 Command::Vm(_) => {
                     ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1))
                 }
@@ -67,6 +73,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Schema => output::json::raw(output::json::SCHEMA.as_bytes()).map(|()| 0),
         Command::Doctor(doctor) => doctor::run(doctor, &survey()),
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
+        Command::Attach(arguments) => traced(async { attach::run(arguments, &able()?).await }),
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
     }
 }

@@ -4,15 +4,57 @@ use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Result;
 
-use crate::{cli, kernel::Kernel, output::sink::Sink, plan, workload};
+use crate::{
+    cli,
+    filter::{Filter, Filters},
+    kernel::Kernel,
+    launch::Launch,
+    output::sink::Sink,
+    plan,
+    progress::Progress,
+    session,
+    workload::{self, Outcome, Target},
+};
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
-    let mut sink = Sink::new(&run.output, kernel, &plan)?;
-    let outcome = workload::run(kernel, &plan, &run.command, |op| sink.op(&op)).await?;
-    sink.end(&outcome)?;
+    let target = Target::Command(if run.as_root {
+        Launch::as_it_is(&run.command)
+    } else {
+        Launch::as_the_caller(&run.command)
+    });
+    let show_it = Show {
+        output: &run.output,
+        filters: &run.filters,
+        choice: &run.choice,
+    };
+    let outcome = show(kernel, show_it, target).await?;
     Ok(outcome.status.map_or(130, status))
+}
+
+/// What of the ops is shown, and how.
+pub(crate) struct Show<'a> {
+    pub(crate) output: &'a cli::Output,
+    pub(crate) filters: &'a Filters,
+    pub(crate) choice: &'a plan::Choice,
+}
+
+/// Traces, and shows the ops and the account.
+pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) -> Result<Outcome> {
+    let filter = Filter::new(show.filters, kernel)?;
+    let plan = session::plan(kernel, show.choice.probes);
+    let mut sink = Sink::new(show.output, kernel, &plan)?;
+    let progress = Progress::new(show.output.json);
+    let outcome = workload::trace(kernel, &plan, target, progress, |op| {
+        if !filter.passes(&op) {
+            return Ok(false);
+        }
+        sink.op(&op)?;
+        Ok(true)
+    })
+    .await?;
+    sink.end(&outcome)?;
+    Ok(outcome)
 }
 
 /// As a shell says it: the exit status, or 128 and the signal.

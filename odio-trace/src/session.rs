@@ -9,15 +9,17 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{FExit, KProbe, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, RawTracePoint},
 };
-use odio_trace_common::{Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind};
+use odio_trace_common::{
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
+};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
     diagnostics,
     kernel::Kernel,
-    plan::{Kind, Missing, Plan, Probe, costs},
+    plan::{self, Kind, Missing, Plan, Probe, Probes, costs},
 };
 
 /// What comes out of the kernel.
@@ -60,14 +62,9 @@ impl Session {
     /// Loads the programs that the plan needs and attaches them.
     ///
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
-    pub(crate) fn start(kernel: &Kernel, plan: &Plan) -> Result<Self> {
+    pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
-        let mut ebpf = EbpfLoader::new()
-            .override_global("CONFIG", &config, true)
-            .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
-            .verifier_log_level(VerifierLogLevel::DISABLE)
-            .load(OBJECT)
-            .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")?;
+        let mut ebpf = load(&config, &scope)?;
         let btf = Btf::from_sys_fs().ok();
 
         let mut attached = Vec::new();
@@ -100,8 +97,8 @@ impl Session {
     /// Traces a process from now on, and the children it makes.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<()> {
         let map = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
-        HashMap::<_, u32, u32>::try_from(map)?
-            .insert(pid, 1, 0)
+        HashMap::<_, u32, u64>::try_from(map)?
+            .insert(pid, 0, 0)
             .context("cannot follow the process")
     }
 
@@ -125,20 +122,27 @@ impl Session {
             .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
     }
 
-    /// The account so far.
-    pub(crate) fn account(&self) -> Result<Account> {
+    /// The losses so far that are not zero.
+    pub(crate) fn losses(&self) -> Result<Vec<(Loss, u64)>> {
         let losses =
             PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
-        let mut account = Account {
-            open: self.open_ops(),
-            ..Account::default()
-        };
+        let mut all = Vec::new();
         for loss in Loss::ALL {
             let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
             if lost > 0 {
-                account.losses.push((loss, lost));
+                all.push((loss, lost));
             }
         }
+        Ok(all)
+    }
+
+    /// The account so far.
+    pub(crate) fn account(&self) -> Result<Account> {
+        let mut account = Account {
+            losses: self.losses()?,
+            open: self.open_ops(),
+            ..Account::default()
+        };
         let hits =
             HashMap::<_, HookHitKey, u64>::try_from(self.ebpf.map("HITS").context("no map HITS")?)?;
         for entry in hits.iter() {
@@ -158,10 +162,40 @@ impl Session {
         (self.attached, self.missing)
     }
 
-    /// For the logger that shows the programs' own diagnostics.
+    /// For the scope, which has maps of its own, and the logger that shows the programs' own diagnostics.
     pub(crate) fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// The plan for this kernel. Where there are no kprobes, whether fentry can be had is tried out: a kernel says so
+/// nowhere, and where there are kprobes they stand in for an fentry that fails.
+pub(crate) fn plan(kernel: &Kernel, probes: Probes) -> Plan {
+    let plan = plan::make(kernel, probes, Ok(()));
+    let hopeful = |probe: &&Probe| probe.kind == Kind::Fentry && probe.instead.is_none();
+    let Some(probe) = plan.probes.iter().find(hopeful) else {
+        return plan;
+    };
+    match config(kernel, &plan).and_then(|config| {
+        let mut ebpf = load(&config, &ScopeConfig::default())?;
+        attach_one(&mut ebpf, Btf::from_sys_fs().ok().as_ref(), probe)
+    }) {
+        Ok(()) => plan,
+        Err(error) => {
+            let why = format!("fentry is refused ({})", error.root_cause());
+            plan::make(kernel, probes, Err(&why))
+        }
+    }
+}
+
+fn load(config: &Config, scope: &ScopeConfig) -> Result<Ebpf> {
+    EbpfLoader::new()
+        .override_global("CONFIG", config, true)
+        .override_global("SCOPE_CONFIG", scope, true)
+        .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .load(OBJECT)
+        .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")
 }
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/odio-trace.bpf.o"));
@@ -212,6 +246,11 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
             }
             program.attach(&probe.target, 0)?;
         }
+        Kind::Fentry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
+            program.attach()?;
+        }
         Kind::Fexit => {
             let program: &mut FExit = program.try_into()?;
             program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
@@ -248,6 +287,8 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
             dio_bio_end_aio: address("dio_bio_end_aio"),
             blkdev_bio_end_io: address("blkdev_bio_end_io"),
             blkdev_bio_end_io_async: address("blkdev_bio_end_io_async"),
+            xlog_bio_end_io: address("xlog_bio_end_io"),
+            btrfs_end_super_write: address("btrfs_end_super_write"),
         },
         offsets,
         req_fua: flag("__REQ_FUA"),

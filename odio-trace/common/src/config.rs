@@ -39,7 +39,11 @@ offsets! {
     file_flags = "file", "f_flags";
     file_inode = "file", "f_inode";
     file_dentry = "file", "f_path.dentry";
+    file_mnt = "file", "f_path.mnt";
+    mount_mnt = "mount", "mnt";
+    mount_id = "mount", "mnt_id";
     inode_ino = "inode", "i_ino";
+    inode_generation = "inode", "i_generation";
     inode_size = "inode", "i_size";
     inode_mode = "inode", "i_mode";
     inode_rdev = "inode", "i_rdev";
@@ -47,6 +51,7 @@ offsets! {
     super_block_dev = "super_block", "s_dev";
     dentry_parent = "dentry", "d_parent";
     dentry_name = "dentry", "d_name.name";
+    dentry_hashed = "dentry", "d_hash.pprev";
     bio_opf = "bio", "bi_opf";
     bio_size = "bio", "bi_iter.bi_size";
     bio_end_io = "bio", "bi_end_io";
@@ -61,6 +66,7 @@ offsets! {
     blkdev_dio_bio = "blkdev_dio", "bio";
     io_kiocb_work = "io_kiocb", "work";
     journal_running = "journal_s", "j_running_transaction";
+    task_pid = "task_struct", "pid";
     task_tgid = "task_struct", "tgid";
     transaction_tid = "transaction_s", "t_tid";
 }
@@ -85,6 +91,10 @@ pub struct Symbols {
     pub blkdev_bio_end_io: u64,
     /// `blkdev_bio_end_io_async`: the bio embedded in a `struct blkdev_dio`.
     pub blkdev_bio_end_io_async: u64,
+    /// `xlog_bio_end_io`: a write of XFS's log, whose `bi_private` is the `struct xlog_in_core`.
+    pub xlog_bio_end_io: u64,
+    /// `btrfs_end_super_write`: a write of a superblock of btrfs.
+    pub btrfs_end_super_write: u64,
 }
 
 /// Everything the programs need to know before they are loaded.

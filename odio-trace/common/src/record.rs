@@ -112,6 +112,10 @@ pub struct OpRecord {
     pub dev: u32,
     /// Inode number.
     pub ino: u64,
+    /// `i_generation`: the next file to get the same inode number has another.
+    pub generation: u32,
+    /// The mount that the file was opened through, as mountinfo numbers it; 0 where it was not seen.
+    pub mount: u32,
     /// First byte, after O_APPEND was applied.
     pub offset: u64,
     /// Bytes asked for.
@@ -122,6 +126,12 @@ pub struct OpRecord {
     pub begin_ns: u64,
     /// The op was acknowledged.
     pub end_ns: u64,
+    /// The first data bio was handed to the block layer, 0 for none.
+    pub first_bio_ns: u64,
+    /// The direct I/O code took up the end of its last data bio, 0 where that was not seen.
+    pub data_end_ns: u64,
+    /// The first fsync inside the op began, 0 for none.
+    pub first_fsync_ns: u64,
     /// [`OpFlags`] set by the task that runs the op.
     pub flags: u64,
     /// [`OpFlags`] set where the op completes, which may be another CPU at the same time.
@@ -150,14 +160,24 @@ pub struct OpRecord {
     pub commits: u32,
     /// Times io_uring tried the op before it was punted, plus the last one.
     pub tries: u32,
-    /// The last transaction it waited for.
+    /// The last transaction it waited for; of XFS's log, which write of the buffer.
     pub commit_transaction: u32,
     /// Name of the thread that asked.
     pub comm: [u8; COMM_LEN],
     /// Counts the return of the entry function and the acknowledgement; the record goes out after both.
     pub phase: u64,
-    /// The journal it waited for, 0 for none.
+    /// The journal it waited for, 0 for none: a `journal_t`, or the buffer of XFS's log (`struct xlog_in_core`).
     pub commit_journal: u64,
+    /// XFS was asked to force its log inside the op, 0 where it was not.
+    pub force_ns: u64,
+    /// 1 where the last thing seen of a flush, data and log writes was the flush.
+    pub flushed_last: u32,
+    /// Superblocks of btrfs written inside the op.
+    pub supers: u32,
+    /// Those of them with FUA that followed a flush.
+    pub supers_barrier: u32,
+    /// Data bios of btrfs that were checksummed inside the op.
+    pub checksums: u32,
     /// The op that this task was inside of when this one began (stacked filesystems), or 0.
     pub outer: u64,
 }
@@ -165,7 +185,7 @@ pub struct OpRecord {
 /// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
 pub const FILE_PATH_LEN: usize = 4096;
 
-/// The name of a file, sent once, when an op first touches it.
+/// The name of a file, sent once, when an op first touches it: the one it was opened by, as it is then.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -176,6 +196,10 @@ pub struct FileRecord {
     pub dev: u32,
     /// Inode number.
     pub ino: u64,
+    /// As in [`OpRecord::generation`].
+    pub generation: u32,
+    /// As in [`OpRecord::mount`].
+    pub mount: u32,
     /// A process that has it open.
     pub tgid: u32,
     /// Bytes used in `names`.
@@ -184,6 +208,10 @@ pub struct FileRecord {
     pub truncated: u32,
     /// `i_mode`.
     pub mode: u32,
+    /// 1 where the name was already removed, or never was one (`O_TMPFILE`).
+    pub deleted: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// Names from the file upwards, each followed by NUL; a slack of one name at the end.
     pub names: [u8; FILE_PATH_LEN + 256],
 }
@@ -210,11 +238,13 @@ pub enum Loss {
     BioUnattributed,
     /// A needed structure member could not be read.
     ReadFailed,
+    /// A sync, or a request in a worker's hands, that may have been begun before its process was traced.
+    BegunBefore,
 }
 
 impl Loss {
     /// Every counter, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::NameRingFull,
         Self::OpsFull,
@@ -224,6 +254,7 @@ impl Loss {
         Self::EndMissed,
         Self::BioUnattributed,
         Self::ReadFailed,
+        Self::BegunBefore,
     ];
 
     /// Number of counters.
@@ -241,6 +272,7 @@ impl Loss {
             Self::EndMissed => "ops whose end was missed",
             Self::BioUnattributed => "write or flush bios that belong to no op",
             Self::ReadFailed => "structures that could not be read",
+            Self::BegunBefore => "requests left out because they may have begun before the tracing",
         }
     }
 }

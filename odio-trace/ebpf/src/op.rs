@@ -5,6 +5,7 @@ use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
+    bio,
     config::{config, offset},
     file, journal,
     maps::{EVENTS, OPS, SCRATCH, TASKS, add, hit, lose, put},
@@ -83,6 +84,10 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         return;
     }
     hit(hook, tgid);
+    if task::request(tid) == task::BEGUN_BEFORE {
+        lose(Loss::BegunBefore);
+        return;
+    }
     let outer = task::inside(tid);
     let complete: u64 = field(kiocb, offset!(kiocb_complete)).unwrap_or(0);
     let (engine, flags) = if complete == 0 {
@@ -152,6 +157,8 @@ fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
 pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
     state.dev = seen.dev;
     state.ino = seen.ino;
+    state.generation = seen.generation;
+    state.mount = seen.mount;
     state.file_flags = seen.flags;
     if seen.is_block_device() {
         state.flags |= OpFlags::BLOCK_DEVICE;
@@ -182,6 +189,7 @@ pub(crate) fn returned(kiocb: u64, ret: i64) {
         (*state).flags |= OpFlags::RETURN_SEEN;
         if (*state).flags & OpFlags::ASYNC == 0 {
             (*state).result = ret;
+            waited_for_data(&mut *state, now());
             if (*state).outer != 0 {
                 // A stacked filesystem: the system call ends the outer op, so this one ends here.
                 let outer = (*state).outer;
@@ -207,6 +215,16 @@ pub(crate) fn returned(kiocb: u64, ret: i64) {
     }
     if second_phase(state) {
         send(kiocb, state);
+    }
+}
+
+/// A synchronous direct request cannot return or sync before its data has ended: where no probe saw that (a block
+/// device waits by itself), `now` is when.
+#[inline(always)]
+pub(crate) fn waited_for_data(state: &mut OpRecord, now: u64) {
+    let direct = state.flags & (OpFlags::ASYNC | OpFlags::DIO | OpFlags::BUFFERED) == OpFlags::DIO;
+    if direct && state.bios > 0 && state.data_end_ns == 0 {
+        state.data_end_ns = now;
     }
 }
 
@@ -242,8 +260,11 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
 /// A system call returns to the program with `ret`.
 #[inline(always)]
 pub(crate) fn syscall_exit(ret: i64) {
-    let (_, tid) = current();
-    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    let (tgid, tid) = current();
+    let Some(task) = TASKS.get_ptr_mut(&tid) else {
+        task::settle(tgid, tid);
+        return;
+    };
     // SAFETY: only this task writes its own element.
     let key = unsafe {
         let key = (*task).op;
@@ -319,6 +340,7 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 #[inline(always)]
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
     let Some(state) = get(kiocb) else { return };
+    bio::data_ended(state);
     // SAFETY: a live element; only the completion side writes this member.
     let (asynchronous, uring) = unsafe {
         if error == 0 && ret > 0 {

@@ -7,8 +7,8 @@ use super::*;
 use crate::{op::Op, verdict::Place};
 
 /// All probes but those of these hooks.
-fn without(hooks: &[Hook]) -> Sight {
-    Sight {
+fn without(hooks: &[Hook]) -> Reach {
+    Reach {
         watched: Watched::all_but(hooks),
         returns: !hooks.contains(&Hook::OpReturn),
         counts: false,
@@ -21,6 +21,7 @@ fn ext4() -> Place {
         block_device: false,
         read_only: false,
         volatile_cache: Some(true),
+        fua: Some(true),
     }
 }
 
@@ -85,6 +86,9 @@ fn blind(record: &OpRecord, hook: Hook) -> OpRecord {
         }
         Hook::VfsFsync => left.vfs_fsyncs = 0,
         Hook::FsFsync => left.fs_fsyncs = 0,
+        Hook::DataEnd => left.data_end_ns = 0,
+        Hook::Checksum => left.checksums = 0,
+        Hook::LogForce => left.force_ns = 0,
         Hook::CommitWait => {
             clear(OpFlags::COMMITS_BARRIER);
             left.commits = 0;
@@ -122,6 +126,10 @@ fn cases() -> Vec<Case> {
     };
     let xfs = Place {
         fs: Some("xfs".into()),
+        ..ext4()
+    };
+    let btrfs = Place {
+        fs: Some("btrfs".into()),
         ..ext4()
     };
     let case = |what, record, place: &Place, answer| Case {
@@ -165,6 +173,7 @@ fn cases() -> Vec<Case> {
             OpRecord {
                 vfs_fsyncs: 1,
                 flushes: 1,
+                flushed_last: 1,
                 ..dsync()
             },
             &vfat,
@@ -174,6 +183,7 @@ fn cases() -> Vec<Case> {
             "a flush of the device after the data",
             OpRecord {
                 flushes: 1,
+                flushed_last: 1,
                 ..fsync()
             },
             &vfat,
@@ -196,6 +206,41 @@ fn cases() -> Vec<Case> {
             durability,
         ),
         case(
+            "a write of XFS's log is tied to its fsync",
+            fsync(),
+            &xfs,
+            durability,
+        ),
+        case(
+            "the superblock of btrfs that ends its fsync, after a flush and with FUA",
+            OpRecord {
+                supers: 1,
+                supers_barrier: 1,
+                ..fsync()
+            },
+            &btrfs,
+            durability,
+        ),
+        case(
+            "whether a direct write on btrfs went to new blocks",
+            OpRecord {
+                checksums: 1,
+                ..overwrite()
+            },
+            &btrfs,
+            |op| op.metadata.map(str::to_owned),
+        ),
+        case(
+            "how long the device took, on vfat and block devices",
+            OpRecord {
+                first_bio_ns: 10,
+                data_end_ns: 30,
+                ..overwrite()
+            },
+            &vfat,
+            |op| op.device_ns.map(|ns| ns.to_string()),
+        ),
+        case(
             "the acknowledgement of a system call",
             OpRecord { fua: 1, ..dsync() },
             &xfs,
@@ -212,7 +257,8 @@ fn of_the_request(what: &str, hook: Hook) -> bool {
         "an fsync inside a write" => {
             matches!(hook, Hook::DioBegin | Hook::DioComplete | Hook::BioSubmit)
         }
-        "a journal commit is tied to its fsync (ext4)" => hook == Hook::BioSubmit,
+        "a journal commit is tied to its fsync (ext4)"
+        | "a write of XFS's log is tied to its fsync" => hook == Hook::BioSubmit,
         _ => false,
     }
 }
@@ -248,15 +294,15 @@ fn the_table_says_what_the_verdict_does() {
 
 #[test]
 fn what_remains_is_told() {
-    let answer = |what: &str, sight| {
+    let answer = |what: &str, reach| {
         CLAUSES
             .iter()
             .find(|clause| clause.what == what)
             .unwrap()
-            .answer(sight)
+            .answer(reach)
     };
     let fallback = "a direct request is told from a fallback";
-    let counted = Sight {
+    let counted = Reach {
         counts: true,
         ..without(&[Hook::BufferedCopy])
     };
@@ -290,7 +336,7 @@ fn what_remains_is_told() {
             remains: None
         }
     );
-    let queued_only = Sight {
+    let queued_only = Reach {
         returns: false,
         ..without(&[])
     };
@@ -305,6 +351,7 @@ fn what_remains_is_told() {
         vfs_fsyncs: 1,
         fs_fsyncs: 1,
         flushes: 1,
+        flushed_last: 1,
         ..dsync()
     };
     let known = seen(&inside, &ext4(), &[Hook::VfsFsync]);

@@ -25,6 +25,7 @@ fn row() -> Row {
         ino: 12,
         contract: Ok(contract(mode)),
         ops: vec![op(&durable()), op(&durable())],
+        finished: Vec::new(),
     }
 }
 
@@ -74,16 +75,13 @@ fn watched_op(record: &OpRecord, unwatched: &[Hook]) -> Op {
 
 fn outcome(losses: &[(Loss, u64)], open: u64) -> Outcome {
     Outcome {
-        status: None,
-        pid: 1,
         ops: 2,
         account: Account {
             losses: losses.to_vec(),
             open,
             ..Account::default()
         },
-        attached: Vec::new(),
-        missing: Vec::new(),
+        ..Outcome::default()
     }
 }
 
@@ -323,4 +321,33 @@ fn rows_are_as_the_schema_says() {
     holds(&row);
     row.ops.clear();
     holds(&row);
+}
+
+#[test]
+fn a_write_that_libodio_ends_with_a_sync_is_judged_by_it() {
+    let early = op(&OpRecord {
+        fua: 0,
+        ..durable()
+    });
+    let sync = |flushed_last| {
+        op(&OpRecord {
+            op: OpKind::Sync as u32,
+            result: 0,
+            fs_fsyncs: 1,
+            flushed_last,
+            flushes: flushed_last,
+            ..durable()
+        })
+    };
+    let mut row = row();
+    row.ops = vec![early.clone(), early.clone()];
+    row.finished = vec![(1, sync(1)), (2, sync(1))];
+    assert_eq!(verdict(&row), Verdict::Pass);
+    // A sync that is no good, and one that is missing.
+    row.finished[1] = (2, sync(0));
+    assert_eq!(verdict(&row), Verdict::Fail);
+    row.finished.pop();
+    assert_eq!(verdict(&row), Verdict::Fail);
+    // On ext4 libodio adds none: a sync that the program asked for does not answer for its writes.
+    assert!(!row.finishes(&sync(1)));
 }

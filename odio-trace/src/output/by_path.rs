@@ -74,9 +74,11 @@ impl ByPath {
 
 /// The file's name, or where it is no name, its number.
 pub(crate) fn file(op: &Op) -> String {
-    op.file
-        .clone()
-        .unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino))
+    match &op.file {
+        Some(file) if op.file_deleted => format!("{file} (deleted)"),
+        Some(file) => file.clone(),
+        None => format!("{} inode {}", op.dev, op.ino),
+    }
 }
 
 /// What a negative result means.

@@ -16,14 +16,20 @@ use crate::{
 pub(crate) struct Summary {
     #[serde(rename = "type")]
     kind: Kind,
-    pub(crate) pid: u32,
+    /// The workload that was started; null where what ran already was traced.
+    pub(crate) pid: Option<u32>,
+    /// Ops that were shown.
     pub(crate) ops: u64,
+    /// Ops that were left out because they were not asked for.
+    pub(crate) filtered: u64,
     /// Records that did not arrive, or could not be made.
     pub(crate) lost: u64,
     /// Ops whose end was not seen.
     pub(crate) missed: u64,
     /// Write and flush bios that belong to no op.
     pub(crate) unattributed: u64,
+    /// Requests left out because they may have begun before the tracing.
+    pub(crate) begun_before: u64,
     /// Every counted loss by its words.
     pub(crate) losses: BTreeMap<String, u64>,
     /// Ops that were open at the end.
@@ -102,10 +108,17 @@ impl Summary {
             kind: Kind::Summary,
             pid: outcome.pid,
             ops: outcome.ops,
+            filtered: outcome.filtered,
+            begun_before: account.of(Loss::BegunBefore),
             lost: account
                 .losses
                 .iter()
-                .filter(|(l, _)| !matches!(l, Loss::EndMissed | Loss::BioUnattributed))
+                .filter(|(l, _)| {
+                    !matches!(
+                        l,
+                        Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore
+                    )
+                })
                 .map(|(_, n)| n)
                 .sum(),
             missed: account.of(Loss::EndMissed) + account.open,
@@ -121,7 +134,7 @@ impl Summary {
             processes,
             gaps: Vec::new(),
         };
-        summary.gaps = summary.find_gaps(outcome.status.is_none(), total);
+        summary.gaps = summary.find_gaps(outcome.pid.is_some() && outcome.status.is_none(), total);
         summary
     }
 
@@ -133,6 +146,11 @@ impl Summary {
             counted(self.lost, "record lost", "records lost"),
             counted(self.missed, "op never seen to end", "ops never seen to end"),
             counted(self.unattributed, "bio of no op", "bios of no op"),
+            counted(
+                self.begun_before,
+                "request left out that may have begun before",
+                "requests left out that may have begun before",
+            ),
         ]
         .into_iter()
         .flatten()
@@ -194,8 +212,12 @@ impl Summary {
     /// The counts in one line.
     pub(crate) fn counts(&self) -> String {
         format!(
-            "{} ops, {} lost, {} missed, {} unattributed bios, {} probes",
+            "{} ops,{} {} lost, {} missed, {} unattributed bios, {} probes",
             self.ops,
+            match self.filtered {
+                0 => String::new(),
+                n => format!(" {n} filtered out,"),
+            },
             self.lost,
             self.missed,
             self.unattributed,

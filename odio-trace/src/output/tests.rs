@@ -14,7 +14,6 @@ use super::{
 use crate::{
     op::Op,
     plan::{Kind, Missing, Probe},
-    session::Account,
     workload::Outcome,
 };
 
@@ -28,6 +27,8 @@ pub(crate) fn write() -> Op {
         op: "write",
         engine: "psync",
         file: Some("/mnt/f".into()),
+        file_bytes: None,
+        file_deleted: false,
         dev: "259:3".into(),
         ino: 12,
         offset: 8192,
@@ -50,6 +51,7 @@ pub(crate) fn write() -> Op {
         fsyncs: 0,
         fsync_by: "none",
         commits: 0,
+        supers: 0,
         buffered_bytes: 0,
         punted: false,
         metadata: Some("none"),
@@ -79,9 +81,8 @@ fn missing(hook: Hook, why: &str, costs: &'static str) -> Missing {
 pub(crate) fn outcome() -> Outcome {
     Outcome {
         status: Some(std::process::ExitStatus::from_raw(0)),
-        pid: 7,
+        pid: Some(7),
         ops: 5,
-        account: Account::default(),
         attached: vec![Probe {
             hook: Hook::BioSubmit,
             kind: Kind::Kprobe,
@@ -89,7 +90,7 @@ pub(crate) fn outcome() -> Outcome {
             program: "bio_submit".into(),
             instead: None,
         }],
-        missing: Vec::new(),
+        ..Outcome::default()
     }
 }
 
@@ -288,6 +289,8 @@ fn a_run_is_called_whole_only_where_nothing_is_missing() {
         verdict(&|o| o.account.losses = vec![(Loss::RingFull, 1), (Loss::BioUnattributed, 2)]),
         "INCONCLUSIVE: 1 record lost, 2 bios of no op"
     );
+    // What was running already has no status to wait for.
+    assert_eq!(verdict(&|o| (o.status, o.pid) = (None, None)), "all seen");
     let of = |op: Op| {
         let mut files = ByFile::default();
         files.add(&op);
@@ -352,6 +355,8 @@ fn the_summary_has_its_keys() {
         ("type", json!("summary")),
         ("pid", json!(7)),
         ("ops", json!(5)),
+        ("filtered", json!(0)),
+        ("begun_before", json!(0)),
         ("lost", json!(3)),
         // The end was missed, or has not come.
         ("missed", json!(3)),

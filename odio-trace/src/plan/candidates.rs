@@ -2,7 +2,7 @@
 
 use odio_trace_common::Hook;
 
-use super::{KPROBES, Kind, Probe, READ_ITERS, TRACEPOINTS, WRITE_ITERS};
+use super::{ALWAYS, FUNCTIONS, Kind, Plan, Probe, READ_ITERS, TRACEPOINTS, WRITE_ITERS};
 use crate::kernel::{Kernel, Kprobe};
 
 /// A probe that might show a hook.
@@ -22,52 +22,57 @@ impl Candidate {
     }
 }
 
-/// In the order of the hooks, and in each hook's the better ones first. Probes of `plan` that no table names are there
-/// too.
-pub(crate) fn candidates(kernel: &Kernel, planned: &[Probe]) -> Vec<Candidate> {
+/// In the order of the hooks, and of each hook in the order in which they are wanted. What `plan` has besides what the
+/// tables name is there too.
+pub(crate) fn candidates(kernel: &Kernel, plan: &Plan) -> Vec<Candidate> {
     let no_kprobes = kernel.kprobes().err();
     let kprobe = |function: &str| match (&no_kprobes, kernel.kprobe(function)) {
         (Some(why), _) => Some(why.clone()),
         (None, Kprobe::Yes | Kprobe::Perhaps(_)) => None,
         (None, no) => Some(no.to_string()),
     };
+    // A kernel says nowhere whether fentry can be had: the plan has none where it was tried and refused.
+    let any_fentry = plan
+        .probes
+        .iter()
+        .any(|probe| matches!(probe.kind, Kind::Fentry | Kind::Fexit));
+    let fentry = |function: &str| match kernel.fentry(function) {
+        Ok(()) if !any_fentry => Some("it was refused, or is not to be used".to_owned()),
+        Ok(()) => None,
+        Err(why) => Some(why),
+    };
+    let fexit = |function: &str| {
+        let untyped = (!kernel.is_iter(function))
+            .then(|| "the kernel's own types do not describe this function".to_owned());
+        untyped.or_else(|| fentry(function))
+    };
+    let tracepoint = |name: &str| {
+        (!kernel.has_tracepoint(name)).then(|| "this kernel has no such tracepoint".to_owned())
+    };
+
     let mut all = Vec::new();
-    for &(hook, _, functions) in KPROBES {
-        all.extend(functions.iter().map(|function| Candidate {
+    let mut add = |hook, kind, target: &str, why_not| {
+        all.push(Candidate {
             hook,
-            kind: Kind::Kprobe,
-            target: (*function).into(),
-            why_not: kprobe(function),
-        }));
+            kind,
+            target: target.into(),
+            why_not,
+        });
+    };
+    for &(hook, _, functions) in FUNCTIONS {
+        for function in functions {
+            add(hook, Kind::Fentry, function, fentry(function));
+            add(hook, Kind::Kprobe, function, kprobe(function));
+        }
     }
     for function in WRITE_ITERS.iter().chain(READ_ITERS) {
-        let untyped = || {
-            (!kernel.is_iter(function))
-                .then(|| "the kernel's own types do not describe this function".to_owned())
-        };
-        all.push(Candidate {
-            hook: Hook::OpReturn,
-            kind: Kind::Fexit,
-            target: (*function).into(),
-            why_not: kprobe(function).or_else(untyped),
-        });
-        all.push(Candidate {
-            hook: Hook::OpReturn,
-            kind: Kind::Kretprobe,
-            target: (*function).into(),
-            why_not: kprobe(function),
-        });
+        add(Hook::OpReturn, Kind::Fexit, function, fexit(function));
+        add(Hook::OpReturn, Kind::Kretprobe, function, kprobe(function));
     }
-    for &(hook, _, target) in TRACEPOINTS {
-        all.push(Candidate {
-            hook,
-            kind: Kind::RawTracepoint,
-            target: target.into(),
-            why_not: (!kernel.has_tracepoint(target))
-                .then(|| "this kernel has no such tracepoint".to_owned()),
-        });
+    for &(hook, _, target) in TRACEPOINTS.iter().chain(ALWAYS) {
+        add(hook, Kind::RawTracepoint, target, tracepoint(target));
     }
-    for probe in planned {
+    for probe in &plan.probes {
         if !all.iter().any(|candidate| candidate.is(probe)) {
             all.push(Candidate {
                 hook: probe.hook,

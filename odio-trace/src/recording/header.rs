@@ -1,12 +1,12 @@
 //! What a recording says of the machine it is from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::VERSION;
 use crate::{
-    kernel::{Dev, Kernel, WriteCache, config},
+    kernel::{Dev, Kernel, config},
     output::{summary::Unseen, text::printable},
     plan::{self, Plan},
 };
@@ -98,6 +98,7 @@ pub(crate) struct Device {
     pub(crate) fs: Option<String>,
     pub(crate) mount: Option<String>,
     pub(crate) read_only: bool,
+    /// The block device, or several of btrfs.
     pub(crate) device: Option<String>,
     /// The whole disk of a partition.
     pub(crate) disk: Option<String>,
@@ -130,7 +131,7 @@ impl Device {
                     Some(false) => "no FUA",
                     None => "FUA not known",
                 };
-                words += &format!(", {device} ({cache}, {fua})");
+                words += &format!(", on {device} ({cache}, {fua})");
             }
             None => words += ", no block device of its own",
         }
@@ -139,28 +140,40 @@ impl Device {
 
     pub(super) fn of(kernel: &Kernel, name: &str) -> Self {
         let dev: Option<Dev> = name.parse().ok();
-        let block = dev.and_then(|dev| kernel.block(dev).ok());
+        let devices = dev.map(|dev| kernel.devices(dev)).unwrap_or_default();
+        let cache = dev.map(|dev| kernel.write_cache(dev));
+        let names: Vec<&str> = devices.iter().map(|block| block.name.as_str()).collect();
+        // Sizes are those of a device; of several each has its own.
+        let one = match devices.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        };
         Self {
             kind: "device".into(),
             dev: name.into(),
             fs: dev.and_then(|dev| kernel.fs_type(dev)),
-            mount: dev.and_then(|dev| kernel.mount_point(dev)),
+            mount: dev.and_then(|dev| {
+                let mut mounts = kernel.mounts.as_ref().ok()?.of_dev(dev);
+                let whole = mounts.find(|mount| mount.root == Path::new("/"))?;
+                Some(whole.point.to_string_lossy().into_owned())
+            }),
             read_only: dev.is_some_and(|dev| kernel.read_only(dev)),
-            write_cache: block
+            device: (!names.is_empty()).then(|| names.join(", ")),
+            disk: one.and_then(|block| block.disk.clone()),
+            write_cache: cache
                 .as_ref()
-                .and_then(|block| block.write_cache)
-                .map(|cache| {
-                    match cache {
-                        WriteCache::WriteBack => "write-back",
-                        WriteCache::WriteThrough => "write-through",
+                .and_then(|cache| cache.volatile)
+                .map(|volatile| {
+                    if volatile {
+                        "write-back"
+                    } else {
+                        "write-through"
                     }
                     .into()
                 }),
-            fua: block.as_ref().and_then(|block| block.fua),
-            logical_block_size: block.as_ref().and_then(|block| block.logical_block_size),
-            physical_block_size: block.as_ref().and_then(|block| block.physical_block_size),
-            disk: block.as_ref().and_then(|block| block.disk.clone()),
-            device: block.map(|block| block.name),
+            fua: cache.and_then(|cache| cache.fua),
+            logical_block_size: one.and_then(|block| block.logical_block_size),
+            physical_block_size: one.and_then(|block| block.physical_block_size),
         }
     }
 }

@@ -49,7 +49,12 @@ fn recorded(ops: &[Op]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r");
     let kernel = kernel();
-    let mut recorder = Recorder::create(&path, &kernel, &plan::make(&kernel)).unwrap();
+    let mut recorder = Recorder::create(
+        &path,
+        &kernel,
+        &plan::make(&kernel, Default::default(), Ok(())),
+    )
+    .unwrap();
     assert!(!path.exists(), "it has its name only when it is whole");
     for op in ops {
         recorder.op(op).unwrap();
@@ -166,7 +171,12 @@ fn one_that_was_never_ended_leaves_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r");
     let kernel = kernel();
-    let mut recorder = Recorder::create(&path, &kernel, &plan::make(&kernel)).unwrap();
+    let mut recorder = Recorder::create(
+        &path,
+        &kernel,
+        &plan::make(&kernel, Default::default(), Ok(())),
+    )
+    .unwrap();
     recorder.op(&a_write()).unwrap();
     drop(recorder);
     assert!(!path.exists());
@@ -174,7 +184,11 @@ fn one_that_was_never_ended_leaves_what_it_has() {
     assert_eq!(end.unwrap(), End::CutOff);
     assert_eq!((got.ops.len(), got.summary), (1, None));
     // It is not written over: it may be all that is left of a run.
-    let again = Recorder::create(&path, &kernel, &plan::make(&kernel));
+    let again = Recorder::create(
+        &path,
+        &kernel,
+        &plan::make(&kernel, Default::default(), Ok(())),
+    );
     let said = format!("{:#}", again.err().unwrap());
     assert!(said.contains("r.partial exists"), "{said}");
 }

@@ -16,7 +16,12 @@ const EVIL: &str = "\u{1b}[2J</td><script>alert(\"1\")</script>'&\u{202e}";
 /// Writes a recording of these ops; ends it, or leaves it cut off.
 fn record(path: &Path, ops: &[Op], whole: bool) {
     let kernel = Kernel::survey(&canned("6.1"), &plan::functions().collect::<Vec<_>>());
-    let mut recorder = Recorder::create(path, &kernel, &plan::make(&kernel)).unwrap();
+    let mut recorder = Recorder::create(
+        path,
+        &kernel,
+        &plan::make(&kernel, Default::default(), Ok(())),
+    )
+    .unwrap();
     for op in ops {
         recorder.op(op).unwrap();
     }
