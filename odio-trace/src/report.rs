@@ -4,7 +4,7 @@
 
 use std::{fs::File, io::BufReader};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     cli,
@@ -41,7 +41,14 @@ pub(crate) fn run(arguments: &cli::Report) -> Result<u8> {
     } else {
         // Made before the recording is read: a name that cannot be written to is told at once.
         let html = match &arguments.output {
-            Some(path) => Some(Partial::create(path, false)?),
+            Some(page) => {
+                let recording = arguments.recording.canonicalize().ok();
+                ensure!(
+                    recording.is_none() || page.canonicalize().ok() != recording,
+                    "{path} is the recording itself"
+                );
+                Some(Partial::create(page)?)
+            }
             None => None,
         };
         let (report, end) = collect(file).with_context(|| path.to_string())?;

@@ -76,13 +76,9 @@ fn blind(record: &OpRecord, hook: Hook) -> OpRecord {
         }
         Hook::BioSubmit => {
             clear(OpFlags::COMMITS_BARRIER);
-            (
-                left.bios,
-                left.bio_bytes,
-                left.fua,
-                left.preflush,
-                left.flushes,
-            ) = (0, 0, 0, 0, 0);
+            (left.bios, left.bio_bytes, left.fua, left.preflush) = (0, 0, 0, 0);
+            (left.flushes, left.flushed_last, left.first_bio_ns) = (0, 0, 0);
+            (left.supers, left.supers_barrier) = (0, 0);
         }
         Hook::VfsFsync => left.vfs_fsyncs = 0,
         Hook::FsFsync => left.fs_fsyncs = 0,

@@ -81,11 +81,11 @@ pub(crate) fn file(op: &Op) -> String {
     }
 }
 
-/// What a negative result means.
+/// What a negative result means. There are not more texts than error numbers, whatever a recording says.
 pub(crate) fn error(result: i64) -> String {
     match i32::try_from(-i128::from(result)) {
-        Ok(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
-        Err(_) => format!("error {result}"),
+        Ok(errno @ 1..=4095) => std::io::Error::from_raw_os_error(errno).to_string(),
+        _ => "an error that Linux does not have".into(),
     }
 }
 

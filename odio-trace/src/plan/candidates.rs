@@ -69,8 +69,11 @@ pub(crate) fn candidates(kernel: &Kernel, plan: &Plan) -> Vec<Candidate> {
         add(Hook::OpReturn, Kind::Fexit, function, fexit(function));
         add(Hook::OpReturn, Kind::Kretprobe, function, kprobe(function));
     }
-    for &(hook, _, target) in TRACEPOINTS.iter().chain(ALWAYS) {
+    for &(hook, _, target) in TRACEPOINTS {
         add(hook, Kind::RawTracepoint, target, tracepoint(target));
+    }
+    for &(hook, _, target) in ALWAYS {
+        add(hook, Kind::RawTracepoint, target, None);
     }
     for probe in &plan.probes {
         if !all.iter().any(|candidate| candidate.is(probe)) {

@@ -14,7 +14,8 @@
 //! 5. `end`: how many ops there were. Nothing comes after it.
 //!
 //! A recording without its `end` was cut off: what it holds is true, but what came after is not known. It has text and
-//! numbers only, so the machine's byte order is nowhere in it. No line is longer than [`LONGEST`].
+//! numbers only, so the machine's byte order is nowhere in it. No line is longer than [`LONGEST`], none of an op or device
+//! than [`LONGEST_OP`].
 //!
 //! It is written to `FILE.partial` and becomes `FILE` when it is whole. A tracer that is killed leaves `FILE.partial`,
 //! which can be read, up to what was passed on at most [`write::PASS_ON`] before.
@@ -31,8 +32,14 @@ pub(crate) use write::Recorder;
 /// The version written, and the newest that is read.
 const VERSION: u32 = 1;
 
-/// Bytes of the longest line: an op's is a few hundred and a path, the header's some thousands.
-const LONGEST: u64 = 4 << 20;
+/// Bytes of the longest line: a summary that counts the hits of many processes.
+const LONGEST: u64 = 8 << 20;
+
+/// Bytes of the longest line of an op: a path of 4 KiB, each byte of which JSON may spell in six, and as digits.
+const LONGEST_OP: usize = 64 << 10;
+
+/// More filesystems and devices than a machine has.
+const MOST_DEVICES: usize = 1 << 16;
 
 /// The last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

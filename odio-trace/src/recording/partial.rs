@@ -21,8 +21,8 @@ pub(crate) struct Partial {
 impl Partial {
     /// Creates `path.partial`. One that is there belongs to another writer, or is what a killed one left: an error.
     ///
-    /// With `keep` what was written stays where it is, should it never be finished.
-    pub(crate) fn create(path: &Path, keep: bool) -> Result<Self> {
+    /// It goes away again, should it never be finished, unless it is to be kept.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let mut name = OsString::from(
             path.file_name()
                 .with_context(|| format!("{} names no file", path.display()))?,
@@ -44,8 +44,13 @@ impl Partial {
             path: path.to_owned(),
             partial,
             file,
-            removed: !keep,
+            removed: true,
         })
+    }
+
+    /// What is written stays where it is, finished or not.
+    pub(crate) fn keep(&mut self) {
+        self.removed = false;
     }
 
     /// Makes it durable and gives it its name, in place of what had that.

@@ -8,7 +8,7 @@ use std::{
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
-use super::{Device, EndMark, Header, LONGEST, VERSION};
+use super::{Device, EndMark, Header, LONGEST, LONGEST_OP, MOST_DEVICES, VERSION};
 use crate::{
     op::Op,
     output::{summary::Summary, text::printable},
@@ -71,6 +71,7 @@ pub(crate) fn read(
         None => return Err(Error::NoHeader),
     }
     let mut ops = 0;
+    let mut devices = 0;
     let mut summary = false;
     loop {
         let number = lines.number + 1;
@@ -85,8 +86,17 @@ pub(crate) fn read(
         if summary && kind != "end" {
             return Err(damaged("something comes after the summary"));
         }
+        if matches!(kind.as_ref(), "op" | "device") && line.len() > LONGEST_OP {
+            return Err(damaged("it is longer than any of its kind"));
+        }
         match kind.as_ref() {
-            "device" => each(Line::Device(Box::new(parse(number, line)?)), line)?,
+            "device" if devices >= MOST_DEVICES => {
+                return Err(damaged("there are more devices than a machine has"));
+            }
+            "device" => {
+                devices += 1;
+                each(Line::Device(Box::new(parse(number, line)?)), line)?;
+            }
             "op" => {
                 ops += 1;
                 each(Line::Op(Box::new(parse(number, line)?)), line)?;

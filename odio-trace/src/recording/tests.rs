@@ -183,6 +183,17 @@ fn one_that_was_never_ended_leaves_what_it_has() {
     let (got, end) = got(&fs::read(dir.path().join("r.partial")).unwrap());
     assert_eq!(end.unwrap(), End::CutOff);
     assert_eq!((got.ops.len(), got.summary), (1, None));
+    // One that had nothing in it goes away.
+    let empty = dir.path().join("empty");
+    drop(
+        Recorder::create(
+            &empty,
+            &kernel,
+            &plan::make(&kernel, Default::default(), Ok(())),
+        )
+        .unwrap(),
+    );
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     // It is not written over: it may be all that is left of a run.
     let again = Recorder::create(
         &path,
@@ -236,7 +247,7 @@ fn what_is_no_recording_is_refused() {
     // Random bytes after gzip's mark.
     let garbage: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]
         .into_iter()
-        .chain((0..1000u32).map(|i| (i * 2_654_435_761 >> 13) as u8))
+        .chain((0..1000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8))
         .collect();
     assert!(got(&garbage).1.is_err());
 }
@@ -310,13 +321,23 @@ fn a_huge_line_is_refused_before_it_is_held() {
     bytes = gzip.finish().unwrap();
     assert_eq!(
         refused(&bytes),
-        "the recording is damaged: line 2: it is longer than 4194304 bytes"
+        "the recording is damaged: line 2: it is longer than 8388608 bytes"
     );
     // The same without a header.
-    assert!(got(&compressed(&vec![b'['; 5 << 20])).1.is_err());
+    assert!(got(&compressed(&vec![b'['; 9 << 20])).1.is_err());
+    // Names that long would fill the memory one by one.
+    let long = Op {
+        file: Some("x".repeat(70 << 10)),
+        ..a_write()
+    };
+    let long = serde_json::to_string(&long).unwrap();
+    let said = refused(&with_lines(|l| l.insert(1, long)));
+    assert!(said.contains("longer than any of its kind"), "{said}");
     // Deep nesting is no way to a stack overflow.
-    let deep = format!("{{\"type\":\"op\",\"why\":{}", "[".repeat(1 << 20));
-    assert!(refused(&with_lines(|l| l.insert(1, deep))).contains("recursion limit"));
+    for field in ["why", "new"] {
+        let deep = format!("{{\"type\":\"op\",\"{field}\":{}", "[".repeat(60 << 10));
+        assert!(refused(&with_lines(|l| l.insert(1, deep))).contains("line 2: "));
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Begins a recording with what the kernel is and what is planned.
     pub(crate) fn create(path: &Path, kernel: &'a Kernel, plan: &Plan) -> Result<Self> {
-        let partial = Partial::create(path, true).context("cannot record")?;
+        let partial = Partial::create(path).context("cannot record")?;
         let mut recorder = Self {
             kernel,
             lines: Lines::new(partial),
@@ -42,6 +42,10 @@ impl<'a> Recorder<'a> {
     }
 
     pub(crate) fn op(&mut self, op: &Op) -> Result<()> {
+        if self.ops == 0 {
+            // Until here there is nothing that could not be had again.
+            self.lines.gzip.get_mut().keep();
+        }
         if !self.devices.contains(&op.dev) {
             self.lines.write(&Device::of(self.kernel, &op.dev))?;
             self.devices.insert(op.dev.clone());

@@ -123,6 +123,9 @@ fn what_cannot_be_read_leaves_no_page() {
     fs::write(&recording, "hello").unwrap();
     assert!(said("no recording").contains("r: this is no recording of odio-trace"));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let itself = run(&arguments(&recording, Some(&recording))).unwrap_err();
+    assert!(itself.to_string().contains("is the recording itself"));
+    assert_eq!(fs::read(&recording).unwrap(), b"hello");
 }
 
 #[test]
@@ -133,7 +136,9 @@ fn the_text_of_a_report_names_where_it_was() {
     let file = BufReader::new(File::open(&recording).unwrap());
     let (report, end) = collect(file).unwrap();
     assert_eq!(end, End::Whole);
-    let words = report.devices[0].words();
-    assert!(words.starts_with("259:3 "), "{words}");
+    assert_eq!(
+        report.devices[0].words(),
+        "259:3, on nvme2n1p1 (write-back, FUA)"
+    );
     assert_eq!(report.files.total().written, [("durable", 1)].into());
 }
