@@ -17,6 +17,8 @@ pub(crate) struct Reach {
     returns: bool,
     /// The direct I/O code's own count of bytes is seen.
     counts: bool,
+    /// The fsync of every filesystem is seen, and not only ext4's, which has a tracepoint.
+    every_fsync: bool,
 }
 
 impl Reach {
@@ -31,6 +33,10 @@ impl Reach {
                 && attached
                     .iter()
                     .any(|p| p.hook == Hook::DioComplete && p.kind == Kind::RawTracepoint),
+            every_fsync: watched.has(Hook::FsFsync)
+                && attached
+                    .iter()
+                    .any(|p| p.hook == Hook::FsFsync && p.kind != Kind::RawTracepoint),
         }
     }
 
@@ -39,6 +45,7 @@ impl Reach {
             Need::Hook(hook) => self.watched.has(hook),
             Need::Return => self.returns,
             Need::Count => self.counts,
+            Need::EveryFsync => self.every_fsync,
         }
     }
 }
@@ -49,6 +56,7 @@ enum Need {
     Hook(Hook),
     Return,
     Count,
+    EveryFsync,
 }
 
 impl Need {
@@ -57,6 +65,7 @@ impl Need {
             Self::Hook(hook) => hook,
             Self::Return => Hook::OpReturn,
             Self::Count => Hook::DioComplete,
+            Self::EveryFsync => Hook::FsFsync,
         }
     }
 }
@@ -168,12 +177,12 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
-        what: "what a write changed besides its data: size, extents, copy-on-write",
+        what: "what a direct write changed besides its data (iomap: ext4, XFS)",
         all: &[hook(Hook::DioBegin), hook(Hook::DioComplete)],
         or: &[],
     },
     Clause {
-        what: "FUA on all data of a direct overwrite",
+        what: "FUA on all data of a direct overwrite (ext4, XFS)",
         all: &[
             hook(Hook::DioBegin),
             hook(Hook::DioComplete),
@@ -196,11 +205,14 @@ pub(crate) const CLAUSES: &[Clause] = &[
     },
     Clause {
         what: "fsync and fdatasync as requests of their own",
-        all: &[hook(Hook::FsFsync)],
-        or: &[(
-            &[hook(Hook::VfsFsync)],
-            "those that go through vfs_fsync_range, which fdatasync may bypass",
-        )],
+        all: &[hook(Hook::FsFsync), Need::EveryFsync],
+        or: &[
+            (
+                &[hook(Hook::VfsFsync)],
+                "those that go through vfs_fsync_range, which fdatasync may bypass",
+            ),
+            (&[hook(Hook::FsFsync)], "those of ext4"),
+        ],
     },
     Clause {
         what: "a flush of the device after the data",
@@ -228,8 +240,11 @@ pub(crate) const CLAUSES: &[Clause] = &[
     },
     Clause {
         what: "the superblock of btrfs that ends its fsync, after a flush and with FUA",
-        all: &[hook(Hook::BioSubmit)],
-        or: &[],
+        all: &[hook(Hook::BioSubmit), Need::EveryFsync],
+        or: &[(
+            &[hook(Hook::BioSubmit), hook(Hook::VfsFsync)],
+            "of those that go through vfs_fsync_range, which fdatasync may bypass",
+        )],
     },
     Clause {
         what: "whether a direct write on btrfs went to new blocks",

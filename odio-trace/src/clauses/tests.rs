@@ -12,6 +12,7 @@ fn without(hooks: &[Hook]) -> Reach {
         watched: Watched::all_but(hooks),
         returns: !hooks.contains(&Hook::OpReturn),
         counts: false,
+        every_fsync: !hooks.contains(&Hook::FsFsync),
     }
 }
 
@@ -152,13 +153,13 @@ fn cases() -> Vec<Case> {
             |op| op.completion.map(str::to_owned),
         ),
         case(
-            "what a write changed besides its data: size, extents, copy-on-write",
+            "what a direct write changed besides its data (iomap: ext4, XFS)",
             overwrite(),
             &ext4(),
             |op| op.metadata.map(str::to_owned),
         ),
         case(
-            "FUA on all data of a direct overwrite",
+            "FUA on all data of a direct overwrite (ext4, XFS)",
             OpRecord { fua: 1, ..dsync() },
             &ext4(),
             durability,
@@ -255,6 +256,10 @@ fn of_the_request(what: &str, hook: Hook) -> bool {
         }
         "a journal commit is tied to its fsync (ext4)"
         | "a write of XFS's log is tied to its fsync" => hook == Hook::BioSubmit,
+        // Either of the two shows a plain fsync.
+        "the superblock of btrfs that ends its fsync, after a flush and with FUA" => {
+            hook == Hook::FsFsync
+        }
         _ => false,
     }
 }
@@ -340,6 +345,15 @@ fn what_remains_is_told() {
     assert_eq!(
         (partly.provable, partly.missing),
         (Provable::Partly, vec![Hook::OpReturn])
+    );
+    let only_ext4 = Reach {
+        every_fsync: false,
+        ..without(&[Hook::VfsFsync])
+    };
+    let own = answer("fsync and fdatasync as requests of their own", only_ext4);
+    assert_eq!(
+        (own.provable, own.remains),
+        (Provable::Partly, Some("those of ext4"))
     );
     let on_ext4 = answer("an fsync inside a write", without(&[Hook::VfsFsync]));
     assert_eq!(on_ext4.provable, Provable::Partly);

@@ -80,8 +80,24 @@ impl From<&Missing> for Unseen {
 impl Unseen {
     /// That the compiler inlined `dio_await_completion` is true nearly everywhere and changes no verdict; `doctor`
     /// tells it.
-    fn matters(&self) -> bool {
+    fn is_told(&self) -> bool {
         self.hook != Hook::DioAwait.name()
+    }
+
+    /// Whether requests, or facts of them, may be missing without a sign. What these hooks show is either of one
+    /// filesystem, whose ops then are of unknown durability and counted as that, or is in no verdict.
+    fn is_silent(&self) -> bool {
+        const SHOWS_IN_ITS_OPS: [Hook; 8] = [
+            Hook::DioAwait,
+            Hook::DataEnd,
+            Hook::CommitWait,
+            Hook::CommitRun,
+            Hook::LogForce,
+            Hook::LogWait,
+            Hook::Checksum,
+            Hook::UringRwComplete,
+        ];
+        !SHOWS_IN_ITS_OPS.iter().any(|hook| hook.name() == self.hook)
     }
 }
 
@@ -159,7 +175,7 @@ impl Summary {
             gaps.push("the tracer was stopped before the command ended".into());
         }
         let mut hooks: Vec<&str> = Vec::new();
-        for missing in self.missing.iter().filter(|m| m.matters()) {
+        for missing in self.missing.iter().filter(|m| m.is_silent()) {
             if !hooks.contains(&missing.hook.as_str()) {
                 hooks.push(&missing.hook);
             }
@@ -205,7 +221,7 @@ impl Summary {
         if self.open > 0 {
             lines.push(format!("{} ops were still open at the end", self.open));
         }
-        lines.extend(unseen(self.missing.iter().filter(|m| m.matters())));
+        lines.extend(unseen(self.missing.iter().filter(|m| m.is_told())));
         lines
     }
 

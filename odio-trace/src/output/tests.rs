@@ -255,6 +255,12 @@ fn a_run_that_saw_all_has_no_caveats() {
     let inlined = Summary::of(&inlined, None);
     assert_eq!(inlined.caveats(), Vec::<String>::new());
     assert_eq!(inlined.verdict(), "all seen");
+    // The journal of a filesystem that is not there: told, but no op was in need of it.
+    let mut elsewhere = outcome();
+    elsewhere.missing = vec![missing(Hook::LogWait, "no such symbol", "XFS")];
+    let elsewhere = Summary::of(&elsewhere, None);
+    assert_eq!(elsewhere.caveats().len(), 1);
+    assert_eq!(elsewhere.verdict(), "all seen");
 }
 
 /// Every way in which a run can be less than whole, alone.
