@@ -175,6 +175,12 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
     (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
     (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
     (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
+    (Hook::AioSync, "aio_sync", &["aio_fsync_work"]),
+    (
+        Hook::AioSyncComplete,
+        "aio_sync_complete",
+        &["aio_complete"],
+    ),
     (
         Hook::UringRwComplete,
         "uring_rw_complete",
@@ -240,7 +246,8 @@ fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
                 }
             }
         }
-        if !plan.probes.iter().any(|p| p.hook == hook) {
+        let concerns = of_filesystem(hook).is_none_or(|entry| kernel.may_kprobe(entry));
+        if concerns && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, reasons(&refused));
         }
     }
@@ -266,6 +273,15 @@ fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
                 kretprobe
             });
         }
+    }
+}
+
+/// The entry of the filesystem that alone has this hook: where that is not there, nothing is missing.
+fn of_filesystem(hook: Hook) -> Option<&'static str> {
+    match hook {
+        Hook::LogForce | Hook::LogWait => Some("xfs_file_fsync"),
+        Hook::Checksum => Some("btrfs_sync_file"),
+        _ => None,
     }
 }
 
@@ -390,6 +406,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
             "whether btrfs wrote to new blocks is not seen: durability without an fsync is unknown"
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
+        Hook::AioSync | Hook::AioSyncComplete => "fsync through Linux AIO is not seen",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",

@@ -12,6 +12,8 @@ use crate::{
 const S_IFMT: u16 = 0o170_000;
 const S_IFBLK: u16 = 0o060_000;
 
+const _: () = assert!(FILE_PATH_LEN == 4096, "the mask in `name`");
+
 /// Longest name of a file, with its NUL.
 const NAME_LEN: usize = 256;
 
@@ -70,9 +72,13 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
         if used > FILE_PATH_LEN - 1 {
             break;
         }
-        // SAFETY: `used` is below FILE_PATH_LEN, and `names` has room for one more name behind it.
+        // SAFETY: `at` is below FILE_PATH_LEN, and `names` has room for one more name behind it.
         let n = unsafe {
-            let to = (&raw mut (*record).names).cast::<u8>().add(used & (FILE_PATH_LEN - 1));
+            let mut at = used;
+            // The compiler drops a mask that the test above makes needless; the verifier, which may have forgotten that
+            // test by now, takes the mask as its bound.
+            core::arch::asm!("{0} &= 4095", inout(reg) at);
+            let to = (&raw mut (*record).names).cast::<u8>().add(at);
             bpf_probe_read_kernel_str(to.cast(), NAME_LEN as u32, text as *const _)
         };
         if n <= 0 || n > NAME_LEN as i64 {

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use odio_trace_common::{EngineSeen, Hook, OpKind};
 
-use crate::{bio, journal, op, sync, task, uring};
+use crate::{aio, bio, journal, op, sync, task, uring};
 
 /// Argument `n` of the probed function, 0 where the calling convention has none.
 #[inline(always)]
@@ -51,6 +51,8 @@ kprobes! {
         op::acknowledge(kiocb, Some(EngineSeen::Libaio), arg(&ctx, 1) as i64);
         task::completed(task::current().1, kiocb)
     };
+    aio_sync(ctx) => aio::sync(arg(&ctx, 0));
+    aio_sync_complete(ctx) => aio::complete(arg(&ctx, 0));
     uring_rw_complete(ctx) => task::completed(task::current().1, arg(&ctx, 0));
 }
 
