@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::vm;
+use crate::{plan, vm};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use odio_core::mode::{Engine, Mode};
 
@@ -60,6 +60,8 @@ pub(crate) struct Doctor {
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +69,8 @@ pub(crate) struct Run {
     /// One JSON object a line: every op, then a summary
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
@@ -80,6 +84,8 @@ pub(crate) struct Matrix {
     /// One JSON object a line: every row, then a summary
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
     /// Only these modes (direct, direct+dsync, direct+sync, buffered, buffered+dsync, buffered+sync)
     #[arg(long, value_delimiter = ',')]
     pub(crate) mode: Vec<Mode>,

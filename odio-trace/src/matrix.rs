@@ -27,8 +27,8 @@ use crate::{
         ledger::{completion, fsyncs},
         text,
     },
-    plan,
     requests::{BLOCK, Case, Cases, Failure},
+    session,
     workload::{self, Outcome},
 };
 
@@ -76,7 +76,7 @@ struct Row {
 
 /// Runs the matrix; returns the exit status of its verdict.
 pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, arguments.choice.probes);
     let dir = fs::canonicalize(&arguments.dir)
         .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
     let scratch = tempfile::Builder::new()

@@ -8,12 +8,12 @@ use crate::{
     cli,
     kernel::Kernel,
     output::{json, ledger::Ledger, text},
-    plan, workload,
+    session, workload,
 };
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, run.choice.probes);
     let mut ledger = Ledger::default();
     let outcome = workload::run(kernel, &plan, &run.command, |op| {
         if run.json {

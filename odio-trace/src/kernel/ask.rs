@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
-use super::{Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache};
+use super::{Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache, btf::Absent};
 
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
@@ -66,6 +66,32 @@ impl Kernel {
     /// Whether a kprobe at this function may be tried.
     pub(crate) fn may_kprobe(&self, function: &str) -> bool {
         matches!(self.kprobe(function), Kprobe::Yes | Kprobe::Perhaps(_))
+    }
+
+    /// Whether there is, or may be, a function of this name, whatever can be attached to it.
+    pub(crate) fn is_there(&self, function: &str) -> bool {
+        !matches!(
+            self.traceable(function),
+            Kprobe::NoSymbol { .. } | Kprobe::NotCode
+        )
+    }
+
+    /// Whether fentry may attach to this function, and if not, why.
+    ///
+    /// Only functions of the kernel itself: aya (0.14) has no way to say in which module's types a function is.
+    pub(crate) fn fentry(&self, function: &str) -> Result<(), String> {
+        let btf = self.btf.as_ref().map_err(ToString::to_string)?;
+        match self.traceable(function) {
+            Kprobe::Yes | Kprobe::Perhaps(_) | Kprobe::Blacklisted => {}
+            no => return Err(no.to_string()),
+        }
+        match btf.function(function) {
+            Ok(_) => Ok(()),
+            Err(Absent::NoSuch { .. }) => {
+                Err("fentry needs its types, and those of modules are not looked at".into())
+            }
+            Err(absent) => Err(absent.to_string()),
+        }
     }
 
     /// Whether a function of the kernel itself is a `read_iter` or `write_iter`, as its own types say.

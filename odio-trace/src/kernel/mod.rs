@@ -87,6 +87,15 @@ impl Kernel {
 
     /// Whether a kprobe may attach to a symbol of exactly this name, which may have a suffix.
     pub(crate) fn kprobe(&self, name: &str) -> Kprobe {
+        self.evidence().weigh(name)
+    }
+
+    /// What [`Self::kprobe`] says of the symbol alone, whatever the kernel says of kprobes.
+    pub(crate) fn traceable(&self, name: &str) -> Kprobe {
+        self.evidence().weigh_symbol(name)
+    }
+
+    fn evidence(&self) -> kprobe::Evidence<'_> {
         kprobe::Evidence {
             pmu_type: &self.kprobe_type,
             lockdown: &self.lockdown,
@@ -94,7 +103,6 @@ impl Kernel {
             blacklist: &self.blacklist,
             filter_functions: &self.filter_functions,
         }
-        .weigh(name)
     }
 
     /// What a block device says of itself now.
