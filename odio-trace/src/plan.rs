@@ -200,7 +200,13 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (Hook::LogForce, "log_force", &["xlog_force_lsn"]),
     (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
     (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
-    (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
+    (Hook::AioComplete, "aio_rw_complete", &["aio_complete_rw"]),
+    (Hook::AioSync, "aio_sync", &["aio_fsync_work"]),
+    (
+        Hook::AioSyncComplete,
+        "aio_sync_complete",
+        &["aio_complete"],
+    ),
     (
         Hook::UringRwComplete,
         "uring_rw_complete",
@@ -384,6 +390,7 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
                 }
             }
         }
+        let concerns = of_filesystem(hook).is_none_or(|entry| ways.kernel.is_there(entry));
         let unseen: Vec<_> = refused
             .iter()
             .filter(|(function, _)| ways.kernel.is_there(function))
@@ -391,7 +398,7 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
             .collect();
         if !unseen.is_empty() {
             plan.miss(hook, reasons(&unseen));
-        } else if !plan.probes.iter().any(|p| p.hook == hook) {
+        } else if concerns && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, reasons(&refused));
         }
     }
@@ -405,6 +412,15 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
     }
     if !refused.is_empty() {
         plan.miss(Hook::OpReturn, reasons(&refused));
+    }
+}
+
+/// The entry of the filesystem that alone has this hook: where that is not there, nothing is missing.
+fn of_filesystem(hook: Hook) -> Option<&'static str> {
+    match hook {
+        Hook::LogForce | Hook::LogWait => Some("xfs_file_fsync"),
+        Hook::Checksum => Some("btrfs_sync_file"),
+        _ => None,
     }
 }
 
@@ -523,6 +539,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
             "whether btrfs wrote to new blocks is not seen: durability without an fsync is unknown"
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
+        Hook::AioSync | Hook::AioSyncComplete => "fsync through Linux AIO is not seen",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",
