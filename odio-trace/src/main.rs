@@ -3,6 +3,7 @@
 //! Data goes one way: cli -> kernel -> plan -> session -> op -> verdict -> output. A module reads only from those
 //! before it.
 
+mod calibrate;
 mod cli;
 mod diagnostics;
 mod doctor;
@@ -10,6 +11,7 @@ mod files;
 mod kernel;
 mod launch;
 mod matrix;
+mod misses;
 mod op;
 mod output;
 mod plan;

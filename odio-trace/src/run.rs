@@ -1,6 +1,6 @@
 //! # `odio-trace run`
 
-use std::os::unix::process::ExitStatusExt;
+use std::{os::unix::process::ExitStatusExt, path::Path};
 
 use anyhow::Result;
 
@@ -13,9 +13,9 @@ use crate::{
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, run.choice.probes);
+    let plan = session::plan(kernel, &run.choice);
     let mut ledger = Ledger::default();
-    let outcome = workload::run(kernel, &plan, &run.command, |op| {
+    let outcome = workload::run(kernel, &plan, Path::new("."), &run.command, |op| {
         if run.json {
             json::line(&op)
         } else {

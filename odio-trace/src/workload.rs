@@ -3,7 +3,7 @@
 //! Starts the workload only when every probe is in place, hands out its ops as they are acknowledged, and ends
 //! with the account of what was lost.
 
-use std::{ffi::OsString, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::Result;
 use odio_trace_common::OpFlags;
@@ -14,6 +14,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    calibrate,
     diagnostics::Diagnostics,
     files::Files,
     kernel::Kernel,
@@ -40,10 +41,11 @@ pub(crate) struct Outcome {
     pub(crate) missing: Vec<Missing>,
 }
 
-/// Runs `command` and calls `each` for every op of it and its children.
+/// Runs `command` and calls `each` for every op of it and its children. The probes are calibrated in `dir`.
 pub(crate) async fn run(
     kernel: &Kernel,
     plan: &Plan,
+    dir: &Path,
     command: &[OsString],
     mut each: impl FnMut(Op) -> Result<()>,
 ) -> Result<Outcome> {
@@ -52,6 +54,8 @@ pub(crate) async fn run(
 
     let waiting = Waiting::start(command).await?;
     let mut session = Session::start(kernel, plan)?;
+    let before = calibrate::run(&mut session, kernel, dir);
+    session.missing.extend(before.distrusted());
     let pid = waiting.pid();
     session.follow(pid)?;
     let mut diagnostics = Diagnostics::start(session.ebpf_mut());
@@ -103,8 +107,11 @@ pub(crate) async fn run(
     while status.is_some() && session.open_ops() > 0 && Instant::now() < settled {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let account = session.account()?;
+    let mut account = session.account(kernel)?;
     session.take(&mut each);
+    // A probe may have gone blind since it was calibrated.
+    let after = calibrate::run(&mut session, kernel, dir);
+    account.add_calibration(&before, &after);
     diagnostics.flush();
     let (attached, missing) = session.stop(&mut each);
     if let Some(error) = failed {
