@@ -79,8 +79,7 @@ impl Account {
             if saw != sent && trusted(hook) {
                 self.missed.push((
                     format!(
-                        "times that {} was blind in the calibration at the end, which sent {sent} and of which it \
-                         saw {saw}",
+                        "requests of the calibration at the end that {} did not see",
                         hook.name()
                     ),
                     sent.abs_diff(saw),

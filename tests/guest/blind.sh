@@ -14,6 +14,7 @@ matrix() {
 # The process that makes the requests; while it waits to begin it has another first argument.
 requests_run() {
     for process in /proc/[0-9]*; do
+        read -r name 2>/dev/null <"$process/comm" && [ "$name" = exe ] || continue
         case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
         "/proc/self/exe requests "*) return 0 ;;
         esac
@@ -26,8 +27,8 @@ until_requests() {
     tries=0
     until requests_run; do
         tries=$((tries + 1))
-        [ $tries -lt 2000 ] || exit 91
-        usleep 10000
+        [ $tries -lt 600 ] || exit 91
+        usleep 50000
     done
 }
 
@@ -46,7 +47,7 @@ echo 1 >$DEBUG
     until_requests
     echo 0 >$DEBUG
 } &
-matrix blinded --probes kprobe --requests 1000
+matrix blinded --probes kprobe --requests 600
 wait
 echo 1 >$DEBUG
 

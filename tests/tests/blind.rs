@@ -47,7 +47,7 @@ fn each_loss_turns_pass_into_inconclusive(kernel: &str, counted: bool) {
     lost("ring", "found the ring buffer full");
     lost("table", "found their table full");
     lost("late", "filesystem that was loaded late");
-    lost("blinded", "blind in the calibration at the end");
+    lost("blinded", "requests of the calibration at the end");
 
     let (status, disarmed) = &cases["disarmed"];
     assert_eq!(
