@@ -29,6 +29,32 @@ pub(crate) struct Choice {
     /// system call and io_uring's completion are tracepoints in each case
     #[arg(long, value_enum, default_value_t)]
     pub(crate) probes: Probes,
+    #[command(flatten)]
+    pub(crate) sizes: Sizes,
+}
+
+/// How much the kernel side can hold. What does not fit is counted as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct Sizes {
+    /// Bytes of records that may wait for the tracer: a power of two, at least a page
+    #[arg(long, hide = true, value_name = "BYTES", default_value_t = Self::RING_BYTES)]
+    pub(crate) ring_bytes: u32,
+    /// Entries of the tables of open ops and of files, instead of 16384
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) table_entries: Option<u32>,
+}
+
+impl Sizes {
+    const RING_BYTES: u32 = 8 << 20;
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            ring_bytes: Self::RING_BYTES,
+            table_entries: None,
+        }
+    }
 }
 
 /// A concrete way to see a hook.
@@ -66,6 +92,13 @@ pub(crate) struct Probe {
     pub(crate) instead: Option<Box<Probe>>,
 }
 
+impl Probe {
+    /// `kprobe at submit_bio`
+    pub(crate) fn place(&self) -> String {
+        format!("{} at {}", self.kind.name(), self.target)
+    }
+}
+
 /// A hook that no probe shows here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
@@ -81,6 +114,7 @@ pub(crate) struct Missing {
 pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
+    pub(crate) sizes: Sizes,
 }
 
 /// The hooks that were watched whole: a probe is in place, and none that was planned failed to attach.
