@@ -270,6 +270,11 @@ pub(crate) const CLAUSES: &[Clause] = &[
         )],
     },
     Clause {
+        what: "fsync through Linux AIO",
+        all: &[hook(Hook::AioSync), hook(Hook::AioSyncComplete)],
+        or: &[],
+    },
+    Clause {
         what: "the acknowledgement of an io_uring request",
         all: &[hook(Hook::UringComplete)],
         or: &[],

@@ -2,7 +2,7 @@
 //!
 //! Without the privilege to trace it says what was planned, and why it was not tried.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use odio_trace_common::Hook;
@@ -10,6 +10,7 @@ use odio_trace_common::ScopeConfig;
 use serde_json::{Value, json};
 
 use crate::{
+    calibrate::{self, Calibration},
     clauses::{Answer, CLAUSES, Clause, Provable, Reach},
     cli,
     kernel::{Kernel, Seen, caps::Cap},
@@ -28,6 +29,8 @@ struct Trial {
     missing: Vec<Missing>,
     /// Why it was not tried.
     untried: Option<String>,
+    /// What known requests in the current folder showed of the probes; `None` where none were made.
+    calibration: Option<Calibration>,
 }
 
 /// All that the doctor says; both forms are made from it.
@@ -36,16 +39,14 @@ struct Findings<'a> {
     trial: Trial,
     candidates: Vec<Candidate>,
     answers: Vec<(&'static Clause, Answer)>,
-    /// What known requests showed of the probes, and a line on it; `None` where none were made.
-    calibration: Option<(Value, String)>,
 }
 
 /// Looks at the kernel, plans, tries to attach, and says all of it. Status 0: that nothing can be traced here is an
 /// answer too.
 pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, arguments.choice.probes);
+    let plan = session::plan(kernel, &arguments.choice);
     let trial = try_out(kernel, &plan);
-    let findings = Findings::of(kernel, &plan, trial, None);
+    let findings = Findings::of(kernel, &plan, trial);
     if arguments.json {
         json::line(&findings.json())?;
     } else {
@@ -59,6 +60,7 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
         attached: plan.probes.clone(),
         missing: plan.missing.clone(),
         untried: Some(untried),
+        calibration: None,
     };
     if let Err(error) = kernel.may_trace() {
         return planned(format!("{error:#}"));
@@ -72,12 +74,15 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
     };
     let _inside = runtime.enter();
     match Session::start(kernel, plan, ScopeConfig::default()) {
-        Ok(session) => {
-            let (attached, missing) = session.stop(|_| ());
+        Ok(mut session) => {
+            let calibration = calibrate::run(&mut session, kernel, Path::new("."));
+            let (attached, mut missing) = session.stop(|_| ());
+            missing.extend(calibration.distrusted());
             Trial {
                 attached,
                 missing,
                 untried: None,
+                calibration: Some(calibration),
             }
         }
         Err(error) => planned(format!("{error:#}")),
@@ -85,12 +90,7 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
 }
 
 impl<'a> Findings<'a> {
-    fn of(
-        kernel: &'a Kernel,
-        plan: &Plan,
-        trial: Trial,
-        calibration: Option<(Value, String)>,
-    ) -> Self {
+    fn of(kernel: &'a Kernel, plan: &Plan, trial: Trial) -> Self {
         let watched = Watched::of(&trial.attached, &trial.missing);
         let reach = Reach::of(&trial.attached, watched);
         Self {
@@ -101,7 +101,6 @@ impl<'a> Findings<'a> {
                 .map(|clause| (clause, clause.answer(reach)))
                 .collect(),
             trial,
-            calibration,
         }
     }
 
@@ -168,10 +167,18 @@ impl<'a> Findings<'a> {
             },
         );
         lines.push(format!("{:<14} {capabilities}", "capabilities"));
-        let calibration = self
-            .calibration
-            .as_ref()
-            .map_or("no known requests were made", |(_, line)| line);
+        let calibration = match &self.trial.calibration {
+            None => "no known requests were made".to_owned(),
+            Some(calibration) => {
+                let hooks = calibration.tried.len();
+                let distrusted = calibration.distrusted().count();
+                let mut line = format!("{} of {hooks} hooks saw what was sent", hooks - distrusted);
+                for why in &calibration.not_sent {
+                    line += &format!("; {}", text::printable(why));
+                }
+                line
+            }
+        };
         lines.push(format!("{:<14} {calibration}", "calibration"));
 
         lines.push("\nWhat can be proven here:".into());
@@ -293,7 +300,12 @@ impl<'a> Findings<'a> {
                 "change": self.change(answer),
             })).collect::<Vec<_>>(),
             "absent_members": self.kernel.absent_members(),
-            "calibration": self.calibration.as_ref().map(|(value, _)| value),
+            "calibration": trial.calibration.as_ref().map(|calibration| json!({
+                "tried": calibration.tried.iter().map(|(hook, sent, saw)| json!({
+                    "hook": hook.name(), "sent": sent, "saw": saw,
+                })).collect::<Vec<_>>(),
+                "not_sent": calibration.not_sent,
+            })),
             "attached": trial.untried.is_none(),
             "why_not": trial.untried,
         })
@@ -320,9 +332,10 @@ mod tests {
             attached: plan.probes.clone(),
             missing: plan.missing.clone(),
             untried: None,
+            calibration: None,
         };
         change(&mut trial);
-        Findings::of(kernel, &plan, trial, None)
+        Findings::of(kernel, &plan, trial)
     }
 
     fn provable(findings: &Findings<'_>, what: &str) -> Provable {
@@ -433,16 +446,25 @@ mod tests {
     }
 
     #[test]
-    fn the_calibration_has_its_place() {
+    fn a_calibration_is_told() {
         let new = kernel("6.12");
-        let mut seen = findings(&new, |_| ());
+        let none = findings(&new, |_| ());
         assert!(
-            seen.text()
+            none.text()
                 .contains("calibration    no known requests were made")
         );
-        assert_eq!(seen.json()["calibration"], Value::Null);
-        seen.calibration = Some((json!({"sent": 23}), "23 of 23 seen".into()));
-        assert!(seen.text().contains("calibration    23 of 23 seen"));
-        schema_tests::holds(&seen.json());
+        assert_eq!(none.json()["calibration"], Value::Null);
+        let made = findings(&new, |trial| {
+            trial.calibration = Some(Calibration {
+                tried: vec![(Hook::BioSubmit, 7, 7), (Hook::VfsFsync, 11, 10)],
+                not_sent: vec!["no direct requests: refused".into()],
+            });
+        });
+        let text = made.text();
+        assert!(
+            text.contains("1 of 2 hooks saw what was sent; no direct requests: refused"),
+            "{text}"
+        );
+        schema_tests::holds(&made.json());
     }
 }

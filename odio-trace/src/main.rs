@@ -4,6 +4,7 @@
 //! before it.
 
 mod attach;
+mod calibrate;
 mod clauses;
 mod cli;
 mod diagnostics;
@@ -14,6 +15,7 @@ mod glob;
 mod kernel;
 mod launch;
 mod matrix;
+mod misses;
 mod op;
 mod output;
 mod plan;

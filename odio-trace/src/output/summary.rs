@@ -24,7 +24,7 @@ pub(crate) struct Summary {
     pub(crate) filtered: u64,
     /// Records that did not arrive, or could not be made.
     pub(crate) lost: u64,
-    /// Ops whose end was not seen.
+    /// Ops whose end was not seen, and what probes did not see.
     pub(crate) missed: u64,
     /// Write and flush bios that belong to no op.
     pub(crate) unattributed: u64,
@@ -32,6 +32,10 @@ pub(crate) struct Summary {
     pub(crate) begun_before: u64,
     /// Every counted loss by its words.
     pub(crate) losses: BTreeMap<String, u64>,
+    /// Probes whose misses this kernel does not count, or does not tell.
+    pub(crate) uncounted: Vec<String>,
+    /// What was not calibrated, and why.
+    pub(crate) uncalibrated: Vec<String>,
     /// Ops that were open at the end.
     pub(crate) open: u64,
     pub(crate) probes: Vec<Attached>,
@@ -120,6 +124,13 @@ impl Summary {
             target: probe.target.clone(),
             hook_hits: hits.get(&probe.hook).copied().unwrap_or(0),
         };
+        let counted = account.losses.iter().map(|(l, n)| (l.words(), n));
+        let missed = account.missed.iter().map(|(words, n)| (words.as_str(), n));
+        // Probes of one hook miss in the same words.
+        let mut losses: BTreeMap<String, u64> = BTreeMap::new();
+        for (words, n) in counted.chain(missed) {
+            *losses.entry(words.to_owned()).or_default() += n;
+        }
         let mut summary = Self {
             kind: Kind::Summary,
             pid: outcome.pid,
@@ -137,13 +148,13 @@ impl Summary {
                 })
                 .map(|(_, n)| n)
                 .sum(),
-            missed: account.of(Loss::EndMissed) + account.open,
+            missed: account.of(Loss::EndMissed)
+                + account.open
+                + account.missed.iter().map(|(_, n)| n).sum::<u64>(),
             unattributed: account.of(Loss::BioUnattributed),
-            losses: account
-                .losses
-                .iter()
-                .map(|(loss, n)| (loss.words().to_owned(), *n))
-                .collect(),
+            losses,
+            uncounted: account.uncounted.clone(),
+            uncalibrated: account.uncalibrated.clone(),
             open: account.open,
             probes: outcome.attached.iter().map(attached).collect(),
             missing: outcome.missing.iter().map(Unseen::from).collect(),
@@ -160,7 +171,7 @@ impl Summary {
         };
         let mut gaps: Vec<String> = [
             counted(self.lost, "record lost", "records lost"),
-            counted(self.missed, "op never seen to end", "ops never seen to end"),
+            counted(self.missed, "end or hit missed", "ends or hits missed"),
             counted(self.unattributed, "bio of no op", "bios of no op"),
             counted(
                 self.begun_before,
@@ -206,8 +217,14 @@ impl Summary {
             format!("INCONCLUSIVE: {}", self.gaps.join(", "))
         } else if self.ops == 0 {
             "no request was seen, and nothing was lost".into()
-        } else {
+        } else if self.uncounted.is_empty() && self.uncalibrated.is_empty() {
             "all seen".into()
+        } else {
+            format!(
+                "all seen, as far as can be told: {} not counted, {} not calibrated",
+                self.uncounted.len(),
+                self.uncalibrated.len()
+            )
         }
     }
 
@@ -218,6 +235,13 @@ impl Summary {
             .iter()
             .map(|(loss, n)| format!("{n} {loss}"))
             .collect();
+        if !self.uncounted.is_empty() {
+            lines.push(format!(
+                "this kernel does not count what these miss: {}",
+                self.uncounted.join(", ")
+            ));
+        }
+        lines.extend(self.uncalibrated.iter().cloned());
         if self.open > 0 {
             lines.push(format!("{} ops were still open at the end", self.open));
         }

@@ -277,7 +277,7 @@ fn a_run_is_called_whole_only_where_nothing_is_missing() {
     }
     assert_eq!(
         verdict(&|o| o.account.open = 1),
-        "INCONCLUSIVE: 1 op never seen to end"
+        "INCONCLUSIVE: 1 end or hit missed"
     );
     assert_eq!(
         verdict(&|o| o.missing = vec![missing(Hook::Punt, "a", "b"), missing(Hook::Punt, "c", "b")]),
@@ -294,6 +294,14 @@ fn a_run_is_called_whole_only_where_nothing_is_missing() {
     assert_eq!(
         verdict(&|o| o.account.losses = vec![(Loss::RingFull, 1), (Loss::BioUnattributed, 2)]),
         "INCONCLUSIVE: 1 record lost, 2 bios of no op"
+    );
+    assert_eq!(
+        verdict(&|o| o.account.missed = vec![("hits of a probe".into(), 2)]),
+        "INCONCLUSIVE: 2 ends or hits missed"
+    );
+    assert_eq!(
+        verdict(&|o| o.account.uncounted = vec!["kprobe at a".into()]),
+        "all seen, as far as can be told: 1 not counted, 0 not calibrated"
     );
     // What was running already has no status to wait for.
     assert_eq!(verdict(&|o| (o.status, o.pid) = (None, None)), "all seen");
@@ -363,6 +371,8 @@ fn the_summary_has_its_keys() {
         ("ops", json!(5)),
         ("filtered", json!(0)),
         ("begun_before", json!(0)),
+        ("uncounted", json!([])),
+        ("uncalibrated", json!([])),
         ("lost", json!(3)),
         // The end was missed, or has not come.
         ("missed", json!(3)),
@@ -392,7 +402,7 @@ fn the_summary_has_its_keys() {
             "gaps",
             json!([
                 "3 records lost",
-                "3 ops never seen to end",
+                "3 ends or hits missed",
                 "4 bios of no op",
                 "1 hook not watched whole"
             ]),
@@ -402,6 +412,15 @@ fn the_summary_has_its_keys() {
     for (key, value) in expected {
         assert_eq!(summary[key], value, "{key}");
     }
+}
+
+#[test]
+fn what_is_missed_in_the_same_words_is_added_up() {
+    let mut outcome = outcome();
+    outcome.account.missed = vec![("hits".into(), 2), ("hits".into(), 3)];
+    let summary = Summary::of(&outcome, None);
+    assert_eq!(summary.losses, [("hits".to_owned(), 5)].into());
+    assert_eq!(summary.missed, 5);
 }
 
 #[test]
