@@ -2,10 +2,14 @@
 //!
 //! Only what is asked for; no decision is made here.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::{plan, vm};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use crate::{
+    filter::{Filters, duration},
+    launch::Caller,
+    plan, vm,
+};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use odio_core::mode::{Engine, Mode};
 
 /// Shows which kernel path each I/O really took, and where the data was when it was acknowledged.
@@ -34,9 +38,20 @@ pub(crate) enum Command {
     /// Run a command and show the path of each of its requests
     #[command(after_help = "Examples:\n  \
         odio-trace run -- dd if=/dev/zero of=f bs=4k count=23 oflag=direct\n  \
-        odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n\n\
+        odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n  \
+        odio-trace run --file '*.db' --op sync --min-latency 5ms -- ./my-database\n\n\
+        Under sudo the command runs as the user who called sudo, with the environment that sudo made.\n\
         Ends with the command's own exit status.")]
     Run(Run),
+    /// Show the path of each request of what runs already, its threads and children
+    #[command(after_help = "Examples:\n  \
+        odio-trace attach --pid 4711 --duration 10s\n  \
+        odio-trace attach --comm mysqld --file '*.ibd' --min-latency 5ms --json\n  \
+        odio-trace attach --cgroup /sys/fs/cgroup/system.slice/postgresql.service --op sync\n\n\
+        Ends with Ctrl-C, after --duration, or when every --pid has ended; a second Ctrl-C waits for no open request.\n\
+        A sync that may have begun before the tracing is left out, and counted.\n\n\
+        Exit status: 0, or 4 where nothing can be traced.")]
+    Attach(Attach),
     /// Try every mode, engine and situation in a folder and hold each against its contract
     #[command(after_help = "Examples:\n  odio-trace matrix --dir /mnt/data\n  \
         odio-trace matrix --mode direct+dsync --engine libaio --json\n\n\
@@ -69,11 +84,40 @@ pub(crate) struct Run {
     /// One JSON object a line: every op, then a summary
     #[arg(long)]
     pub(crate) json: bool,
+    /// Under sudo, run the command as root too
+    #[arg(long)]
+    pub(crate) as_root: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
     #[command(flatten)]
     pub(crate) choice: plan::Choice,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true)))]
+pub(crate) struct Attach {
+    /// This process, with its children (may be given again)
+    #[arg(long, value_name = "PID", group = "what", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Processes with a thread of this name, now or later, and their children; 15 bytes count (may be given again)
+    #[arg(long, value_name = "NAME", group = "what")]
+    pub(crate) comm: Vec<OsString>,
+    /// Processes in this cgroup or below: a folder under /sys/fs/cgroup
+    #[arg(long, value_name = "PATH", group = "what")]
+    pub(crate) cgroup: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
+    /// End after this time: 10s, 500ms, 2m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// One JSON object a line: every op, then a summary
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +177,12 @@ pub(crate) struct Vm {
 
 #[derive(Debug, Args)]
 pub(crate) struct Launch {
+    /// Become this user, UID:GID
+    #[arg(long)]
+    pub(crate) user: Option<Caller>,
+    /// Block these signals, as /proc/PID/status writes SigBlk
+    #[arg(long)]
+    pub(crate) blocked: String,
     /// Abstract socket on which the tracer gives the word
     pub(crate) socket: String,
     #[arg(last = true, required = true)]

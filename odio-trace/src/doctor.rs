@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use odio_trace_common::Hook;
+use odio_trace_common::ScopeConfig;
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,7 +25,7 @@ struct Trial {
 
 /// Looks at the kernel, plans, tries to attach, and says all of it. Status 0, or 4 where nothing can be traced.
 pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, arguments.choice.probes);
+    let plan = session::plan(kernel, &arguments.choice);
     let trial = try_out(kernel, &plan);
     if arguments.json {
         json::line(&report(kernel, &trial))?;
@@ -51,7 +52,7 @@ fn try_out(kernel: &Kernel, plan: &Plan) -> Trial {
         return planned("no event loop can be had".into());
     };
     let _inside = runtime.enter();
-    match Session::start(kernel, plan) {
+    match Session::start(kernel, plan, ScopeConfig::default()) {
         Ok(session) => {
             let (attached, missing) = session.stop(|_| ());
             Trial {

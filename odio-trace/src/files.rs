@@ -1,22 +1,70 @@
 //! # Which file and device a record means
 //!
-//! Puts together what the programs send once per file (the names up to the root of its filesystem) with where
-//! that filesystem is mounted, and what its device is.
+//! Puts together what the programs send once per file (the names up to the root of its filesystem) with where the
+//! process that opened it has that filesystem mounted, and what its device is.
+//!
+//! A file is named by the path it was opened by, as its process sees it, at the first op on it: one that is renamed
+//! later keeps its old name here, and of several hard links it is the one that was opened. Mounts are looked up when
+//! the name arrives. Where the process is gone by then, or its mount is in no table (a private one, such as the layers
+//! of an overlay), the path is the one through another mount of the filesystem that the process or the tracer sees;
+//! where there is none, the path inside the filesystem, which does not begin with a slash.
 
 use std::collections::HashMap;
 
-use odio_trace_common::FileRecord;
+use odio_trace_common::{FileRecord, OpRecord};
 
 use crate::{
-    kernel::{Dev, Kernel},
+    kernel::{
+        Dev, Kernel, Mounts,
+        view::{Inside, Sight, below},
+    },
     verdict::Place,
 };
+
+/// The path of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) path: Vec<u8>,
+    /// It was in no folder any more when it was first seen.
+    pub(crate) deleted: bool,
+}
+
+impl Name {
+    /// The path as text, and its bytes where the text does not hold them.
+    pub(crate) fn text(self) -> (String, Option<Vec<u8>>) {
+        match String::from_utf8(self.path) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let bytes = error.into_bytes();
+                (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes))
+            }
+        }
+    }
+}
+
+/// A file as it was opened: device, inode, generation, mount.
+type Key = (u32, u64, u32, u32);
+
+struct Known {
+    name: Name,
+    /// When it was asked for last, as the number of the question.
+    asked: u64,
+}
+
+/// Most names that are kept: more than the programs remember to have sent, so that what is dropped here comes again.
+const MOST_NAMES: usize = 1 << 16;
 
 /// Names and places learnt so far.
 pub(crate) struct Files<'a> {
     kernel: &'a Kernel,
-    names: HashMap<(u32, u64), String>,
+    names: HashMap<Key, Known>,
+    /// Names asked for so far.
+    asked: u64,
     places: HashMap<(u32, bool), Place>,
+    own: Option<Sight>,
+    views: HashMap<Sight, Mounts>,
+    /// What a process saw when it was last looked at.
+    sights: HashMap<u32, Sight>,
 }
 
 impl<'a> Files<'a> {
@@ -24,54 +72,136 @@ impl<'a> Files<'a> {
         Self {
             kernel,
             names: HashMap::new(),
+            asked: 0,
             places: HashMap::new(),
+            own: Sight::of(kernel.root(), std::process::id()).ok(),
+            views: HashMap::new(),
+            sights: HashMap::new(),
         }
     }
 
     /// Learns a name.
     pub(crate) fn learn(&mut self, record: &FileRecord) {
-        const S_IFMT: u32 = 0o170_000;
-        const S_IFBLK: u32 = 0o060_000;
         let used = record.names.len().min(record.names_len as usize);
-        let mut names: Vec<String> = record.names[..used]
+        let mut names: Vec<&[u8]> = record.names[..used]
             .split(|&b| b == 0)
             .filter(|name| !name.is_empty() && *name != b"/")
-            .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect();
         names.reverse();
-        let inside = names.join("/");
-        // A block device's node lies in devtmpfs, whatever device it stands for.
-        let mount = if record.mode & S_IFMT == S_IFBLK {
-            Some("/dev".to_owned())
+        let inside = names.join(&b'/');
+        let path = if record.truncated != 0 {
+            [b".../", &inside[..]].concat()
         } else {
-            self.kernel.mount_point(Dev::from_kernel(record.dev))
+            self.path(record, &inside).unwrap_or(inside)
         };
-        let path = match mount {
-            _ if record.truncated != 0 => format!(".../{inside}"),
-            Some(mount) => format!("{}/{inside}", mount.trim_end_matches('/')),
-            None => inside,
+        if self.names.len() >= MOST_NAMES {
+            let mut ages: Vec<u64> = self.names.values().map(|known| known.asked).collect();
+            let (_, &mut median, _) = ages.select_nth_unstable(MOST_NAMES / 2);
+            self.names.retain(|_, known| known.asked > median);
+        }
+        let name = Name {
+            path,
+            deleted: record.deleted != 0,
         };
-        self.names.insert((record.dev, record.ino), path);
+        let asked = self.asked;
+        self.names.insert(
+            (record.dev, record.ino, record.generation, record.mount),
+            Known { name, asked },
+        );
+    }
+
+    /// The path as the process sees it, or failing that as the tracer does.
+    fn path(&mut self, record: &FileRecord, inside: &[u8]) -> Option<Vec<u8>> {
+        const S_IFMT: u32 = 0o170_000;
+        const S_IFBLK: u32 = 0o060_000;
+        let file = Inside {
+            dev: Dev::from_kernel(record.dev),
+            mount: record.mount,
+            path: inside,
+        };
+        // The node of a block device lies on another filesystem than the device it stands for.
+        let node = record.mode & S_IFMT == S_IFBLK;
+        let sight = self.look(record.tgid, record.mount);
+        let theirs = sight.as_ref().and_then(|sight| self.views.get(sight));
+        if let Some(path) = theirs.and_then(|mounts| mounts.path(file)) {
+            return Some(path);
+        }
+        let ours = self.kernel.mounts.as_ref().ok();
+        if let Some(path) = ours.and_then(|mounts| mounts.path(file)) {
+            // A chroot: its own table leaves out the mount that its root lies on.
+            return Some(match (&sight, &self.own) {
+                (Some(Sight::Shared(space, root)), Some(Sight::Shared(own, _))) if space == own => {
+                    below(root, path)
+                }
+                _ => path,
+            });
+        }
+        if let Some(path) = self.views.values().find_map(|mounts| mounts.path(file)) {
+            return Some(path);
+        }
+        if node {
+            return Some([b"/dev/", inside].concat());
+        }
+        theirs
+            .and_then(|mounts| mounts.some_path(file))
+            .or_else(|| ours.and_then(|mounts| mounts.some_path(file)))
+    }
+
+    /// Sees to it that what a process sees is known, with this mount if it can be.
+    fn look(&mut self, process: u32, mount: u32) -> Option<Sight> {
+        /// Processes come and go; the tables of those that are gone are let go of as well.
+        const MOST: usize = 256;
+        let root = self.kernel.root();
+        let Ok(sight) = Sight::of(root, process) else {
+            return self.sights.get(&process).cloned();
+        };
+        let known = self
+            .views
+            .get(&sight)
+            .is_some_and(|mounts| mounts.of_id(mount).is_some());
+        if !known {
+            if self.views.len() >= MOST {
+                self.views.clear();
+            }
+            if let Ok(mounts) = Mounts::of_process(root, process) {
+                self.views.insert(sight.clone(), mounts);
+            }
+        }
+        if self.sights.len() >= 16 * MOST {
+            self.sights.clear();
+        }
+        self.sights.insert(process, sight.clone());
+        Some(sight)
     }
 
     /// The path of a file, where its name was seen.
-    pub(crate) fn name(&self, dev: u32, ino: u64) -> Option<String> {
-        self.names.get(&(dev, ino)).cloned()
+    pub(crate) fn name(&mut self, op: &OpRecord) -> Option<Name> {
+        self.asked += 1;
+        let known = self
+            .names
+            .get_mut(&(op.dev, op.ino, op.generation, op.mount))?;
+        known.asked = self.asked;
+        Some(known.name.clone())
     }
 
     /// What a file lies on.
     pub(crate) fn place(&mut self, dev: u32, block_device: bool) -> Place {
-        let kernel = self.kernel;
+        let (kernel, views) = (self.kernel, &self.views);
         self.places
             .entry((dev, block_device))
             .or_insert_with(|| {
                 let dev = Dev::from_kernel(dev);
                 let cache = kernel.write_cache(dev);
+                // Mounted only where a traced process sees it, or since the tracer looked.
+                let elsewhere = || {
+                    let mut mounts = views.values().flat_map(|mounts| mounts.of_dev(dev));
+                    mounts.next().map(|mount| mount.fs.clone())
+                };
                 Place {
                     fs: if block_device {
                         None
                     } else {
-                        kernel.fs_type(dev)
+                        kernel.fs_type(dev).or_else(elsewhere)
                     },
                     block_device,
                     read_only: !block_device && kernel.read_only(dev),
@@ -97,6 +227,7 @@ mod tests {
         let mut record = FileRecord {
             dev: EXT4,
             ino: 12,
+            tgid: 4_000_000,
             names_len: names.len() as u32,
             truncated,
             mode,
@@ -106,57 +237,104 @@ mod tests {
         record
     }
 
-    fn name(record: &FileRecord) -> String {
+    /// An op on the file of a record.
+    fn op(of: &FileRecord) -> OpRecord {
+        OpRecord {
+            dev: of.dev,
+            ino: of.ino,
+            generation: of.generation,
+            mount: of.mount,
+            ..OpRecord::zeroed()
+        }
+    }
+
+    fn name(record: &FileRecord) -> (String, Option<Vec<u8>>) {
         let kernel = Kernel::survey(&canned("6.1"), &[]);
         let mut files = Files::new(&kernel);
         files.learn(record);
-        files.name(record.dev, record.ino).unwrap()
+        files.name(&op(record)).unwrap().text()
+    }
+
+    fn text(record: &FileRecord) -> String {
+        let (text, bytes) = name(record);
+        assert_eq!(bytes, None);
+        text
     }
 
     const REGULAR: u32 = 0o100_644;
 
     /// Where the canned kernel has its ext4 filesystem.
     fn mount() -> String {
-        Kernel::survey(&canned("6.1"), &[])
-            .mount_point(Dev::from_kernel(EXT4))
-            .unwrap()
+        let mounts = Mounts::read(&canned("6.1")).unwrap();
+        let mount = mounts.of_dev(Dev::from_kernel(EXT4)).next().unwrap();
+        mount.point.to_str().unwrap().to_owned()
     }
 
     #[test]
     fn names_go_from_the_file_to_the_root_of_its_mount() {
-        let path = name(&record(b"file\0dir\0/\0", REGULAR, 0));
+        let path = text(&record(b"file\0dir\0/\0", REGULAR, 0));
         assert_eq!(path, format!("{}/dir/file", mount()));
         assert!(mount().contains(' '), "{:?}", mount());
     }
 
     #[test]
     fn a_path_that_did_not_fit_says_so() {
-        assert_eq!(name(&record(b"file\0dir\0", REGULAR, 1)), ".../dir/file");
+        assert_eq!(text(&record(b"file\0dir\0", REGULAR, 1)), ".../dir/file");
     }
 
     #[test]
-    fn odd_bytes_are_kept_or_replaced_but_never_dropped() {
-        let path = name(&record(b"a\xffb\nc\0/\0", REGULAR, 0));
+    fn odd_bytes_are_shown_replaced_and_kept_beside() {
+        let (path, bytes) = name(&record(b"a\xffb\nc\0/\0", REGULAR, 0));
         assert_eq!(path, format!("{}/a\u{fffd}b\nc", mount()));
+        let kept = [mount().as_bytes(), b"/a\xffb\nc"].concat();
+        assert_eq!(bytes, Some(kept));
     }
 
     #[test]
     fn a_length_past_the_record_is_cut() {
         let mut record = record(b"file\0/\0", REGULAR, 0);
         record.names_len = u32::MAX;
-        assert_eq!(name(&record), format!("{}/file", mount()));
+        assert_eq!(text(&record), format!("{}/file", mount()));
     }
 
     #[test]
     fn a_block_device_is_named_by_its_node() {
-        assert_eq!(name(&record(b"nvme0n1\0/\0", 0o060_660, 0)), "/dev/nvme0n1");
+        assert_eq!(text(&record(b"nvme0n1\0/\0", 0o060_660, 0)), "/dev/nvme0n1");
     }
 
     #[test]
     fn a_filesystem_that_is_not_mounted_here_gives_the_bare_path() {
         let mut elsewhere = record(b"file\0dir\0/\0", REGULAR, 0);
         elsewhere.dev = 4000 << 20;
-        assert_eq!(name(&elsewhere), "dir/file");
+        assert_eq!(text(&elsewhere), "dir/file");
+    }
+
+    #[test]
+    fn one_inode_under_two_mounts_and_after_its_reuse_has_three_names() {
+        let kernel = Kernel::survey(&canned("6.1"), &[]);
+        let mut files = Files::new(&kernel);
+        let first = record(b"first\0/\0", REGULAR, 0);
+        let again = FileRecord {
+            generation: 2,
+            deleted: 1,
+            ..record(b"again\0/\0", REGULAR, 0)
+        };
+        let other = FileRecord {
+            mount: 4_000_000,
+            ..record(b"other\0/\0", REGULAR, 0)
+        };
+        for record in [&first, &again, &other] {
+            files.learn(record);
+        }
+        for (record, ends, deleted) in [
+            (&first, "/first", false),
+            (&again, "/again", true),
+            (&other, "/other", false),
+        ] {
+            let name = files.name(&op(record)).unwrap();
+            assert_eq!(name.deleted, deleted);
+            assert!(name.path.ends_with(ends.as_bytes()), "{name:?}");
+        }
     }
 
     #[test]

@@ -3,19 +3,27 @@
 //! Data goes one way: cli -> kernel -> plan -> session -> op -> verdict -> output. A module reads only from those
 //! before it.
 
+mod attach;
+mod calibrate;
 mod cli;
 mod diagnostics;
 mod doctor;
 mod files;
+mod filter;
+mod glob;
 mod kernel;
 mod launch;
 mod matrix;
+mod misses;
 mod op;
 mod output;
 mod plan;
+mod progress;
 mod requests;
 mod run;
+mod scope;
 mod session;
+mod sys;
 mod verdict;
 mod vm;
 mod workload;
@@ -45,7 +53,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
-                Command::Run(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
+                Command::Run(_) | Command::Attach(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
                 Command::Vm(_) => {
                     ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1))
                 }
@@ -62,6 +70,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Vm(vm) => traced(guest(vm)),
         Command::Doctor(doctor) => doctor::run(doctor, &survey()),
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
+        Command::Attach(arguments) => traced(async { attach::run(arguments, &able()?).await }),
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
     }
 }

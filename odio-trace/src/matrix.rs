@@ -76,7 +76,7 @@ struct Row {
 
 /// Runs the matrix; returns the exit status of its verdict.
 pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, arguments.choice.probes);
+    let plan = session::plan(kernel, &arguments.choice);
     let dir = fs::canonicalize(&arguments.dir)
         .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
     let scratch = tempfile::Builder::new()
@@ -98,7 +98,7 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     let list = lists.path().join("cases");
     fs::write(&list, serde_json::to_vec(&cases)?)?;
     let command: Vec<OsString> = vec!["/proc/self/exe".into(), "requests".into(), list.into()];
-    let outcome = workload::run(kernel, &plan, &command, |op| {
+    let outcome = workload::run(kernel, &plan, &dir, &command, |op| {
         if let Some(row) = rows.iter_mut().find(|r| r.owns(&op)) {
             row.ops.push(op);
         } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(&op)) {
@@ -448,7 +448,7 @@ fn losses(outcome: &Outcome) -> Option<String> {
     if json::lost(outcome) > 0 {
         Some("records were lost".into())
     } else if json::missed(outcome) > 0 {
-        Some("the end of requests was missed".into())
+        Some("the end of requests, or hits of probes, were missed".into())
     } else if unattributed > 0 {
         Some(format!("{unattributed} bios could be tied to no request"))
     } else {

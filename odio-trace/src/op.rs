@@ -33,6 +33,12 @@ pub(crate) struct Op {
     pub(crate) engine: &'static str,
     /// Path, where it is known.
     pub(crate) file: Option<String>,
+    /// The path where it is no UTF-8, as hexadecimal digits: `file` has U+FFFD for what is none.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex")]
+    pub(crate) file_bytes: Option<Vec<u8>>,
+    /// The name was removed before the file's first op, or never was in a folder; left out where it was not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) file_deleted: bool,
     pub(crate) dev: String,
     pub(crate) ino: u64,
     pub(crate) offset: u64,
@@ -142,6 +148,8 @@ impl Op {
             },
             engine: engine(record.engine),
             file,
+            file_bytes: None,
+            file_deleted: false,
             dev: Dev::from_kernel(record.dev).to_string(),
             ino: record.ino,
             offset: record.offset,
@@ -187,6 +195,15 @@ impl Op {
 /// Nanoseconds from one moment to another; `None` where either was not seen.
 fn between(from: u64, to: u64) -> Option<u64> {
     (from != 0 && to != 0).then(|| to.saturating_sub(from))
+}
+
+fn hex<S: serde::Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for byte in bytes.iter().flatten() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    to.serialize_str(&text)
 }
 
 /// The mode asked for: the open file's flags and the request's own.

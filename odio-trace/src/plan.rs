@@ -29,6 +29,32 @@ pub(crate) struct Choice {
     /// system call and io_uring's completion are tracepoints in each case
     #[arg(long, value_enum, default_value_t)]
     pub(crate) probes: Probes,
+    #[command(flatten)]
+    pub(crate) sizes: Sizes,
+}
+
+/// How much the kernel side can hold. What does not fit is counted as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct Sizes {
+    /// Bytes of records that may wait for the tracer: a power of two, at least a page
+    #[arg(long, hide = true, value_name = "BYTES", default_value_t = Self::RING_BYTES)]
+    pub(crate) ring_bytes: u32,
+    /// Entries of the tables of open ops and of files, instead of 16384
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) table_entries: Option<u32>,
+}
+
+impl Sizes {
+    const RING_BYTES: u32 = 8 << 20;
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            ring_bytes: Self::RING_BYTES,
+            table_entries: None,
+        }
+    }
 }
 
 /// A concrete way to see a hook.
@@ -66,6 +92,13 @@ pub(crate) struct Probe {
     pub(crate) instead: Option<Box<Probe>>,
 }
 
+impl Probe {
+    /// `kprobe at submit_bio`
+    pub(crate) fn place(&self) -> String {
+        format!("{} at {}", self.kind.name(), self.target)
+    }
+}
+
 /// A hook that no probe shows here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
@@ -81,6 +114,7 @@ pub(crate) struct Missing {
 pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
+    pub(crate) sizes: Sizes,
 }
 
 /// The hooks that were watched whole: a probe is in place, and none that was planned failed to attach.
@@ -229,6 +263,15 @@ const TRACEPOINTS: &[(Hook, &str, &str)] = &[
     (Hook::DioComplete, "tp_dio_complete", "iomap_dio_complete"),
     (Hook::OpReturn, "tp_dio_queued", "iomap_dio_rw_queued"),
     (Hook::FsFsync, "tp_ext4_sync", "ext4_sync_file_enter"),
+];
+
+/// Raw tracepoints that every kernel has.
+const ALWAYS: &[(Hook, &str, &str)] = &[
+    (Hook::SyscallExit, "syscall_exit", "sys_exit"),
+    (Hook::Fork, "fork", "sched_process_fork"),
+    (Hook::Rename, "rename", "task_rename"),
+    (Hook::TaskExit, "task_exit", "sched_process_exit"),
+    (Hook::ProcessGone, "process_gone", "sched_process_free"),
 ];
 
 /// Every function that the plan or the programs ask the kernel for.
@@ -446,7 +489,7 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
         }
     }
     for &hook in Hook::ALL {
-        let elsewhere = matches!(hook, Hook::UringComplete | Hook::SyscallExit | Hook::Fork);
+        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook) || hook == Hook::UringComplete;
         if !elsewhere && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, format!("{why}, and no tracepoint shows it"));
         }
@@ -455,8 +498,9 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
 
 /// What tracepoints show on every kernel.
 fn always(kernel: &Kernel, plan: &mut Plan) {
-    plan.tracepoint(Hook::SyscallExit, "syscall_exit", "sys_exit");
-    plan.tracepoint(Hook::Fork, "fork", "sched_process_fork");
+    for &(hook, program, target) in ALWAYS {
+        plan.tracepoint(hook, program, target);
+    }
     match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
         // ctx, req, user_data, res, cflags, ... (6.1)
         Some([_, _, _, _, _, ..]) => plan.tracepoint(
@@ -542,6 +586,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",
         Hook::Fork => "children of the workload are not followed",
+        Hook::Rename => "a process that takes the wanted name later is not followed",
+        Hook::TaskExit => "the table of tasks fills up",
+        Hook::ProcessGone => "the table of processes fills up",
     }
 }
 

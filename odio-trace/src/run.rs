@@ -1,30 +1,63 @@
 //! # `odio-trace run`
 
-use std::os::unix::process::ExitStatusExt;
+use std::{os::unix::process::ExitStatusExt, path::Path};
 
 use anyhow::Result;
 
 use crate::{
     cli,
+    filter::{Filter, Filters},
     kernel::Kernel,
+    launch::Launch,
     output::{json, ledger::Ledger, text},
-    session, workload,
+    plan,
+    progress::Progress,
+    session,
+    workload::{self, Outcome, Target},
 };
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, run.choice.probes);
+    let target = Target::Command(if run.as_root {
+        Launch::as_it_is(&run.command)
+    } else {
+        Launch::as_the_caller(&run.command)
+    });
+    let show_it = Show {
+        json: run.json,
+        filters: &run.filters,
+        choice: &run.choice,
+    };
+    let outcome = show(kernel, show_it, target).await?;
+    Ok(outcome.status.map_or(130, status))
+}
+
+/// What of the ops is shown, and how.
+pub(crate) struct Show<'a> {
+    pub(crate) json: bool,
+    pub(crate) filters: &'a Filters,
+    pub(crate) choice: &'a plan::Choice,
+}
+
+/// Traces, and shows the ops and the account.
+pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) -> Result<Outcome> {
+    let filter = Filter::new(show.filters, kernel)?;
+    let plan = session::plan(kernel, show.choice);
     let mut ledger = Ledger::default();
-    let outcome = workload::run(kernel, &plan, &run.command, |op| {
-        if run.json {
-            json::line(&op)
+    let progress = Progress::new(show.json);
+    let outcome = workload::trace(kernel, &plan, Path::new("."), target, progress, |op| {
+        if !filter.passes(&op) {
+            return Ok(false);
+        }
+        if show.json {
+            json::line(&op)?;
         } else {
             ledger.add(&op);
-            Ok(())
         }
+        Ok(true)
     })
     .await?;
-    if run.json {
+    if show.json {
         json::line(&json::summary(&outcome))?;
     } else {
         text::line(text::ledger(&ledger).trim_fmt())?;
@@ -33,7 +66,7 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
             eprintln!("odio-trace: {caveat}");
         }
     }
-    Ok(outcome.status.map_or(130, status))
+    Ok(outcome)
 }
 
 /// As a shell says it: the exit status, or 128 and the signal.

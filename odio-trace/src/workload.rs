@@ -1,110 +1,202 @@
 //! # Running the workload under the probes
 //!
-//! Starts the workload only when every probe is in place, hands out its ops as they are acknowledged, and ends
-//! with the account of what was lost.
+//! Starts the workload only when every probe is in place, or takes up what runs already; hands out the ops as they are
+//! acknowledged, and ends with the account of what was lost.
 
-use std::{ffi::OsString, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, os::fd::OwnedFd, path::Path, process::ExitStatus, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use odio_trace_common::OpFlags;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
+    io::unix::AsyncFd,
+    process::Child,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, warn};
 
 use crate::{
+    calibrate,
     diagnostics::Diagnostics,
     files::Files,
     kernel::Kernel,
-    launch::Waiting,
+    launch::{Launch, Waiting},
     op::Op,
     plan::{Missing, Plan, Probe, Watched},
+    progress::{self, Progress},
+    scope::Scope,
     session::{Account, Record, Session},
+    sys,
 };
 
-/// How long requests that are still open when the workload ends may take to be acknowledged.
+/// How long requests that are still open at the end may take to be acknowledged.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long an interrupted workload may take to end before the tracer leaves it alone.
 const INTERRUPTED: Duration = Duration::from_secs(5);
 
 /// What a traced run ended with.
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// `None` where the tracer was interrupted and the workload goes on.
+    /// `None` where the tracer was interrupted and the workload goes on, or there was no workload of its own.
     pub(crate) status: Option<ExitStatus>,
-    pub(crate) pid: u32,
+    /// The workload that was started.
+    pub(crate) pid: Option<u32>,
+    /// Ops that were shown.
     pub(crate) ops: u64,
+    /// Ops that were left out because they were not asked for.
+    pub(crate) filtered: u64,
     pub(crate) account: Account,
     pub(crate) attached: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
 }
 
-/// Runs `command` and calls `each` for every op of it and its children.
+/// What is traced.
+#[derive(Debug)]
+pub(crate) enum Target<'a> {
+    /// A command that is started for it.
+    Command(Launch<'a>),
+    /// What runs already, for so long at most.
+    Running(Scope, Option<Duration>),
+}
+
+/// Runs `command` and calls `each` for every op of it and its children. The probes are calibrated in `dir`.
 pub(crate) async fn run(
     kernel: &Kernel,
     plan: &Plan,
+    dir: &Path,
     command: &[OsString],
     mut each: impl FnMut(Op) -> Result<()>,
 ) -> Result<Outcome> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let target = Target::Command(Launch::as_it_is(command));
+    trace(kernel, plan, dir, target, None, |op| {
+        each(op).map(|()| true)
+    })
+    .await
+}
 
-    let waiting = Waiting::start(command).await?;
-    let mut session = Session::start(kernel, plan)?;
-    let pid = waiting.pid();
-    session.follow(pid)?;
+/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. The probes
+/// are calibrated in `dir`.
+pub(crate) async fn trace(
+    kernel: &Kernel,
+    plan: &Plan,
+    dir: &Path,
+    target: Target<'_>,
+    mut progress: Option<Progress>,
+    mut each: impl FnMut(Op) -> Result<bool>,
+) -> Result<Outcome> {
+    let mut signals = Signals::new()?;
+    let (scope, waiting, lasts) = match target {
+        Target::Command(launch) => {
+            let waiting = Waiting::start(&launch).await?;
+            (Scope::Made(waiting.pid()), Some(waiting), None)
+        }
+        Target::Running(scope, lasts) => (scope, None, lasts),
+    };
+    scope.may_be_told()?;
+    let pid = waiting.as_ref().map(Waiting::pid);
+    // A process that ends from here on is seen to.
+    let mut life = match &scope {
+        Scope::Processes(pids) => Life::processes(pids)?,
+        _ => Life::Endless,
+    };
+    let mut session = Session::start(kernel, plan, scope.config())?;
+    let before = calibrate::run(&mut session, kernel, dir);
+    session.missing.extend(before.distrusted());
+    scope.open(&mut session)?;
     let mut diagnostics = Diagnostics::start(session.ebpf_mut());
-    debug!(
-        "{} probes in place, starting process {pid}",
-        session.attached.len()
-    );
-    let mut child = waiting.go().await?;
+    debug!("{} probes in place", session.attached.len());
+    if let Some(waiting) = waiting {
+        life = Life::Child(waiting.go().await?);
+    } else {
+        eprintln!("odio-trace: tracing; Ctrl-C ends it");
+    }
 
     let watched = Watched::of(&session.attached, &session.missing);
     let mut files = Files::new(kernel);
-    let mut ops = 0;
+    let (mut ops, mut filtered) = (0, 0);
     let mut failed = None;
     let mut each = |record| match record {
         Record::File(file) => files.learn(&file),
         Record::Op(record) => {
-            ops += 1;
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
-            let name = files.name(record.dev, record.ino);
             let place = files.place(record.dev, block_device);
-            if let Err(error) = each(Op::new(&record, name, place, watched)) {
-                failed.get_or_insert(error);
+            let name = files.name(&record);
+            let deleted = name.as_ref().is_some_and(|name| name.deleted);
+            let (file, bytes) = name.map(crate::files::Name::text).unzip();
+            let op = Op {
+                file_bytes: bytes.flatten(),
+                file_deleted: deleted,
+                ..Op::new(&record, file, place, watched)
+            };
+            match each(op) {
+                Ok(true) => ops += 1,
+                Ok(false) => filtered += 1,
+                Err(error) => _ = failed.get_or_insert(error),
             }
         }
     };
 
+    let far = || Instant::now() + Duration::from_secs(30 * 86_400);
+    let until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
     let mut leave_at = None;
+    let mut seen = 0u64;
+    let mut hurry = false;
     let status = loop {
-        let leave = leave_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         tokio::select! {
-            status = child.wait() => break Some(status?),
+            status = life.end() => break status?,
             ready = session.ready() => {
                 ready?;
-                session.take(&mut each);
+                session.take(|record| {
+                    seen += u64::from(matches!(record, Record::Op(_)));
+                    each(record);
+                });
                 diagnostics.flush();
             }
             () = diagnostics.due() => diagnostics.flush(),
-            // The terminal sends Ctrl-C to the workload as well; give it time to end by itself.
-            _ = interrupt.recv() => leave_at = Some(Instant::now() + INTERRUPTED),
-            _ = terminate.recv() => leave_at = Some(Instant::now()),
-            () = sleep_until(leave), if leave_at.is_some() => {
-                warn!("interrupted: process {pid} goes on untraced");
+            () = sleep(progress::PERIOD), if progress.is_some() => {}
+            word = signals.word() => match (word, &life) {
+                // The terminal sends Ctrl-C to the workload as well; give it time to end by itself.
+                (Word::Interrupt, Life::Child(_)) if leave_at.is_none() => {
+                    leave_at = Some(Instant::now() + INTERRUPTED);
+                }
+                (Word::Interrupt, Life::Child(_)) | (Word::Terminate, _) => {
+                    hurry = true;
+                    leave_at = Some(Instant::now());
+                }
+                (Word::Interrupt, _) => break None,
+            },
+            () = sleep_until(until.unwrap_or_else(far)), if until.is_some() => break None,
+            () = sleep_until(leave_at.unwrap_or_else(far)), if leave_at.is_some() => {
+                if let Some(pid) = pid {
+                    warn!("interrupted: process {pid} goes on untraced");
+                }
                 break None;
             }
         }
+        if let Some(progress) = &mut progress
+            && progress.is_due()
+        {
+            progress.show(seen, &session.losses()?);
+        }
     };
 
+    // No request begins any more; those that are open get the time to be acknowledged.
+    scope.close(&mut session)?;
     let settled = Instant::now() + SETTLE;
-    while status.is_some() && session.open_ops() > 0 && Instant::now() < settled {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    while !hurry && session.open_ops() > 0 && Instant::now() < settled {
+        tokio::select! {
+            () = sleep(Duration::from_millis(10)) => session.take(&mut each),
+            _ = signals.word() => hurry = true,
+        }
     }
-    let account = session.account()?;
+    drop(progress);
+    let mut account = session.account(kernel)?;
     session.take(&mut each);
+    // A probe may have gone blind since it was calibrated.
+    let after = calibrate::run(&mut session, kernel, dir);
+    account.add_calibration(&before, &after);
     diagnostics.flush();
     let (attached, missing) = session.stop(&mut each);
     if let Some(error) = failed {
@@ -114,8 +206,74 @@ pub(crate) async fn run(
         status,
         pid,
         ops,
+        filtered,
         account,
         attached,
         missing,
     })
+}
+
+/// What the tracing lasts for.
+enum Life {
+    Child(Child),
+    Processes(Vec<AsyncFd<OwnedFd>>),
+    Endless,
+}
+
+impl Life {
+    fn processes(pids: &[u32]) -> Result<Self> {
+        let mut all = Vec::new();
+        for &pid in pids {
+            let fd = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .context("no process has this number")
+                .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
+                .with_context(|| format!("process {pid} is gone"))?;
+            all.push(sys::readable(fd)?);
+        }
+        Ok(Self::Processes(all))
+    }
+
+    /// Waits for the end; the status is that of a child.
+    async fn end(&mut self) -> Result<Option<ExitStatus>> {
+        match self {
+            Self::Child(child) => Ok(Some(child.wait().await?)),
+            Self::Processes(all) => {
+                // A process that has ended stays readable, so one after the other will do.
+                for process in all {
+                    process.readable().await?.retain_ready();
+                }
+                Ok(None)
+            }
+            Self::Endless => std::future::pending().await,
+        }
+    }
+}
+
+/// What the user says to the tracer itself.
+enum Word {
+    Interrupt,
+    Terminate,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn word(&mut self) -> Word {
+        tokio::select! {
+            _ = self.interrupt.recv() => Word::Interrupt,
+            _ = self.terminate.recv() => Word::Terminate,
+        }
+    }
 }

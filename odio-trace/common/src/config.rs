@@ -45,7 +45,11 @@ offsets! {
     file_flags = "file", "f_flags";
     file_inode = "file", "f_inode";
     file_dentry = "file", "f_path.dentry";
+    file_mnt = "file", "f_path.mnt";
+    mount_mnt = "mount", "mnt";
+    mount_id = "mount", "mnt_id";
     inode_ino = "inode", "i_ino";
+    inode_generation = "inode", "i_generation";
     inode_size = "inode", "i_size";
     inode_mode = "inode", "i_mode";
     inode_rdev = "inode", "i_rdev";
@@ -53,6 +57,7 @@ offsets! {
     super_block_dev = "super_block", "s_dev";
     dentry_parent = "dentry", "d_parent";
     dentry_name = "dentry", "d_name.name";
+    dentry_hashed = "dentry", "d_hash.pprev";
     bio_opf = "bio", "bi_opf";
     bio_size = "bio", "bi_iter.bi_size";
     bio_end_io = "bio", "bi_end_io";
@@ -67,6 +72,7 @@ offsets! {
     blkdev_dio_bio = "blkdev_dio", "bio";
     io_kiocb_work = "io_kiocb", "work";
     journal_running = "journal_s", "j_running_transaction";
+    task_pid = "task_struct", "pid";
     task_tgid = "task_struct", "tgid";
     transaction_tid = "transaction_s", "t_tid";
 }

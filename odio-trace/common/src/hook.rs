@@ -72,6 +72,12 @@ hooks! {
     SyscallExit = "syscall-exit";
     /// A process makes another.
     Fork = "fork";
+    /// A task takes another name: exec, `PR_SET_NAME`.
+    Rename = "rename";
+    /// A task ends.
+    TaskExit = "task-exit";
+    /// A process is gone, and its number may be given to another.
+    ProcessGone = "process-gone";
 }
 
 /// Key of the per-process hit counters.

@@ -2,15 +2,17 @@
 //!
 //! Plain data with a fixed layout: what the user side hands to the programs before they are loaded
 //! ([`Config`]), and what the programs hand back ([`OpRecord`], [`FileRecord`], [`Hook`] hits, [`Loss`]
-//! counters). No logic, no allocation, no unsafe but the promise that the layouts are plain data.
+//! counters). Next to no logic, no allocation, no unsafe but the promise that the layouts are plain data.
 #![no_std]
 
 mod config;
 mod hook;
 mod record;
+mod scope;
 
 pub use config::{ABSENT, Config, Offsets, Symbols};
 pub use hook::{Hook, HookHitKey};
 pub use record::{
     COMM_LEN, EngineSeen, FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpKind, OpRecord, RecordKind,
 };
+pub use scope::{ScopeBy, ScopeConfig, comm};

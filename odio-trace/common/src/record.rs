@@ -112,6 +112,10 @@ pub struct OpRecord {
     pub dev: u32,
     /// Inode number.
     pub ino: u64,
+    /// `i_generation`: the next file to get the same inode number has another.
+    pub generation: u32,
+    /// The mount that the file was opened through, as mountinfo numbers it; 0 where it was not seen.
+    pub mount: u32,
     /// First byte, after O_APPEND was applied.
     pub offset: u64,
     /// Bytes asked for.
@@ -181,7 +185,7 @@ pub struct OpRecord {
 /// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
 pub const FILE_PATH_LEN: usize = 4096;
 
-/// The name of a file, sent once, when an op first touches it.
+/// The name of a file, sent once, when an op first touches it: the one it was opened by, as it is then.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -192,6 +196,10 @@ pub struct FileRecord {
     pub dev: u32,
     /// Inode number.
     pub ino: u64,
+    /// As in [`OpRecord::generation`].
+    pub generation: u32,
+    /// As in [`OpRecord::mount`].
+    pub mount: u32,
     /// A process that has it open.
     pub tgid: u32,
     /// Bytes used in `names`.
@@ -200,6 +208,10 @@ pub struct FileRecord {
     pub truncated: u32,
     /// `i_mode`.
     pub mode: u32,
+    /// 1 where the name was already removed, or never was one (`O_TMPFILE`).
+    pub deleted: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// Names from the file upwards, each followed by NUL; a slack of one name at the end.
     pub names: [u8; FILE_PATH_LEN + 256],
 }
@@ -226,11 +238,13 @@ pub enum Loss {
     BioUnattributed,
     /// A needed structure member could not be read.
     ReadFailed,
+    /// A sync, or a request in a worker's hands, that may have been begun before its process was traced.
+    BegunBefore,
 }
 
 impl Loss {
     /// Every counter, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::NameRingFull,
         Self::OpsFull,
@@ -240,6 +254,7 @@ impl Loss {
         Self::EndMissed,
         Self::BioUnattributed,
         Self::ReadFailed,
+        Self::BegunBefore,
     ];
 
     /// Number of counters.
@@ -257,6 +272,7 @@ impl Loss {
             Self::EndMissed => "ops whose end was missed",
             Self::BioUnattributed => "write or flush bios that belong to no op",
             Self::ReadFailed => "structures that could not be read",
+            Self::BegunBefore => "requests left out because they may have begun before the tracing",
         }
     }
 }

@@ -1,18 +1,17 @@
 //! Which file an op is on, and its name.
 
+use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, RecordKind};
 
 use crate::{
     config::offset,
-    maps::{EVENTS, FILES, FileKey, lose, put},
+    maps::{EVENTS, FILES, FileKey, lose},
     read::field,
 };
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFBLK: u16 = 0o060_000;
-
-const _: () = assert!(FILE_PATH_LEN == 4096, "the mask in `name`");
 
 /// Longest name of a file, with its NUL.
 const NAME_LEN: usize = 256;
@@ -24,6 +23,8 @@ const MAX_DEPTH: usize = 40;
 pub(crate) struct File {
     pub(crate) dev: u32,
     pub(crate) ino: u64,
+    pub(crate) generation: u32,
+    pub(crate) mount: u32,
     pub(crate) flags: u32,
     pub(crate) mode: u16,
 }
@@ -47,15 +48,48 @@ pub(crate) fn look(file: u64) -> Option<File> {
     Some(File {
         dev,
         ino: field(inode, offset!(inode_ino))?,
+        generation: field(inode, offset!(inode_generation)).unwrap_or(0),
+        mount: mount(file).unwrap_or(0),
         flags: field(file, offset!(file_flags))?,
         mode,
     })
 }
 
+/// The number of the mount that the file was opened through.
+#[inline(always)]
+fn mount(file: u64) -> Option<u32> {
+    let mnt: u64 = field(file, offset!(file_mnt))?;
+    field(mnt.wrapping_sub(offset!(mount_mnt)?), offset!(mount_id))
+}
+
+/// Whether the name is in its directory no more: it cannot be looked up, and is no root either.
+#[inline(always)]
+fn deleted(dentry: u64) -> bool {
+    let hashed = field::<u64>(dentry, offset!(dentry_hashed));
+    let parent = field::<u64>(dentry, offset!(dentry_parent));
+    hashed == Some(0) && parent != Some(dentry)
+}
+
+/// `used`, for the verifier's eyes below `FILE_PATH_LEN`. The compiler knows that it is and would leave a plain `&`
+/// out, but the verifier of 6.1 forgets what it knew of a value that went through the stack.
+#[inline(always)]
+fn within_path(used: usize) -> usize {
+    const { assert!(FILE_PATH_LEN == 4096) }
+    let mut used = used;
+    // SAFETY: arithmetic on a register.
+    unsafe { core::arch::asm!("{0} &= 4095", inout(reg) used) }
+    used
+}
+
 /// Sends the file's name the first time it is seen.
 #[inline(always)]
 pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
-    let key = FileKey { ino: seen.ino, dev: u64::from(seen.dev) };
+    let key = FileKey {
+        ino: seen.ino,
+        dev: seen.dev,
+        generation: seen.generation,
+        mount: u64::from(seen.mount),
+    };
     if FILES.get_ptr(&key).is_some() {
         return;
     }
@@ -67,18 +101,15 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
     let mut used: usize = 0;
     let mut truncated = 1;
     let mut dentry: u64 = field(file, offset!(file_dentry)).unwrap_or(0);
+    let deleted = deleted(dentry);
     for _ in 0..MAX_DEPTH {
         let Some(text) = field::<u64>(dentry, offset!(dentry_name)) else { break };
         if used > FILE_PATH_LEN - 1 {
             break;
         }
-        // SAFETY: `at` is below FILE_PATH_LEN, and `names` has room for one more name behind it.
+        // SAFETY: `used` is below FILE_PATH_LEN, and `names` has room for one more name behind it.
         let n = unsafe {
-            let mut at = used;
-            // The compiler drops a mask that the test above makes needless; the verifier, which may have forgotten that
-            // test by now, takes the mask as its bound.
-            core::arch::asm!("{0} &= 4095", inout(reg) at);
-            let to = (&raw mut (*record).names).cast::<u8>().add(at);
+            let to = (&raw mut (*record).names).cast::<u8>().add(within_path(used));
             bpf_probe_read_kernel_str(to.cast(), NAME_LEN as u32, text as *const _)
         };
         if n <= 0 || n > NAME_LEN as i64 {
@@ -97,11 +128,16 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
         (*record).kind = RecordKind::File as u32;
         (*record).dev = seen.dev;
         (*record).ino = seen.ino;
+        (*record).generation = seen.generation;
+        (*record).mount = seen.mount;
         (*record).tgid = tgid;
         (*record).names_len = used as u32;
         (*record).truncated = truncated;
         (*record).mode = u32::from(seen.mode);
+        (*record).deleted = u32::from(deleted);
+        (*record).reserved = 0;
     }
     entry.submit(0);
-    put(&FILES, &key, &1, Loss::OpsFull);
+    // The least used makes room; where even that fails, the name is merely sent again.
+    let _ = FILES.insert(&key, &1, u64::from(BPF_ANY));
 }

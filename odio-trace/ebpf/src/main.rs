@@ -20,6 +20,7 @@ mod journal;
 mod maps;
 mod op;
 mod read;
+mod scope;
 mod sync;
 mod task;
 mod uring;

@@ -3,9 +3,9 @@
 use aya_ebpf::{
     bindings::BPF_ANY,
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use odio_trace_common::{Hook, HookHitKey, Loss, OpRecord};
+use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord};
 
 use crate::{journal::Journal, task::Task};
 
@@ -15,15 +15,23 @@ pub(crate) static OPS: HashMap<u64, OpRecord> = HashMap::with_max_entries(16384,
 
 /// What a task is inside of, by thread id.
 #[map]
-pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(8192, 0);
+pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(32768, 0);
 
-/// Processes that are traced.
+/// Processes that are traced, with the `task_struct` of each where its start was seen, else 0.
 #[map]
-pub(crate) static SCOPE: HashMap<u32, u32> = HashMap::with_max_entries(8192, 0);
+pub(crate) static SCOPE: HashMap<u32, u64> = HashMap::with_max_entries(8192, 0);
 
-/// Files whose name has been sent.
+/// Names of tasks whose processes are to be traced.
 #[map]
-pub(crate) static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(16384, 0);
+pub(crate) static NAMES: HashMap<[u8; COMM_LEN], u32> = HashMap::with_max_entries(64, 0);
+
+/// The cgroup whose processes are traced, at 0.
+#[map]
+pub(crate) static CGROUP: CgroupArray = CgroupArray::with_max_entries(1, 0);
+
+/// Files whose name has been sent. One that falls out is sent again.
+#[map]
+pub(crate) static FILES: LruHashMap<FileKey, u32> = LruHashMap::with_max_entries(16384, 0);
 
 /// Journals whose commits were seen, by `journal_t`.
 #[map]
@@ -62,7 +70,9 @@ pub(crate) static SCRATCH: PerCpuArray<OpRecord> = PerCpuArray::with_max_entries
 #[derive(Clone, Copy)]
 pub(crate) struct FileKey {
     pub(crate) ino: u64,
-    pub(crate) dev: u64,
+    pub(crate) dev: u32,
+    pub(crate) generation: u32,
+    pub(crate) mount: u64,
 }
 
 /// Counts something that was lost.

@@ -84,6 +84,10 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         return;
     }
     hit(hook, tgid);
+    if task::request(tid) == task::BEGUN_BEFORE {
+        lose(Loss::BegunBefore);
+        return;
+    }
     let outer = task::inside(tid);
     let complete: u64 = field(kiocb, offset!(kiocb_complete)).unwrap_or(0);
     let (engine, flags) = if complete == 0 {
@@ -156,6 +160,8 @@ fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
 pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
     state.dev = seen.dev;
     state.ino = seen.ino;
+    state.generation = seen.generation;
+    state.mount = seen.mount;
     state.file_flags = seen.flags;
     if seen.is_block_device() {
         state.flags |= OpFlags::BLOCK_DEVICE;
@@ -257,8 +263,11 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
 /// A system call returns to the program with `ret`.
 #[inline(always)]
 pub(crate) fn syscall_exit(ret: i64) {
-    let (_, tid) = current();
-    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    let (tgid, tid) = current();
+    let Some(task) = TASKS.get_ptr_mut(&tid) else {
+        task::settle(tgid, tid);
+        return;
+    };
     // SAFETY: only this task writes its own element.
     let key = unsafe {
         let key = (*task).op;

@@ -38,6 +38,11 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
     }
     // fsync(2), fdatasync(2), msync(2), or a sync that an io-wq worker runs: an op of its own.
     let request = task::request(tid);
+    if request == task::BEGUN_BEFORE || (request == 0 && !task::settled(tid)) {
+        // It may be the end of an O_DSYNC write that was not seen to begin.
+        lose(Loss::BegunBefore);
+        return;
+    }
     let (key, engine) = if request == 0 {
         (u64::from(tid), EngineSeen::Psync)
     } else {

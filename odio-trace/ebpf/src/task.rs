@@ -1,14 +1,13 @@
-//! Which processes are traced, and what a task is inside of.
+//! What a task is inside of.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{Hook, Loss};
 
-use crate::{
-    config::offset,
-    maps::{SCOPE, TASKS, hit, lose, put},
-    read::field,
-};
+pub(crate) use crate::scope::{in_scope, late};
+use crate::maps::{TASKS, hit, put};
+
+/// In place of a request: a worker's request that was not seen to begin.
+pub(crate) const BEGUN_BEFORE: u64 = 1;
 
 /// What a task is inside of.
 #[repr(C)]
@@ -33,12 +32,6 @@ impl Task {
 pub(crate) fn current() -> (u32, u32) {
     let both = bpf_get_current_pid_tgid();
     ((both >> 32) as u32, both as u32)
-}
-
-/// Whether the process is traced.
-#[inline(always)]
-pub(crate) fn in_scope(tgid: u32) -> bool {
-    SCOPE.get_ptr(&tgid).is_some()
 }
 
 /// Counts a hit of `hook` if the running process is traced.
@@ -72,6 +65,20 @@ pub(crate) fn request(tid: u32) -> u64 {
     }
 }
 
+/// A thread of a traced process returns from a system call: what it begins from now on is seen whole.
+#[inline(always)]
+pub(crate) fn settle(tgid: u32, tid: u32) {
+    if late() && in_scope(tgid) {
+        put(&TASKS, &tid, &Task::NONE, Loss::TasksFull);
+    }
+}
+
+/// Whether the system call that the thread is in was begun under trace.
+#[inline(always)]
+pub(crate) fn settled(tid: u32) -> bool {
+    !late() || TASKS.get_ptr(&tid).is_some()
+}
+
 /// Notes that the task entered `op`.
 #[inline(always)]
 pub(crate) fn enter(tid: u32, op: u64) {
@@ -88,18 +95,6 @@ pub(crate) fn enter(tid: u32, op: u64) {
         return;
     }
     put(&TASKS, &tid, &Task { op, depth: 1, ..Task::NONE }, Loss::TasksFull);
-}
-
-/// Follows a child of a traced process; `parent` and `child` are process ids.
-#[inline(always)]
-pub(crate) fn fork(parent: u32, child: u32) {
-    if parent != child && in_scope(parent) {
-        if put(&SCOPE, &child, &1, Loss::ScopeFull) {
-            debug!((), "process {} made process {}, which is followed", parent, child);
-        } else {
-            warn!((), "process {} made process {}, which cannot be followed", parent, child);
-        }
-    }
 }
 
 /// Notes that a worker completes `op`, until the op is acknowledged in this task.
@@ -132,16 +127,6 @@ pub(crate) fn is_completing(tid: u32) -> bool {
         // SAFETY: as in `inside`.
         Some(task) => unsafe { (*task).completing > 0 },
         None => false,
-    }
-}
-
-/// `sched_process_fork`: follows the child, whose process id stands in its `task_struct`.
-#[inline(always)]
-pub(crate) fn forked(parent: u64, child: u64) {
-    let tgid = |task| field::<u32>(task, offset!(task_tgid));
-    match (tgid(parent), tgid(child)) {
-        (Some(parent), Some(child)) => fork(parent, child),
-        _ => lose(Loss::ReadFailed),
     }
 }
 

@@ -32,10 +32,12 @@ pub(crate) fn punt(request: u64) {
 #[inline(always)]
 pub(crate) fn worker_run(work: u64) {
     if let Some(at) = offset!(io_kiocb_work) {
-        let (_, tid) = current();
+        let (tgid, tid) = current();
         let request = work - at;
         if op::get(request).is_some() {
             task::work_on(tid, request);
+        } else if task::late() && in_scope(tgid) {
+            task::work_on(tid, task::BEGUN_BEFORE);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the plan, the session and the matrix ask of a surveyed kernel, in one call each.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
@@ -156,13 +156,11 @@ impl Kernel {
         (found.next().is_none() && symbol.address != 0).then_some(symbol.address)
     }
 
-    /// Where a filesystem is mounted whole.
-    pub(crate) fn mount_point(&self, dev: Dev) -> Option<String> {
-        let mounts = self.mounts.as_ref().ok()?;
-        let mount = mounts
-            .of_dev(dev)
-            .find(|mount| mount.root == Path::new("/"))?;
-        Some(mount.point.to_string_lossy().into_owned())
+    /// The filesystems that the kernel knows now: one whose module is loaded later has no probes in it.
+    pub(crate) fn filesystems(&self) -> Option<BTreeSet<String>> {
+        let text = self.root.text("/proc/filesystems").ok()?;
+        let name = |line: &str| line.split('\t').next_back().map(str::to_owned);
+        Some(text.lines().filter_map(name).collect())
     }
 
     /// Type of the filesystem with this number.

@@ -23,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod release;
 pub(crate) mod root;
 pub(crate) mod tracefs;
+pub(crate) mod view;
 
 pub(crate) use self::block::{Block, Cache, WriteCache};
 pub(crate) use self::btf::Btf;
@@ -103,6 +104,11 @@ impl Kernel {
             blacklist: &self.blacklist,
             filter_functions: &self.filter_functions,
         }
+    }
+
+    /// Where this kernel's files are read from.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
     }
 
     /// What a block device says of itself now.

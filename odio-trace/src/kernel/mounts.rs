@@ -1,6 +1,7 @@
 //! # What is mounted where
 //!
-//! Parses `/proc/self/mountinfo`: the mounts of this process's mount namespace, in the order they were made.
+//! Parses `/proc/PID/mountinfo`: the mounts of a process's mount namespace, as far as they lie below its root, in the
+//! order they were made.
 //! Filesystems are asked nothing, so a hung network mount cannot hang this.
 
 use std::ffi::OsString;
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 use super::dev::Dev;
 use super::root::{Root, Seen, Unseen};
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
-
 /// The mount table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Mounts(Vec<Mount>);
@@ -19,6 +18,8 @@ pub(crate) struct Mounts(Vec<Mount>);
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount {
+    /// The kernel's number for it, of which no other mount has the same now.
+    pub(crate) id: u32,
     /// The filesystem's device, as `super_block.s_dev` has it. A file on btrfs or overlayfs may say another in stat(2).
     pub(crate) dev: Dev,
     /// Which directory of the filesystem is mounted: not `/` for a bind mount or a subvolume.
@@ -41,18 +42,25 @@ impl Mount {
 }
 
 impl Mounts {
+    /// Those of this process.
     pub(crate) fn read(root: &Root) -> Seen<Self> {
-        Self::parse(&root.bytes(MOUNTINFO)?)
+        Self::of_process(root, "self")
     }
 
-    fn parse(bytes: &[u8]) -> Seen<Self> {
+    /// Those of a process; its number, or `self`.
+    pub(crate) fn of_process(root: &Root, process: impl std::fmt::Display) -> Seen<Self> {
+        let file = format!("/proc/{process}/mountinfo");
+        Self::parse(&root.bytes(&file)?, &file)
+    }
+
+    fn parse(bytes: &[u8], file: &str) -> Seen<Self> {
         bytes
             .split(|&b| b == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| {
                 parse_line(line).ok_or_else(|| {
                     Unseen::garbled(
-                        MOUNTINFO,
+                        file,
                         format!("the line {:?}", String::from_utf8_lossy(line)),
                     )
                 })
@@ -66,9 +74,22 @@ impl Mounts {
         self.0.iter()
     }
 
+    /// The mount with this number.
+    pub(crate) fn of_id(&self, id: u32) -> Option<&Mount> {
+        self.0.iter().find(|m| m.id == id)
+    }
+
     /// Where a filesystem is mounted: possibly several times, the latest last.
     pub(crate) fn of_dev(&self, dev: Dev) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |m| m.dev == dev)
+    }
+
+    /// The mounts of a source that is `same`.
+    pub(crate) fn of_source<'a>(
+        &'a self,
+        same: impl Fn(&Path) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a Mount> {
+        self.0.iter().filter(move |m| same(&m.source))
     }
 
     /// The mounts of one kind of filesystem.
@@ -91,7 +112,8 @@ impl Mounts {
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|&b| b == b' ');
     let mut word = || words.next();
-    let (_id, _parent) = (word()?, word()?);
+    let id = std::str::from_utf8(word()?).ok()?.parse().ok()?;
+    let _parent = word()?;
     let dev = std::str::from_utf8(word()?).ok()?.parse().ok()?;
     let (root, point, options) = (path(word()?), path(word()?), word()?);
     // Any number of optional fields ends with a lone hyphen.
@@ -100,6 +122,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     // A filesystem without options of its own may leave the last word out.
     let own = word().unwrap_or_default();
     Some(Mount {
+        id,
         dev,
         root,
         point,
@@ -148,7 +171,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Mounts {
-        Mounts::parse(text.as_bytes()).unwrap()
+        Mounts::parse(text.as_bytes(), "mountinfo").unwrap()
     }
 
     #[test]
@@ -179,6 +202,8 @@ mod tests {
         let all: Vec<_> = mounts.iter().collect();
         assert_eq!(all[0].options, ["rw", "noatime", "rw", "errors=continue"]);
         assert_eq!(all[0].root, Path::new("/a"));
+        assert_eq!(mounts.of_id(37), Some(all[1]));
+        assert_eq!(mounts.of_id(35), None);
         assert_eq!(all[1].fs, "xfs");
         assert_eq!(all[2].options, ["ro"]);
         assert_eq!(all[3].options, ["ro"]);
@@ -190,7 +215,11 @@ mod tests {
         assert_eq!(unescape(br"\134040"), br"\040");
         assert_eq!(unescape(br"\04"), br"\04");
         assert_eq!(unescape(br"\777"), br"\777");
-        let mounts = Mounts::parse(b"1 0 8:1 / /\xff\\040x rw - ext4 /dev/sda1 rw\n").unwrap();
+        let mounts = Mounts::parse(
+            b"1 0 8:1 / /\xff\\040x rw - ext4 /dev/sda1 rw\n",
+            "mountinfo",
+        )
+        .unwrap();
         assert_eq!(
             mounts.iter().next().unwrap().point.as_os_str().as_bytes(),
             b"/\xff x"
@@ -217,12 +246,14 @@ mod tests {
     fn a_line_cut_anywhere_is_an_error_or_a_mount() {
         let line = b"36 35 98:0 /a /b rw,noatime shared:1 - ext3 /dev/root rw";
         for end in 1..line.len() {
-            let cut = Mounts::parse(&line[..end]);
+            let cut = Mounts::parse(&line[..end], "mountinfo");
             // From the source on there is enough to know the mount by.
             let enough = end > line.len() - "/dev/root rw".len() - 1;
             assert_eq!(cut.is_ok(), enough, "{:?}", &line[..end].escape_ascii());
         }
-        let error = Mounts::parse(b"nonsense\n").unwrap_err().to_string();
+        let error = Mounts::parse(b"nonsense\n", "/proc/self/mountinfo")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/proc/self/mountinfo") && error.contains("nonsense"));
     }
 }

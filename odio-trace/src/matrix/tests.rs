@@ -75,16 +75,13 @@ fn watched_op(record: &OpRecord, unwatched: &[Hook]) -> Op {
 
 fn outcome(losses: &[(Loss, u64)], open: u64) -> Outcome {
     Outcome {
-        status: None,
-        pid: 1,
         ops: 2,
         account: Account {
             losses: losses.to_vec(),
             open,
             ..Account::default()
         },
-        attached: Vec::new(),
-        missing: Vec::new(),
+        ..Outcome::default()
     }
 }
 

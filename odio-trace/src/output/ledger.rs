@@ -29,10 +29,11 @@ pub(crate) struct Ledger(BTreeMap<Line, u64>);
 impl Ledger {
     pub(crate) fn add(&mut self, op: &Op) {
         let line = Line {
-            file: op
-                .file
-                .clone()
-                .unwrap_or_else(|| format!("{} inode {}", op.dev, op.ino)),
+            file: match &op.file {
+                Some(file) if op.file_deleted => format!("{file} (deleted)"),
+                Some(file) => file.clone(),
+                None => format!("{} inode {}", op.dev, op.ino),
+            },
             op: op.op,
             engine: op.engine,
             mode: op.mode.clone(),

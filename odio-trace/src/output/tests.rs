@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{json, text};
 use crate::{
     plan::{Kind, Missing, Probe},
-    session::Account,
     workload::Outcome,
 };
 
@@ -20,10 +19,8 @@ fn missing(hook: Hook, why: &str, costs: &'static str) -> Missing {
 
 fn outcome() -> Outcome {
     Outcome {
-        status: None,
-        pid: 7,
+        pid: Some(7),
         ops: 5,
-        account: Account::default(),
         attached: vec![Probe {
             hook: Hook::BioSubmit,
             kind: Kind::Kprobe,
@@ -31,7 +28,7 @@ fn outcome() -> Outcome {
             program: "bio_submit".into(),
             instead: None,
         }],
-        missing: Vec::new(),
+        ..Outcome::default()
     }
 }
 

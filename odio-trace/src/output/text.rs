@@ -75,6 +75,20 @@ pub(crate) fn caveats(outcome: &Outcome) -> Vec<String> {
         .iter()
         .map(|(loss, n)| format!("{n} {}", loss.words()))
         .collect();
+    lines.extend(
+        outcome
+            .account
+            .missed
+            .iter()
+            .map(|(words, n)| format!("{n} {words}")),
+    );
+    if !outcome.account.uncounted.is_empty() {
+        lines.push(format!(
+            "this kernel does not count what these miss: {}",
+            outcome.account.uncounted.join(", ")
+        ));
+    }
+    lines.extend(outcome.account.uncalibrated.iter().cloned());
     if outcome.account.open > 0 {
         lines.push(format!(
             "{} ops were still open at the end",
@@ -119,8 +133,12 @@ fn entry<'a, 'b, T: Default>(list: &'a mut Vec<(&'b str, T)>, key: &'b str) -> &
 /// The line under the table.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     format!(
-        "{} ops, {} lost, {} missed, {} unattributed bios, {} probes",
+        "{} ops,{} {} lost, {} missed, {} unattributed bios, {} probes",
         outcome.ops,
+        match outcome.filtered {
+            0 => String::new(),
+            n => format!(" {n} filtered out,"),
+        },
         json::lost(outcome),
         json::missed(outcome),
         outcome.account.of(odio_trace_common::Loss::BioUnattributed),

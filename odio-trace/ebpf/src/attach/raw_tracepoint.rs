@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use odio_trace_common::{EngineSeen, Hook};
 
-use crate::{bio, op, read, sync, task};
+use crate::{bio, op, read, scope, sync};
 
 macro_rules! raw_tracepoints {
     ($($(#[$doc:meta])* $name:ident($ctx:ident) => $body:expr;)*) => {
@@ -27,7 +27,13 @@ raw_tracepoints! {
         ctx.arg::<u64>(1), Some(EngineSeen::IoUring),
         i64::from(read::field::<i32>(ctx.arg::<u64>(2), Some(8)).unwrap_or(0)));
     /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
-    fork(ctx) => task::forked(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    fork(ctx) => scope::forked(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    /// `task_rename(struct task_struct *task, const char *comm)`
+    rename(ctx) => scope::renamed(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    /// `sched_process_exit(struct task_struct *task, ...)`, of every thread
+    task_exit(ctx) => scope::ended(ctx.arg::<u64>(0));
+    /// `sched_process_free(struct task_struct *task)`
+    process_gone(ctx) => scope::gone(ctx.arg::<u64>(0));
 
     // The plan for kernels without kprobes.
 
