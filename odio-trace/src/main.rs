@@ -16,6 +16,7 @@ mod matrix;
 mod op;
 mod output;
 mod plan;
+mod privileges;
 mod progress;
 mod requests;
 mod run;
