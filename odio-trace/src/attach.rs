@@ -22,6 +22,7 @@ pub(crate) async fn run(attach: &cli::Attach, kernel: &Kernel) -> Result<u8> {
     let show = Show {
         json: attach.json,
         filters: &attach.filters,
+        choice: &attach.choice,
     };
     run::show(kernel, show, Target::Running(scope, attach.duration)).await?;
     Ok(0)

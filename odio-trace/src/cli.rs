@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use crate::{
     filter::{Filters, duration},
     launch::Caller,
-    vm,
+    plan, vm,
 };
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use odio_core::mode::{Engine, Mode};
@@ -75,6 +75,8 @@ pub(crate) struct Doctor {
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +89,8 @@ pub(crate) struct Run {
     pub(crate) as_root: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
@@ -106,6 +110,8 @@ pub(crate) struct Attach {
     pub(crate) cgroup: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
     /// End after this time: 10s, 500ms, 2m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
@@ -122,6 +128,8 @@ pub(crate) struct Matrix {
     /// One JSON object a line: every row, then a summary
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
     /// Only these modes (direct, direct+dsync, direct+sync, buffered, buffered+dsync, buffered+sync)
     #[arg(long, value_delimiter = ',')]
     pub(crate) mode: Vec<Mode>,

@@ -11,8 +11,8 @@ use crate::{
     cli,
     kernel::Kernel,
     output::{json, text},
-    plan::{self, Missing, Plan, Probe},
-    session::Session,
+    plan::{Missing, Plan, Probe},
+    session::{self, Session},
 };
 
 /// What became of the plan when it was tried.
@@ -25,7 +25,7 @@ struct Trial {
 
 /// Looks at the kernel, plans, tries to attach, and says all of it. Status 0, or 4 where nothing can be traced.
 pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, arguments.choice.probes);
     let trial = try_out(kernel, &plan);
     if arguments.json {
         json::line(&report(kernel, &trial))?;

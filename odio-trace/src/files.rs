@@ -204,6 +204,7 @@ impl<'a> Files<'a> {
             .entry((dev, block_device))
             .or_insert_with(|| {
                 let dev = Dev::from_kernel(dev);
+                let cache = kernel.write_cache(dev);
                 // Mounted only where a traced process sees it, or since the tracer looked.
                 let elsewhere = || {
                     let mut mounts = views.values().flat_map(|mounts| mounts.of_dev(dev));
@@ -217,7 +218,8 @@ impl<'a> Files<'a> {
                     },
                     block_device,
                     read_only: !block_device && kernel.read_only(dev),
-                    volatile_cache: kernel.volatile_cache(dev),
+                    volatile_cache: cache.volatile,
+                    fua: cache.fua,
                 }
             })
             .clone()

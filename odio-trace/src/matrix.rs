@@ -27,8 +27,8 @@ use crate::{
         ledger::{completion, fsyncs},
         text,
     },
-    plan,
     requests::{BLOCK, Case, Cases, Failure},
+    session,
     workload::{self, Outcome},
 };
 
@@ -70,11 +70,13 @@ struct Row {
     /// `Err` where the file cannot be opened in this mode.
     contract: Result<Contract, String>,
     ops: Vec<Op>,
+    /// The syncs that libodio ended a write with, each with the number of requests before it.
+    finished: Vec<(usize, Op)>,
 }
 
 /// Runs the matrix; returns the exit status of its verdict.
 pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> {
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, arguments.choice.probes);
     let dir = fs::canonicalize(&arguments.dir)
         .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
     let scratch = tempfile::Builder::new()
@@ -99,6 +101,8 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     let outcome = workload::run(kernel, &plan, &command, |op| {
         if let Some(row) = rows.iter_mut().find(|r| r.owns(&op)) {
             row.ops.push(op);
+        } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(&op)) {
+            row.finished.push((row.ops.len(), op));
         }
         Ok(())
     })
@@ -213,6 +217,7 @@ fn prepare(arguments: &cli::Matrix, kernel: &Kernel, dir: &Path) -> Result<Vec<R
                         .map(|file| file.contract())
                         .map_err(|error| error.to_string()),
                     ops: Vec::new(),
+                    finished: Vec::new(),
                 });
             }
         }
@@ -264,6 +269,21 @@ impl Row {
             && op.len == BLOCK
     }
 
+    /// Whether an op is a sync with which libodio ends a write of this row, since the kernel acknowledges it too early.
+    fn finishes(&self, op: &Op) -> bool {
+        let finishing = |contract: &Contract| contract.finishing_sync(self.engine).is_some();
+        op.op == "sync"
+            && op.ino == self.ino
+            && op.dev == self.dev.to_string()
+            && self.contract.as_ref().is_ok_and(finishing)
+    }
+
+    /// The op that acknowledged request `i` to the program: its own, or the sync that libodio ended it with.
+    fn acknowledging(&self, i: usize) -> &Op {
+        let finish = self.finished.iter().find(|(before, _)| *before == i + 1);
+        finish.map_or(&self.ops[i], |(_, sync)| sync)
+    }
+
     fn judge(&self, outcome: &Outcome, failure: Option<&Failure>) -> (Verdict, String) {
         let contract = match &self.contract {
             Ok(contract) => contract,
@@ -286,7 +306,8 @@ impl Row {
         if let Some(lost) = losses(outcome) {
             return (Verdict::Inconclusive, lost);
         }
-        if let Some(early) = self.ops.iter().find_map(|op| self.early(contract, op)) {
+        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i));
+        if let Some(early) = acknowledging.find_map(|op| self.early(contract, op)) {
             return (Verdict::Fail, early);
         }
         if self.ops.len() != self.case.requests as usize {
@@ -299,13 +320,18 @@ impl Row {
                 ),
             );
         }
-        if let Some(open) = self.ops.iter().find_map(|op| self.undecided(op)) {
+        let open = self.ops.iter().find_map(unseen);
+        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i));
+        if let Some(open) = open.or_else(|| acknowledging.find_map(|op| self.undecided(op))) {
             return (Verdict::Inconclusive, open);
         }
-        let why = self
-            .ops
-            .first()
-            .map_or_else(String::new, |op| op.why.clone());
+        let why = match self.finished.first() {
+            Some((_, sync)) => format!("libodio's own sync after it: {}", sync.why),
+            None => self
+                .ops
+                .first()
+                .map_or_else(String::new, |op| op.why.clone()),
+        };
         (Verdict::Pass, why)
     }
 
@@ -343,17 +369,8 @@ impl Row {
             .then(|| format!("{} at the acknowledgement: {}", seen.name(), op.why))
     }
 
-    /// What was not seen of an op, if it bears on the contract.
+    /// Why where a write was when it was acknowledged is not known, if it is not.
     fn undecided(&self, op: &Op) -> Option<String> {
-        if !op.acknowledged {
-            return Some("the end of a request was not seen".into());
-        }
-        if op.cache.is_none() {
-            return Some("whether the request was direct was not seen".into());
-        }
-        if op.engine == "other" {
-            return Some("which engine carried the request was not seen".into());
-        }
         let decided = self.situation == Situation::Read
             || op
                 .durability
@@ -402,6 +419,19 @@ impl Row {
             }
         }
         row
+    }
+}
+
+/// What was not seen of a request, if it bears on the contract.
+fn unseen(op: &Op) -> Option<String> {
+    if !op.acknowledged {
+        Some("the end of a request was not seen".into())
+    } else if op.cache.is_none() {
+        Some("whether the request was direct was not seen".into())
+    } else if op.engine == "other" {
+        Some("which engine carried the request was not seen".into())
+    } else {
+        None
     }
 }
 

@@ -57,9 +57,12 @@ pub(crate) struct Op {
     pub(crate) latency_ns: u64,
     /// Of `latency_ns`: until the first data bio went to the block layer; null where there was none or it was not seen.
     pub(crate) submit_ns: Option<u64>,
-    /// Of `latency_ns`: from the first data bio to the end of the last.
+    /// Of `latency_ns`: from the first data bio until the direct I/O code took up the end of the last. Where a worker
+    /// does that (a queued write on most filesystems) its wake-up is in it; a synchronous request of a block device is
+    /// taken to end where it goes on. Null for what went through the page cache, whose bios end unseen.
     pub(crate) device_ns: Option<u64>,
-    /// Of `latency_ns`: from the first fsync to the acknowledgement.
+    /// Of `latency_ns`: from the first fsync to the acknowledgement. An fsync of data in the page cache sends it to the
+    /// device itself: its bios are then inside this stage.
     pub(crate) sync_ns: Option<u64>,
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
@@ -69,7 +72,10 @@ pub(crate) struct Op {
     pub(crate) fsyncs: u32,
     /// `none`, `caller`, `kworker`, `io-wq`.
     pub(crate) fsync_by: &'static str,
+    /// Commits of ext4's journal, or writes of XFS's log, that the op waited for.
     pub(crate) commits: u32,
+    /// Superblocks of btrfs written inside the op: what ends its fsync.
+    pub(crate) supers: u32,
     pub(crate) buffered_bytes: u64,
     pub(crate) punted: bool,
     /// What the write changed besides the data: `none`, `size`, `extents`, `cow`; null where it was not seen.
@@ -101,7 +107,7 @@ impl Op {
         let mode = mode(record);
         let buffered_bytes = buffered_bytes(record, flags);
         let cache = cache(kind, mode.cache, flags, record, watched);
-        let metadata = metadata(kind, flags, place.block_device);
+        let metadata = metadata(kind, flags, record, &place);
         let acknowledged = has(OpFlags::ACKED) && !has(OpFlags::END_MISSED);
         let fsyncs = record.vfs_fsyncs.max(record.fs_fsyncs);
         let (durability, why) = verdict::judge(&Evidence {
@@ -117,6 +123,9 @@ impl Op {
             fsyncs,
             commits: record.commits,
             commits_barrier: has(OpFlags::COMMITS_BARRIER),
+            flushed_last: record.flushed_last != 0,
+            supers: record.supers,
+            supers_barrier: record.supers_barrier,
             buffered_bytes,
             metadata,
             place,
@@ -152,9 +161,12 @@ impl Op {
             acknowledged,
             result: record.result,
             latency_ns: end.saturating_sub(record.begin_ns),
-            submit_ns: None,
-            device_ns: None,
-            sync_ns: None,
+            submit_ns: between(record.begin_ns, record.first_bio_ns),
+            device_ns: between(record.first_bio_ns, record.data_end_ns),
+            sync_ns: between(
+                record.first_fsync_ns,
+                if acknowledged { record.end_ns } else { 0 },
+            ),
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
@@ -163,6 +175,7 @@ impl Op {
             fsyncs,
             fsync_by: fsync_by(flags),
             commits: record.commits,
+            supers: record.supers,
             buffered_bytes,
             punted: has(OpFlags::PUNTED),
             metadata: match metadata {
@@ -177,6 +190,11 @@ impl Op {
             vfs_fsyncs: record.vfs_fsyncs,
         }
     }
+}
+
+/// Nanoseconds from one moment to another; `None` where either was not seen.
+fn between(from: u64, to: u64) -> Option<u64> {
+    (from != 0 && to != 0).then(|| to.saturating_sub(from))
 }
 
 fn hex<S: serde::Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
@@ -246,16 +264,20 @@ fn buffered_bytes(record: &OpRecord, flags: u64) -> u64 {
     record.result.unsigned_abs().saturating_sub(before)
 }
 
-fn metadata(kind: Kind, flags: u64, block_device: bool) -> Metadata {
+fn metadata(kind: Kind, flags: u64, record: &OpRecord, place: &Place) -> Metadata {
     let all = |wanted| flags & wanted == wanted;
-    if kind != Kind::Write || block_device {
+    let btrfs = place.fs.as_deref() == Some("btrfs");
+    if kind != Kind::Write || place.block_device {
         Metadata::Unchanged
-    } else if flags & OpFlags::COW != 0 {
+    } else if flags & OpFlags::COW != 0 || (btrfs && record.checksums > 0) {
         Metadata::Cow
     } else if flags & OpFlags::EXTENDED != 0 {
         Metadata::Size
     } else if flags & OpFlags::UNWRITTEN != 0 {
         Metadata::Extents
+    } else if btrfs {
+        // Without checksums it may have gone to new blocks all the same, or over preallocated ones: iomap is not told.
+        Metadata::Unseen
     } else if flags & OpFlags::BUFFERED == 0 && all(OpFlags::DIO | OpFlags::DIO_COMPLETE_SEEN) {
         // Both ends of the direct I/O code were seen: the one compares the request with the file's size, the
         // other knows the extents. A copy through the page cache allocates without telling.

@@ -3,15 +3,40 @@
 //! Pure: from what the kernel is to which probe shows each hook here, and what cannot be told where none does.
 //! Nothing is attached here.
 
+use clap::ValueEnum;
 use odio_trace_common::Hook;
 
 use crate::kernel::{Kernel, Kprobe};
+
+/// Which kinds of probe may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Probes {
+    /// The cheapest that this kernel has for each hook
+    #[default]
+    Auto,
+    /// At functions only fentry and fexit
+    Fentry,
+    /// At functions only kprobes and kretprobes
+    Kprobe,
+    /// Nothing at functions, only tracepoints
+    Tracepoint,
+}
+
+/// The option of every command that traces.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Choice {
+    /// Use only this kind of probe at functions; what it cannot show is said to be missing. Fork, the return of a
+    /// system call and io_uring's completion are tracepoints in each case
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) probes: Probes,
+}
 
 /// A concrete way to see a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Kprobe,
     Kretprobe,
+    Fentry,
     Fexit,
     RawTracepoint,
 }
@@ -21,6 +46,7 @@ impl Kind {
         match self {
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
+            Self::Fentry => "fentry",
             Self::Fexit => "fexit",
             Self::RawTracepoint => "raw-tracepoint",
         }
@@ -107,8 +133,8 @@ const READ_ITERS: &[&str] = &[
     "generic_file_read_iter",
 ];
 
-/// kprobes: hook, program, functions. Every function that is there gets the probe.
-const KPROBES: &[(Hook, &str, &[&str])] = &[
+/// Hook, kprobe program, functions. Every function that is there gets a probe; its fentry program bears its name.
+const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (Hook::WriteBegin, "write_begin", WRITE_ITERS),
     (Hook::ReadBegin, "read_begin", READ_ITERS),
     (
@@ -117,6 +143,12 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"],
     ),
     (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
+    (Hook::DataEnd, "data_end_dio", &["dio_complete"]),
+    (
+        Hook::DataEnd,
+        "data_end_blkdev",
+        &["blkdev_bio_end_io", "blkdev_bio_end_io_async"],
+    ),
     (Hook::DioAwait, "dio_await", &["dio_await_completion"]),
     (
         Hook::DioDeferred,
@@ -153,6 +185,7 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         &[
             "ext4_sync_file",
             "xfs_file_fsync",
+            "xfs_dir_fsync",
             "btrfs_sync_file",
             "blkdev_fsync",
             "fat_file_fsync",
@@ -164,6 +197,9 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
         "commit_run",
         &["jbd2_journal_commit_transaction"],
     ),
+    (Hook::LogForce, "log_force", &["xlog_force_lsn"]),
+    (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
+    (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
     (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
     (
         Hook::UringRwComplete,
@@ -172,7 +208,7 @@ const KPROBES: &[(Hook, &str, &[&str])] = &[
     ),
 ];
 
-/// Raw tracepoints that show a hook where kprobes cannot be had.
+/// Raw tracepoints that show a hook where no function can be seen.
 const TRACEPOINTS: &[(Hook, &str, &str)] = &[
     (Hook::BioSubmit, "tp_bio_queue", "block_bio_queue"),
     (Hook::DioBegin, "tp_dio_rw_begin", "iomap_dio_rw_begin"),
@@ -192,7 +228,7 @@ const ALWAYS: &[(Hook, &str, &str)] = &[
 
 /// Every function that the plan or the programs ask the kernel for.
 pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
-    KPROBES
+    FUNCTIONS
         .iter()
         .flat_map(|(_, _, functions)| functions.iter().copied())
         .chain(SYMBOLS.iter().copied())
@@ -207,73 +243,178 @@ pub(crate) const SYMBOLS: &[&str] = &[
     "dio_bio_end_aio",
     "blkdev_bio_end_io",
     "blkdev_bio_end_io_async",
+    "xlog_bio_end_io",
+    "btrfs_end_super_write",
 ];
 
-/// Makes the plan for this kernel.
-pub(crate) fn make(kernel: &Kernel) -> Plan {
+/// Makes the plan for this kernel. `fentry` is why fentry cannot be had at all here, if it was seen to fail.
+pub(crate) fn make(kernel: &Kernel, probes: Probes, fentry: Result<(), &str>) -> Plan {
     let mut plan = Plan::default();
-    match kernel.kprobes() {
-        Ok(()) => with_kprobes(kernel, &mut plan),
-        Err(why) => with_tracepoints(kernel, &mut plan, &why),
+    let ways = Ways {
+        kernel,
+        kprobe: match probes {
+            Probes::Auto | Probes::Kprobe => kernel.kprobes(),
+            Probes::Fentry | Probes::Tracepoint => Err("no kprobe may be used".into()),
+        },
+        fentry: match probes {
+            Probes::Auto | Probes::Fentry => fentry.map_err(Into::into),
+            Probes::Kprobe | Probes::Tracepoint => Err("no fentry may be used".into()),
+        },
+    };
+    let none = match probes {
+        Probes::Tracepoint => Some("only tracepoints may be used".into()),
+        _ => ways.none(),
+    };
+    match none {
+        None => at_functions(&ways, &mut plan),
+        Some(why) if probes == Probes::Fentry => {
+            for &(hook, ..) in FUNCTIONS {
+                plan.miss(hook, why.clone());
+            }
+            plan.miss(Hook::OpReturn, why);
+        }
+        Some(why) => with_tracepoints(kernel, &mut plan, &why),
     }
     always(kernel, &mut plan);
     plan.missing.sort_by_key(|m| m.hook);
+    plan.missing.dedup();
     plan
 }
 
-fn with_kprobes(kernel: &Kernel, plan: &mut Plan) {
-    for &(hook, program, functions) in KPROBES {
+/// The ways to see a function, and why there is one way less.
+struct Ways<'a> {
+    kernel: &'a Kernel,
+    kprobe: Result<(), String>,
+    fentry: Result<(), String>,
+}
+
+impl Ways<'_> {
+    /// Why no function can be seen at all.
+    fn none(&self) -> Option<String> {
+        match (&self.kprobe, &self.fentry) {
+            (Err(kprobe), Err(fentry)) => Some(format!("{kprobe}, {fentry}")),
+            _ => None,
+        }
+    }
+
+    /// The probe where `function` is entered: an fentry, with a kprobe to fall back on, or a kprobe.
+    fn entry(&self, hook: Hook, program: &str, function: &str) -> Result<Probe, String> {
+        let kprobe = self.by_kprobe(function).map(|()| Probe {
+            hook,
+            kind: Kind::Kprobe,
+            target: function.into(),
+            program: program.into(),
+            instead: None,
+        });
+        self.cheapest(hook, Kind::Fentry, function, function, kprobe)
+    }
+
+    /// The same where it returns. A kretprobe has few slots and loses returns under concurrency; fexit does not.
+    fn exit(&self, hook: Hook, function: &str) -> Result<Probe, String> {
+        let kretprobe = self.by_kprobe(function).map(|()| Probe {
+            hook,
+            kind: Kind::Kretprobe,
+            target: function.into(),
+            program: "op_return".into(),
+            instead: None,
+        });
+        if !self.kernel.is_iter(function) {
+            return kretprobe;
+        }
+        self.cheapest(
+            hook,
+            Kind::Fexit,
+            function,
+            &format!("ret_{function}"),
+            kretprobe,
+        )
+    }
+
+    fn cheapest(
+        &self,
+        hook: Hook,
+        kind: Kind,
+        function: &str,
+        program: &str,
+        instead: Result<Probe, String>,
+    ) -> Result<Probe, String> {
+        match (self.by_fentry(function), instead) {
+            (Ok(()), instead) => Ok(Probe {
+                hook,
+                kind,
+                target: function.into(),
+                program: program.into(),
+                instead: instead.ok().map(Box::new),
+            }),
+            (Err(_), Ok(instead)) => Ok(instead),
+            // Where both may be used, that of the one that needs less.
+            (Err(fentry), Err(kprobe)) => Err(if self.kprobe.is_ok() { kprobe } else { fentry }),
+        }
+    }
+
+    fn by_kprobe(&self, function: &str) -> Result<(), String> {
+        self.kprobe.clone()?;
+        match self.kernel.kprobe(function) {
+            Kprobe::Yes | Kprobe::Perhaps(_) => Ok(()),
+            no => Err(no.to_string()),
+        }
+    }
+
+    fn by_fentry(&self, function: &str) -> Result<(), String> {
+        self.fentry.clone()?;
+        self.kernel.fentry(function)
+    }
+}
+
+fn at_functions(ways: &Ways, plan: &mut Plan) {
+    for &(hook, program, functions) in FUNCTIONS {
         let mut refused = Vec::new();
         for &function in functions {
-            match kernel.kprobe(function) {
-                Kprobe::Yes | Kprobe::Perhaps(_) => plan.kprobe(hook, program, function),
-                no => {
-                    if let (Hook::BufferedCopy, Some(variant)) = (hook, no.with_other_arguments())
-                        && kernel.may_kprobe(variant)
+            match ways.entry(hook, program, function) {
+                Ok(probe) => plan.probes.push(probe),
+                Err(why) => {
+                    if hook == Hook::BufferedCopy
+                        && ways.kprobe.is_ok()
+                        && let Some(variant) = ways.kernel.kprobe(function).with_other_arguments()
+                        && ways.kernel.may_kprobe(variant)
                     {
-                        plan.kprobe(hook, "buffered_copy_unsized", variant);
+                        plan.probe(hook, Kind::Kprobe, "buffered_copy_unsized", variant);
                     }
-                    refused.push((function, no));
+                    refused.push((function, why));
                 }
             }
         }
-        if !plan.probes.iter().any(|p| p.hook == hook) {
+        let unseen: Vec<_> = refused
+            .iter()
+            .filter(|(function, _)| ways.kernel.is_there(function))
+            .cloned()
+            .collect();
+        if !unseen.is_empty() {
+            plan.miss(hook, reasons(&unseen));
+        } else if !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, reasons(&refused));
         }
     }
+    let mut refused = Vec::new();
     for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
-        if kernel.may_kprobe(function) {
-            let kretprobe = Probe {
-                hook: Hook::OpReturn,
-                kind: Kind::Kretprobe,
-                target: function.into(),
-                program: "op_return".into(),
-                instead: None,
-            };
-            // A kretprobe has few slots and loses returns under concurrency without a word; fexit does not, but
-            // needs the function's type, which for one in a module is not at hand.
-            plan.probes.push(if kernel.is_iter(function) {
-                Probe {
-                    kind: Kind::Fexit,
-                    program: format!("ret_{function}"),
-                    instead: Some(Box::new(kretprobe.clone())),
-                    ..kretprobe
-                }
-            } else {
-                kretprobe
-            });
+        match ways.exit(Hook::OpReturn, function) {
+            Ok(probe) => plan.probes.push(probe),
+            Err(why) if ways.kernel.is_there(function) => refused.push((function, why)),
+            Err(_) => {}
         }
+    }
+    if !refused.is_empty() {
+        plan.miss(Hook::OpReturn, reasons(&refused));
     }
 }
 
 /// Why no probe may go to any of these functions, each reason once.
-fn reasons(refused: &[(&str, Kprobe)]) -> String {
+fn reasons(refused: &[(&str, String)]) -> String {
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
-    for (function, no) in refused {
-        let why = no.to_string();
-        match reasons.iter_mut().find(|(known, _)| *known == why) {
+    for (function, why) in refused {
+        match reasons.iter_mut().find(|(known, _)| known == why) {
             Some((_, functions)) => functions.push(function),
-            None => reasons.push((why, vec![function])),
+            None => reasons.push((why.clone(), vec![function])),
         }
     }
     let told: Vec<String> = reasons
@@ -329,10 +470,10 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
 }
 
 impl Plan {
-    fn kprobe(&mut self, hook: Hook, program: &str, target: &str) {
+    fn probe(&mut self, hook: Hook, kind: Kind, program: &str, target: &str) {
         self.probes.push(Probe {
             hook,
-            kind: Kind::Kprobe,
+            kind,
             target: target.into(),
             program: program.into(),
             instead: None,
@@ -340,13 +481,7 @@ impl Plan {
     }
 
     fn tracepoint(&mut self, hook: Hook, program: &str, target: &str) {
-        self.probes.push(Probe {
-            hook,
-            kind: Kind::RawTracepoint,
-            target: target.into(),
-            program: program.into(),
-            instead: None,
-        });
+        self.probe(hook, Kind::RawTracepoint, program, target);
     }
 
     fn miss(&mut self, hook: Hook, why: String) {
@@ -367,6 +502,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::OpReturn => "queued and inline completions cannot be told apart",
         Hook::DioBegin => "direct requests cannot be told from fallbacks",
         Hook::DioComplete => "whether a write changed metadata is not seen: durability is unknown",
+        Hook::DataEnd => "how long a device took is not told for vfat and block devices",
         Hook::DioAwait => {
             "inlined by the compiler on most kernels; iomap's own wait flag stands in for it"
         }
@@ -379,6 +515,12 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::VfsFsync | Hook::FsFsync => "an fsync may be missed",
         Hook::CommitWait | Hook::CommitRun => {
             "journal commits are not seen: durability after fsync is unknown"
+        }
+        Hook::LogForce | Hook::LogWait => {
+            "writes of XFS's log are not seen: durability after its fsync is unknown"
+        }
+        Hook::Checksum => {
+            "whether btrfs wrote to new blocks is not seen: durability without an fsync is unknown"
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",

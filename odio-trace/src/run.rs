@@ -12,6 +12,7 @@ use crate::{
     output::{json, ledger::Ledger, text},
     plan, privileges,
     progress::Progress,
+    session,
     workload::{self, Outcome, Target},
 };
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
     let show_it = Show {
         json: run.json,
         filters: &run.filters,
+        choice: &run.choice,
     };
     let outcome = show(kernel, show_it, target).await?;
     Ok(outcome.status.map_or(130, status))
@@ -34,12 +36,13 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
 pub(crate) struct Show<'a> {
     pub(crate) json: bool,
     pub(crate) filters: &'a Filters,
+    pub(crate) choice: &'a plan::Choice,
 }
 
 /// Traces, and shows the ops and the account.
 pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) -> Result<Outcome> {
     let filter = Filter::new(show.filters, kernel)?;
-    let plan = plan::make(kernel);
+    let plan = session::plan(kernel, show.choice.probes);
     let mut ledger = Ledger::default();
     let progress = Progress::new(show.json);
     let outcome = workload::trace(kernel, &plan, target, progress, |op| {

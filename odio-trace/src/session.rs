@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{FExit, KProbe, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, RawTracePoint},
 };
 use odio_trace_common::{
     Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     diagnostics,
     kernel::Kernel,
-    plan::{Kind, Missing, Plan, Probe, costs},
+    plan::{self, Kind, Missing, Plan, Probe, Probes, costs},
 };
 
 /// What comes out of the kernel.
@@ -64,13 +64,7 @@ impl Session {
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
     pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
-        let mut ebpf = EbpfLoader::new()
-            .override_global("CONFIG", &config, true)
-            .override_global("SCOPE_CONFIG", &scope, true)
-            .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
-            .verifier_log_level(VerifierLogLevel::DISABLE)
-            .load(OBJECT)
-            .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")?;
+        let mut ebpf = load(&config, &scope)?;
         let btf = Btf::from_sys_fs().ok();
 
         let mut attached = Vec::new();
@@ -174,6 +168,36 @@ impl Session {
     }
 }
 
+/// The plan for this kernel. Where there are no kprobes, whether fentry can be had is tried out: a kernel says so
+/// nowhere, and where there are kprobes they stand in for an fentry that fails.
+pub(crate) fn plan(kernel: &Kernel, probes: Probes) -> Plan {
+    let plan = plan::make(kernel, probes, Ok(()));
+    let hopeful = |probe: &&Probe| probe.kind == Kind::Fentry && probe.instead.is_none();
+    let Some(probe) = plan.probes.iter().find(hopeful) else {
+        return plan;
+    };
+    match config(kernel, &plan).and_then(|config| {
+        let mut ebpf = load(&config, &ScopeConfig::default())?;
+        attach_one(&mut ebpf, Btf::from_sys_fs().ok().as_ref(), probe)
+    }) {
+        Ok(()) => plan,
+        Err(error) => {
+            let why = format!("fentry is refused ({})", error.root_cause());
+            plan::make(kernel, probes, Err(&why))
+        }
+    }
+}
+
+fn load(config: &Config, scope: &ScopeConfig) -> Result<Ebpf> {
+    EbpfLoader::new()
+        .override_global("CONFIG", config, true)
+        .override_global("SCOPE_CONFIG", scope, true)
+        .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .load(OBJECT)
+        .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")
+}
+
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/odio-trace.bpf.o"));
 
 fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
@@ -222,6 +246,11 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
             }
             program.attach(&probe.target, 0)?;
         }
+        Kind::Fentry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
+            program.attach()?;
+        }
         Kind::Fexit => {
             let program: &mut FExit = program.try_into()?;
             program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
@@ -258,6 +287,8 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
             dio_bio_end_aio: address("dio_bio_end_aio"),
             blkdev_bio_end_io: address("blkdev_bio_end_io"),
             blkdev_bio_end_io_async: address("blkdev_bio_end_io_async"),
+            xlog_bio_end_io: address("xlog_bio_end_io"),
+            btrfs_end_super_write: address("btrfs_end_super_write"),
         },
         offsets,
         req_fua: flag("__REQ_FUA"),

@@ -23,10 +23,17 @@ pub(crate) struct Evidence {
     /// Data bios with PREFLUSH.
     pub(crate) preflush: u32,
     pub(crate) flushes: u32,
+    /// No data and no write of the log came after the last flush.
+    pub(crate) flushed_last: bool,
     pub(crate) fsyncs: u32,
+    /// Commits of ext4's journal, or writes of XFS's log, that were waited for.
     pub(crate) commits: u32,
-    /// Each commit waited for wrote its record with PREFLUSH and FUA.
+    /// What was waited for went out with PREFLUSH and FUA.
     pub(crate) commits_barrier: bool,
+    /// Superblocks of btrfs that were written.
+    pub(crate) supers: u32,
+    /// Those of them with FUA that followed a flush.
+    pub(crate) supers_barrier: u32,
     pub(crate) buffered_bytes: u64,
     pub(crate) metadata: Metadata,
     pub(crate) place: Place,
@@ -66,6 +73,8 @@ pub(crate) struct Place {
     pub(crate) read_only: bool,
     /// Whether the device has a volatile write cache, as the kernel believes.
     pub(crate) volatile_cache: Option<bool>,
+    /// Whether a write may carry FUA to the device; without, the kernel flushes after it.
+    pub(crate) fua: Option<bool>,
 }
 
 /// The verdict on one op: `None` where there is nothing to be durable (reads, failures).
@@ -127,7 +136,7 @@ fn without_fsync(e: &Evidence) -> (Durability, String) {
         );
     }
     if e.bio_bytes >= moved {
-        return sent(e);
+        return decide(e, SENT.iter());
     }
     if e.buffered_bytes == 0 {
         return (
@@ -149,105 +158,138 @@ fn without_fsync(e: &Evidence) -> (Durability, String) {
     (Durability::PageCache, why)
 }
 
+/// What holds of the evidence, and what follows from it.
+struct Rule {
+    when: fn(&Evidence) -> bool,
+    then: Durability,
+    why: &'static str,
+}
+
+const fn rule(when: fn(&Evidence) -> bool, then: Durability, why: &'static str) -> Rule {
+    Rule { when, then, why }
+}
+
+/// The first rule that holds decides.
+fn decide<'a>(e: &Evidence, mut rules: impl Iterator<Item = &'a Rule>) -> (Durability, String) {
+    rules.find(|rule| (rule.when)(e)).map_or_else(
+        || (Durability::Unknown, "no rule decides this".into()),
+        |rule| (rule.then, rule.why.into()),
+    )
+}
+
+use Durability::{DeviceCache, Durable, Uncommitted, Unknown};
+
 /// A write without any fsync in it, whose data went out as bios.
-fn sent(e: &Evidence) -> (Durability, String) {
-    let changed = match e.metadata {
-        Metadata::Unchanged => None,
-        Metadata::Size => Some("the file's new size is"),
-        Metadata::Extents => Some("the newly written extents are"),
-        Metadata::Cow => Some("the new blocks are"),
-        Metadata::Unseen => {
-            return (
-                Durability::Unknown,
-                "whether the write changed metadata was not seen".into(),
-            );
-        }
-    };
-    if let Some(changed) = changed {
-        return (
-            Durability::Uncommitted,
-            format!("{changed} not committed yet"),
-        );
-    }
-    // Only iomap skips the fsync of a dsync write, and only for a pure overwrite of an inode that is clean for
-    // datasync (IOMAP_F_DIRTY): the kernel itself vouches for the metadata then. btrfs does not keep that
-    // promise for asynchronous writes.
-    let vouched = e.place.block_device
-        || (e.sync == Sync::Dsync && matches!(e.place.fs.as_deref(), Some("ext4" | "xfs")));
-    match (vouched, e.place.volatile_cache) {
-        (true, _) if e.fua == e.bios => (Durability::Durable, "FUA on all data, metadata unchanged".into()),
-        (true, Some(false)) => {
-            (Durability::Durable, "the device has no volatile write cache, metadata unchanged".into())
-        }
-        (_, Some(true)) => (Durability::DeviceCache, "no flush and no FUA".into()),
-        (false, Some(false)) => (
-            Durability::Unknown,
-            "the device has no volatile write cache, but whether the file's older metadata is committed was not seen"
-                .into(),
-        ),
-        (_, None) => (Durability::Unknown, "whether the device has a volatile write cache is not known".into()),
-    }
+#[rustfmt::skip]
+const SENT: &[Rule] = &[
+    rule(|e| e.metadata == Metadata::Unseen, Unknown, "whether the write changed metadata was not seen"),
+    rule(|e| e.metadata == Metadata::Size, Uncommitted, "the file's new size is not committed yet"),
+    rule(|e| e.metadata == Metadata::Extents, Uncommitted, "the newly written extents are not committed yet"),
+    rule(|e| e.metadata == Metadata::Cow, Uncommitted, "the new blocks are not committed yet"),
+    rule(|e| vouched(e) && all_fua(e) && no_cache(e), Durable,
+        "the device has no volatile write cache, so the FUA that was asked for is not passed on; metadata unchanged"),
+    rule(|e| vouched(e) && all_fua(e) && e.place.fua == Some(false), Durable,
+        "FUA was asked for on all data; the device has none, so the kernel flushed after it; metadata unchanged"),
+    rule(|e| vouched(e) && all_fua(e), Durable, "FUA on all data, metadata unchanged"),
+    rule(|e| vouched(e) && no_cache(e), Durable, "the device has no volatile write cache, metadata unchanged"),
+    rule(all_fua, Unknown, "FUA on all data, but whether the file's older metadata is committed was not seen"),
+    rule(|e| volatile(e) && e.fua > 0, DeviceCache, "no flush, and FUA on a part of the data only"),
+    rule(volatile, DeviceCache, "no flush and no FUA"),
+    rule(no_cache, Unknown,
+        "the device has no volatile write cache, but whether the file's older metadata is committed was not seen"),
+    rule(|_| true, Unknown, "whether the device has a volatile write cache is not known"),
+];
+
+/// ext4: `ext4_sync_file` waits for a commit of the journal, or flushes by itself where none is needed.
+#[rustfmt::skip]
+const EXT4: &[Rule] = &[
+    rule(|e| e.commits > 0 && e.commits_barrier, Durable, "fsync waited for a commit with PREFLUSH and FUA"),
+    rule(|e| e.commits > 0 && no_cache(e), Durable,
+        "fsync waited for a commit; the device has no volatile write cache"),
+    rule(|e| e.commits > 0, Unknown, "fsync waited for a commit whose barrier was not seen"),
+];
+
+/// XFS: `xfs_file_fsync` forces the log where the inode is in it, and flushes by itself unless the log's own write
+/// began after that and so has flushed. A log on a device of its own is forced after the data's device was flushed.
+#[rustfmt::skip]
+const XFS: &[Rule] = &[
+    rule(|e| e.commits > 0 && e.commits_barrier, Durable, "fsync waited for a write of the log with PREFLUSH and FUA"),
+    rule(|e| e.commits > 0 && no_cache(e), Durable,
+        "fsync waited for a write of the log; the device has no volatile write cache"),
+    rule(|e| !(e.watched.has(Hook::LogForce) && e.watched.has(Hook::LogWait)), Unknown,
+        "whether fsync waited for the log could not be seen here"),
+    rule(|e| e.commits > 0 && !e.flushed_last, Unknown,
+        "fsync waited for a write of the log whose barrier was not seen, and sent no flush after it"),
+];
+
+/// btrfs: `btrfs_sync_file` writes its log, or commits, and both end in the superblock. Where another task does that
+/// for it, or nothing was left to do, nothing of it is tied to the op.
+#[rustfmt::skip]
+const BTRFS: &[Rule] = &[
+    rule(|e| e.supers_barrier > 0, Durable, "fsync flushed the device and wrote the superblock with FUA"),
+    rule(|e| e.supers > 0 && no_cache(e), Durable,
+        "fsync wrote the superblock; the device has no volatile write cache"),
+    rule(|e| e.supers > 0 && volatile(e), DeviceCache, "fsync wrote the superblock without a flush and FUA"),
+    rule(|e| e.supers > 0, Unknown,
+        "fsync wrote the superblock without a flush and FUA, and the device's write cache is not known"),
+    rule(|_| true, Unknown,
+        "no superblock was written inside the fsync: whether another task did so for it was not seen"),
+];
+
+/// What ends every other fsync, and that of the filesystems above where their own rules say nothing.
+#[rustfmt::skip]
+const FLUSH: &[Rule] = &[
+    rule(|e| e.flushed_last, Durable, "fsync ended in a flush of the device"),
+    rule(|e| e.flushes > 0, Unknown, "data went out after the last flush"),
+    // From here on it is what did not happen that counts.
+    rule(|e| !e.watched.has(Hook::BioSubmit), Unknown, "flushes could not be seen here"),
+    rule(|e| of(e, "ext4") && !e.watched.has(Hook::CommitWait), Unknown,
+        "whether fsync waited for a commit could not be seen here"),
+    rule(|e| e.place.read_only, Unknown, "the filesystem is mounted read-only, where fsync does nothing"),
+    rule(no_cache, Durable, "fsync; the device has no volatile write cache"),
+    // ext4's fast commit does so; what was complete when it was sent is not watched.
+    rule(|e| volatile(e) && e.preflush > 0, Unknown, "fsync wrote with PREFLUSH, and sent no flush after it"),
+    rule(volatile, DeviceCache, "fsync sent no flush and waited for no commit"),
+    rule(|_| true, Unknown, "no flush was seen, and the device's write cache is not known"),
+];
+
+fn of(e: &Evidence, fs: &str) -> bool {
+    e.place.fs.as_deref() == Some(fs)
+}
+
+fn volatile(e: &Evidence) -> bool {
+    e.place.volatile_cache == Some(true)
+}
+
+fn no_cache(e: &Evidence) -> bool {
+    e.place.volatile_cache == Some(false)
+}
+
+fn all_fua(e: &Evidence) -> bool {
+    e.fua == e.bios
+}
+
+/// The kernel itself vouches that the file's older metadata needs no commit. Only iomap skips the fsync of a dsync
+/// write, and only for a pure overwrite of an inode that is clean for datasync (`IOMAP_F_DIRTY`). btrfs does not keep
+/// that promise for asynchronous writes.
+fn vouched(e: &Evidence) -> bool {
+    e.place.block_device || (e.sync == Sync::Dsync && (of(e, "ext4") || of(e, "xfs")))
 }
 
 /// A write with an fsync in it, or an fsync.
 fn fsynced(e: &Evidence) -> (Durability, String) {
-    let unknown = |why: &str| (Durability::Unknown, why.to_owned());
-    let cache = e.place.volatile_cache;
-    let journalled = match e.place.fs.as_deref() {
-        _ if e.place.block_device => false,
-        Some("ext4") => true,
-        Some("vfat" | "msdos") => false,
+    let own: &[Rule] = match e.place.fs.as_deref() {
+        _ if e.place.block_device => &[],
+        Some("vfat" | "msdos") => &[],
+        Some("ext4") => EXT4,
+        Some("xfs") => XFS,
+        Some("btrfs") => BTRFS,
         other => {
-            return unknown(&format!(
-                "how {} commits in fsync is not watched",
-                other.unwrap_or("this filesystem")
-            ));
+            let fs = other.unwrap_or("this filesystem");
+            return (Unknown, format!("how {fs} commits in fsync is not watched"));
         }
     };
-    if journalled && e.commits > 0 {
-        return match (e.commits_barrier, cache) {
-            (true, _) => (
-                Durability::Durable,
-                "fsync waited for a commit with PREFLUSH and FUA".into(),
-            ),
-            (false, Some(false)) => (
-                Durability::Durable,
-                "fsync waited for a commit; the device has no volatile write cache".into(),
-            ),
-            (false, _) => unknown("fsync waited for a commit whose barrier was not seen"),
-        };
-    }
-    if e.flushes > 0 {
-        return (
-            Durability::Durable,
-            "fsync ended in a flush of the device".into(),
-        );
-    }
-    // From here on it is what did not happen that counts.
-    if !e.watched.has(Hook::BioSubmit) {
-        return unknown("flushes could not be seen here");
-    }
-    if journalled && !e.watched.has(Hook::CommitWait) {
-        return unknown("whether fsync waited for a commit could not be seen here");
-    }
-    if e.place.read_only {
-        return unknown("the filesystem is mounted read-only, where fsync does nothing");
-    }
-    match cache {
-        Some(false) => (
-            Durability::Durable,
-            "fsync; the device has no volatile write cache".into(),
-        ),
-        // ext4's fast commit does so; what was complete when it was sent is not watched.
-        Some(true) if e.preflush > 0 => {
-            unknown("fsync wrote with PREFLUSH, and sent no flush after it")
-        }
-        Some(true) => (
-            Durability::DeviceCache,
-            "fsync sent no flush and waited for no commit".into(),
-        ),
-        None => unknown("no flush was seen, and the device's write cache is not known"),
-    }
+    decide(e, own.iter().chain(FLUSH))
 }
 
 #[cfg(test)]

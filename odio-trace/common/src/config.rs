@@ -91,6 +91,10 @@ pub struct Symbols {
     pub blkdev_bio_end_io: u64,
     /// `blkdev_bio_end_io_async`: the bio embedded in a `struct blkdev_dio`.
     pub blkdev_bio_end_io_async: u64,
+    /// `xlog_bio_end_io`: a write of XFS's log, whose `bi_private` is the `struct xlog_in_core`.
+    pub xlog_bio_end_io: u64,
+    /// `btrfs_end_super_write`: a write of a superblock of btrfs.
+    pub btrfs_end_super_write: u64,
 }
 
 /// Everything the programs need to know before they are loaded.

@@ -30,6 +30,8 @@ hooks! {
     DioBegin = "dio-begin";
     /// The direct I/O code finishes the request.
     DioComplete = "dio-complete";
+    /// The data of a request ended, where the direct I/O code is not iomap: `dio_complete`, `blkdev_bio_end_io`.
+    DataEnd = "data-end";
     /// fs/direct-io.c makes the submitting task wait: `dio_await_completion`.
     DioAwait = "dio-await";
     /// A worker takes over the completion of a queued request.
@@ -50,6 +52,12 @@ hooks! {
     CommitWait = "commit-wait";
     /// The journal thread starts a commit: `jbd2_journal_commit_transaction`.
     CommitRun = "commit-run";
+    /// XFS is asked to bring its log to the disk up to a place: `xlog_force_lsn`.
+    LogForce = "log-force";
+    /// A task waits for a buffer of XFS's log to be written: `xlog_wait_on_iclog`.
+    LogWait = "log-wait";
+    /// btrfs makes the checksums of a data bio, which go to its trees: `btrfs_csum_one_bio`.
+    Checksum = "checksum";
     /// Linux AIO acknowledges a read or write: `aio_complete_rw`.
     AioComplete = "aio-complete";
     /// The kernel finishes an io_uring read or write: `io_complete_rw`.

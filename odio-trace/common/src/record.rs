@@ -126,6 +126,12 @@ pub struct OpRecord {
     pub begin_ns: u64,
     /// The op was acknowledged.
     pub end_ns: u64,
+    /// The first data bio was handed to the block layer, 0 for none.
+    pub first_bio_ns: u64,
+    /// The direct I/O code took up the end of its last data bio, 0 where that was not seen.
+    pub data_end_ns: u64,
+    /// The first fsync inside the op began, 0 for none.
+    pub first_fsync_ns: u64,
     /// [`OpFlags`] set by the task that runs the op.
     pub flags: u64,
     /// [`OpFlags`] set where the op completes, which may be another CPU at the same time.
@@ -154,14 +160,24 @@ pub struct OpRecord {
     pub commits: u32,
     /// Times io_uring tried the op before it was punted, plus the last one.
     pub tries: u32,
-    /// The last transaction it waited for.
+    /// The last transaction it waited for; of XFS's log, which write of the buffer.
     pub commit_transaction: u32,
     /// Name of the thread that asked.
     pub comm: [u8; COMM_LEN],
     /// Counts the return of the entry function and the acknowledgement; the record goes out after both.
     pub phase: u64,
-    /// The journal it waited for, 0 for none.
+    /// The journal it waited for, 0 for none: a `journal_t`, or the buffer of XFS's log (`struct xlog_in_core`).
     pub commit_journal: u64,
+    /// XFS was asked to force its log inside the op, 0 where it was not.
+    pub force_ns: u64,
+    /// 1 where the last thing seen of a flush, data and log writes was the flush.
+    pub flushed_last: u32,
+    /// Superblocks of btrfs written inside the op.
+    pub supers: u32,
+    /// Those of them with FUA that followed a flush.
+    pub supers_barrier: u32,
+    /// Data bios of btrfs that were checksummed inside the op.
+    pub checksums: u32,
     /// The op that this task was inside of when this one began (stacked filesystems), or 0.
     pub outer: u64,
 }

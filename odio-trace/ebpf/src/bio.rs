@@ -41,9 +41,21 @@ pub(crate) fn submit(bio: u64) {
     let preflush = opf & config!(req_preflush) != 0;
     let flush = what == REQ_OP_FLUSH || (size == 0 && preflush);
 
-    let key = owner(bio).unwrap_or_else(|| task::inside(tid));
+    let end_io: u64 = field(bio, offset!(bio_end_io)).unwrap_or(0);
+    let super_write = end_io != 0 && end_io == config!(symbols.btrfs_end_super_write);
+    let log_write = end_io != 0 && end_io == config!(symbols.xlog_bio_end_io);
+    if log_write {
+        match field(bio, offset!(bio_private)) {
+            Some(buffer) => journal::log_write(buffer, fua && preflush),
+            None => lose(Loss::ReadFailed),
+        }
+    }
+
+    let key = owner(bio, end_io).unwrap_or_else(|| task::inside(tid));
     let Some(state) = op::get(key) else {
-        if !journal::bio(tid, fua && preflush) && traced && (what == REQ_OP_WRITE || flush) {
+        // A filesystem's own log belongs to all that wait for it.
+        let common = log_write || super_write || journal::bio(tid, fua && preflush);
+        if !common && traced && (what == REQ_OP_WRITE || flush) {
             lose(Loss::BioUnattributed);
             debug!((), "bio of {} bytes, flags {:x}, of thread {} belongs to no op", size, opf, tid);
         }
@@ -55,12 +67,21 @@ pub(crate) fn submit(bio: u64) {
     let own = if state.op == OpKind::Read as u32 { REQ_OP_READ } else { REQ_OP_WRITE };
     if flush {
         state.flushes += 1;
+        state.flushed_last = 1;
+    } else if super_write {
+        state.meta_bios += 1;
+        state.supers += 1;
+        state.supers_barrier += u32::from(fua && state.flushed_last != 0);
     } else if what == own {
         if opf & config!(req_meta) != 0 {
             state.meta_bios += 1;
             return;
         }
+        if state.bios == 0 {
+            state.first_bio_ns = op::now();
+        }
         state.bios += 1;
+        state.flushed_last = 0;
         state.bio_bytes += u64::from(size);
         state.fua += u32::from(fua);
         state.preflush += u32::from(preflush);
@@ -69,8 +90,7 @@ pub(crate) fn submit(bio: u64) {
 
 /// The kiocb that the bio's own pointers lead to, if it belongs to direct I/O.
 #[inline(always)]
-fn owner(bio: u64) -> Option<u64> {
-    let end_io: u64 = field(bio, offset!(bio_end_io))?;
+fn owner(bio: u64, end_io: u64) -> Option<u64> {
     if end_io == 0 {
         return None;
     }
@@ -124,6 +144,7 @@ pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
 #[inline(always)]
 pub(crate) fn iomap_complete(dio: u64) {
     let Some(state) = field::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+    data_ended(state);
     let mut seen = OpFlags::DIO_COMPLETE_SEEN;
     match (field::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
         (Some(flags), Some(wait)) => {
@@ -144,6 +165,42 @@ pub(crate) fn iomap_complete(dio: u64) {
     }
     // SAFETY: a live element; only the completion side writes this member.
     unsafe { (*state).completion_flags |= seen }
+}
+
+/// The direct I/O code takes up the end of the op's data.
+#[inline(always)]
+pub(crate) fn data_ended(state: *mut OpRecord) {
+    // SAFETY: a live element; only the completion side writes this member.
+    unsafe { (*state).data_end_ns = op::now() }
+}
+
+/// `dio_complete(struct dio *, ssize_t, unsigned int)`: as `iomap_complete`, for fs/direct-io.c.
+#[inline(always)]
+pub(crate) fn dio_complete(dio: u64) {
+    if let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) {
+        data_ended(state);
+    }
+}
+
+/// `blkdev_bio_end_io(struct bio *)` and `blkdev_bio_end_io_async(struct bio *)`: a bio of a block device's own direct
+/// I/O ends; of several the last one counts.
+#[inline(always)]
+pub(crate) fn blkdev_bio_end(bio: u64) {
+    if let Some(state) =
+        field(bio, offset!(bio_end_io)).and_then(|end_io| owner(bio, end_io)).and_then(op::get)
+    {
+        data_ended(state);
+    }
+}
+
+/// btrfs makes checksums of data that the running task sends: they are new items in its trees.
+#[inline(always)]
+pub(crate) fn checksum() {
+    task::hit_in_scope(Hook::Checksum);
+    let (_, tid) = current();
+    let Some(state) = op::get(task::inside(tid)) else { return };
+    // SAFETY: a live element; one task at a time runs the op or its completion.
+    unsafe { (*state).checksums += 1 }
 }
 
 /// `dio_await_completion(struct dio *)`: fs/direct-io.c makes the task wait.

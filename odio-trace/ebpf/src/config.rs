@@ -14,6 +14,8 @@ static CONFIG: Config = Config {
         dio_bio_end_aio: 0,
         blkdev_bio_end_io: 0,
         blkdev_bio_end_io_async: 0,
+        xlog_bio_end_io: 0,
+        btrfs_end_super_write: 0,
     },
     // SAFETY: integers; any bit pattern is valid. All ones is ABSENT in every offset.
     offsets: unsafe { core::mem::transmute::<[u8; size_of::<Offsets>()], Offsets>([0xff; size_of::<Offsets>()]) },

@@ -70,6 +70,17 @@ fn deleted(dentry: u64) -> bool {
     hashed == Some(0) && parent != Some(dentry)
 }
 
+/// `used`, for the verifier's eyes below `FILE_PATH_LEN`. The compiler knows that it is and would leave a plain `&`
+/// out, but the verifier of 6.1 forgets what it knew of a value that went through the stack.
+#[inline(always)]
+fn within_path(used: usize) -> usize {
+    const { assert!(FILE_PATH_LEN == 4096) }
+    let mut used = used;
+    // SAFETY: arithmetic on a register.
+    unsafe { core::arch::asm!("{0} &= 4095", inout(reg) used) }
+    used
+}
+
 /// Sends the file's name the first time it is seen.
 #[inline(always)]
 pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
@@ -98,7 +109,7 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
         }
         // SAFETY: `used` is below FILE_PATH_LEN, and `names` has room for one more name behind it.
         let n = unsafe {
-            let to = (&raw mut (*record).names).cast::<u8>().add(used & (FILE_PATH_LEN - 1));
+            let to = (&raw mut (*record).names).cast::<u8>().add(within_path(used));
             bpf_probe_read_kernel_str(to.cast(), NAME_LEN as u32, text as *const _)
         };
         if n <= 0 || n > NAME_LEN as i64 {

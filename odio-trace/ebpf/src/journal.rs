@@ -1,4 +1,7 @@
-//! Journal commits (jbd2): which ones ran with a barrier, and which an op waited for.
+//! Journal commits (jbd2) and writes of XFS's log: which ones had a barrier, and which an op waited for.
+//!
+//! XFS's log is written by whichever task lets go of a buffer last, often a worker. It is tied to the op by the
+//! buffer: the op waits for the one that its bio points at.
 //!
 //! A commit makes the file's metadata durable only if its commit record went out with PREFLUSH and FUA; a mount
 //! with `barrier=0` leaves both out. So the journal thread's own bios are watched, and the op that waited is
@@ -8,7 +11,7 @@ use odio_trace_common::{Hook, Loss, OpFlags};
 
 use crate::{
     config::offset,
-    maps::{COMMITS, JOURNALS, put},
+    maps::{COMMITS, JOURNALS, LOG_BUFFERS, put},
     op,
     read::field,
     task::{self, current},
@@ -77,10 +80,91 @@ pub(crate) fn wait(journal: u64, transaction: u32) {
     state.commit_transaction = transaction;
 }
 
+/// A buffer of XFS's log and its last write.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct LogBuffer {
+    ns: u64,
+    /// How often it was written, this time included.
+    writes: u32,
+    /// 1 where the last write had PREFLUSH and FUA.
+    barrier: u32,
+}
+
+/// A buffer of XFS's log goes to the disk.
+#[inline(always)]
+pub(crate) fn log_write(buffer: u64, barrier: bool) {
+    let writes = match LOG_BUFFERS.get_ptr(&buffer) {
+        // SAFETY: a live element; a buffer is written by one task at a time.
+        Some(known) => unsafe { (*known).writes },
+        None => 0,
+    };
+    let next = LogBuffer { ns: op::now(), writes: writes.wrapping_add(1), barrier: u32::from(barrier) };
+    put(&LOG_BUFFERS, &buffer, &next, Loss::TasksFull);
+}
+
+/// `xlog_force_lsn(struct xlog *, xfs_lsn_t, uint flags, int *log_flushed, bool already_slept)`. A second call, for the
+/// same place, says that it has slept.
+#[inline(always)]
+pub(crate) fn log_force(already_slept: u64) {
+    task::hit_in_scope(Hook::LogForce);
+    let (_, tid) = current();
+    let Some(state) = op::get(task::inside(tid)) else { return };
+    if already_slept & 0xff == 0 {
+        // SAFETY: a live element; one task at a time runs the op or its completion.
+        unsafe { (*state).force_ns = op::now() }
+    }
+}
+
+/// `xlog_wait_on_iclog(struct xlog_in_core *)`. The log's lock is held, so the buffer is either written by now or not
+/// yet: no write of it begins between this look and the wait.
+#[inline(always)]
+pub(crate) fn log_wait(buffer: u64) {
+    task::hit_in_scope(Hook::LogWait);
+    let (_, tid) = current();
+    let Some(state) = op::get(task::inside(tid)) else { return };
+    // SAFETY: a live element; one task at a time runs the op or its completion.
+    let state = unsafe { &mut *state };
+    if state.force_ns == 0 {
+        // Not for an fsync.
+        return;
+    }
+    state.commits += 1;
+    state.commit_journal = buffer;
+    state.flushed_last = 0;
+    state.completion_flags &= !OpFlags::COMMITS_BARRIER;
+    let (ns, writes) = match LOG_BUFFERS.get_ptr(&buffer) {
+        // SAFETY: a live element, see above.
+        Some(known) => unsafe { ((*known).ns, (*known).writes) },
+        None => (0, 0),
+    };
+    // Sent before it was asked for, its PREFLUSH may have come before the op's data: then XFS flushes by itself.
+    let sent = ns >= state.force_ns;
+    state.commit_transaction = writes.wrapping_add(u32::from(!sent));
+    if sent {
+        settle_log(state);
+    }
+}
+
+/// Marks the op if the write of the log that it waited for had a barrier.
+#[inline(always)]
+fn settle_log(state: &mut odio_trace_common::OpRecord) {
+    let Some(known) = LOG_BUFFERS.get_ptr(&state.commit_journal) else { return };
+    // SAFETY: a live element.
+    let (writes, barrier) = unsafe { ((*known).writes, (*known).barrier) };
+    if barrier != 0 && writes == state.commit_transaction {
+        state.completion_flags |= OpFlags::COMMITS_BARRIER;
+    }
+}
+
 /// Whether the last commit that the op waited for is known to have had a barrier.
 #[inline(always)]
 pub(crate) fn settle(state: &mut odio_trace_common::OpRecord) {
     if state.commits == 0 {
+        return;
+    }
+    if state.force_ns != 0 {
+        settle_log(state);
         return;
     }
     if let Some(known) = JOURNALS.get_ptr(&state.commit_journal) {

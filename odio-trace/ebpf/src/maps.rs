@@ -41,6 +41,10 @@ pub(crate) static JOURNALS: HashMap<u64, Journal> = HashMap::with_max_entries(25
 #[map]
 pub(crate) static COMMITS: HashMap<u32, crate::journal::Commit> = HashMap::with_max_entries(256, 0);
 
+/// Buffers of XFS's log, by `struct xlog_in_core`, and how each was last written.
+#[map]
+pub(crate) static LOG_BUFFERS: HashMap<u64, crate::journal::LogBuffer> = HashMap::with_max_entries(1024, 0);
+
 /// Records on their way to the user side.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);

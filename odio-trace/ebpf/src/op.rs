@@ -5,6 +5,7 @@ use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
+    bio,
     config::{config, offset},
     file, journal,
     maps::{EVENTS, OPS, SCRATCH, TASKS, add, hit, lose, put},
@@ -188,6 +189,7 @@ pub(crate) fn returned(kiocb: u64, ret: i64) {
         (*state).flags |= OpFlags::RETURN_SEEN;
         if (*state).flags & OpFlags::ASYNC == 0 {
             (*state).result = ret;
+            waited_for_data(&mut *state, now());
             if (*state).outer != 0 {
                 // A stacked filesystem: the system call ends the outer op, so this one ends here.
                 let outer = (*state).outer;
@@ -213,6 +215,16 @@ pub(crate) fn returned(kiocb: u64, ret: i64) {
     }
     if second_phase(state) {
         send(kiocb, state);
+    }
+}
+
+/// A synchronous direct request cannot return or sync before its data has ended: where no probe saw that (a block
+/// device waits by itself), `now` is when.
+#[inline(always)]
+pub(crate) fn waited_for_data(state: &mut OpRecord, now: u64) {
+    let direct = state.flags & (OpFlags::ASYNC | OpFlags::DIO | OpFlags::BUFFERED) == OpFlags::DIO;
+    if direct && state.bios > 0 && state.data_end_ns == 0 {
+        state.data_end_ns = now;
     }
 }
 
@@ -328,6 +340,7 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 #[inline(always)]
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
     let Some(state) = get(kiocb) else { return };
+    bio::data_ended(state);
     // SAFETY: a live element; only the completion side writes this member.
     let (asynchronous, uring) = unsafe {
         if error == 0 && ret > 0 {

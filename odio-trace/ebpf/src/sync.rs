@@ -22,6 +22,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
     if let Some(state) = op::get(key) {
         // SAFETY: a live element; one task at a time runs the op or its completion.
         let state = unsafe { &mut *state };
+        began(state);
         if hook as u32 == Hook::VfsFsync as u32 {
             state.vfs_fsyncs += 1;
         } else {
@@ -63,6 +64,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
     let Some(state) = state else { return };
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
+    began(state);
     state.op = OpKind::Sync as u32;
     state.engine = engine as u32;
     state.offset = start;
@@ -81,6 +83,15 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
         None => lose(Loss::ReadFailed),
     }
     task::enter(tid, key);
+}
+
+/// Notes when the op's first fsync began. A synchronous request has waited for its data by then.
+#[inline(always)]
+fn began(state: &mut odio_trace_common::OpRecord) {
+    if state.first_fsync_ns == 0 {
+        state.first_fsync_ns = op::now();
+        op::waited_for_data(state, state.first_fsync_ns);
+    }
 }
 
 /// Notes which kind of task runs the fsync.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
-use super::{Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache};
+use super::{Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache, btf::Absent};
 
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
@@ -66,6 +66,32 @@ impl Kernel {
     /// Whether a kprobe at this function may be tried.
     pub(crate) fn may_kprobe(&self, function: &str) -> bool {
         matches!(self.kprobe(function), Kprobe::Yes | Kprobe::Perhaps(_))
+    }
+
+    /// Whether there is, or may be, a function of this name, whatever can be attached to it.
+    pub(crate) fn is_there(&self, function: &str) -> bool {
+        !matches!(
+            self.traceable(function),
+            Kprobe::NoSymbol { .. } | Kprobe::NotCode
+        )
+    }
+
+    /// Whether fentry may attach to this function, and if not, why.
+    ///
+    /// Only functions of the kernel itself: aya (0.14) has no way to say in which module's types a function is.
+    pub(crate) fn fentry(&self, function: &str) -> Result<(), String> {
+        let btf = self.btf.as_ref().map_err(ToString::to_string)?;
+        match self.traceable(function) {
+            Kprobe::Yes | Kprobe::Perhaps(_) | Kprobe::Blacklisted => {}
+            no => return Err(no.to_string()),
+        }
+        match btf.function(function) {
+            Ok(_) => Ok(()),
+            Err(Absent::NoSuch { .. }) => {
+                Err("fentry needs its types, and those of modules are not looked at".into())
+            }
+            Err(absent) => Err(absent.to_string()),
+        }
     }
 
     /// Whether a function of the kernel itself is a `read_iter` or `write_iter`, as its own types say.
@@ -149,9 +175,24 @@ impl Kernel {
         Some(self.mounts.as_ref().ok()?.of_path(dir)?.dev)
     }
 
-    /// Whether the device has a volatile write cache, as the kernel believes.
-    pub(crate) fn volatile_cache(&self, dev: Dev) -> Option<bool> {
-        Some(self.block(dev).ok()?.write_cache? == WriteCache::WriteBack)
+    /// What the kernel believes of the write cache under a filesystem, or of a block device.
+    pub(crate) fn write_cache(&self, dev: Dev) -> Cache {
+        Cache::of(&self.devices(dev))
+    }
+
+    /// The block devices under a filesystem; empty where not all of them are known. btrfs has a number that no device
+    /// has.
+    fn devices(&self, dev: Dev) -> Vec<Block> {
+        if let Ok(block) = self.block(dev) {
+            return vec![block];
+        }
+        let of_btrfs = || {
+            let mount = self.mounts.as_ref().ok()?.of_dev(dev).next()?;
+            let node = self.root.path(&mount.source).canonicalize().ok()?;
+            let listed = mount.fs == "btrfs";
+            listed.then(|| Block::of_btrfs(&self.root, node.file_name()?.to_str()?))?
+        };
+        of_btrfs().unwrap_or_default()
     }
 
     /// Type of the filesystem that a folder lies on.
@@ -169,21 +210,25 @@ impl Kernel {
         else {
             return "an unknown device".into();
         };
-        match self.block(mount.dev) {
-            Ok(block) => {
-                let cache = match block.write_cache {
-                    Some(WriteCache::WriteBack) => "write-back cache",
-                    Some(WriteCache::WriteThrough) => "no volatile cache",
-                    None => "cache not known",
-                };
-                let fua = match block.fua {
-                    Some(true) => "FUA",
-                    Some(false) => "no FUA",
-                    None => "FUA not known",
-                };
-                format!("{} ({cache}, {fua})", block.name)
-            }
-            Err(_) => format!("no block device ({})", mount.dev),
+        let devices = self.devices(mount.dev);
+        let told = devices.iter().map(|block| {
+            let cache = match block.write_cache {
+                Some(WriteCache::WriteBack) => "write-back cache",
+                Some(WriteCache::WriteThrough) => "no volatile cache",
+                None => "cache not known",
+            };
+            let fua = match block.fua {
+                Some(true) => "FUA",
+                Some(false) => "no FUA",
+                None => "FUA not known",
+            };
+            format!("{} ({cache}, {fua})", block.name)
+        });
+        let told = told.collect::<Vec<_>>().join(", ");
+        if told.is_empty() {
+            format!("no block device ({})", mount.dev)
+        } else {
+            told
         }
     }
 

@@ -35,7 +35,53 @@ pub(crate) enum WriteCache {
     WriteThrough,
 }
 
+/// What the kernel believes of the write cache under a filesystem. On several devices it is volatile where one is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cache {
+    pub(crate) volatile: Option<bool>,
+    /// Whether a write may carry FUA to every device.
+    pub(crate) fua: Option<bool>,
+}
+
+impl Cache {
+    /// Of these devices together; nothing is known of none.
+    pub(crate) fn of(devices: &[Block]) -> Self {
+        let is = |device: &Block, cache| device.write_cache == Some(cache);
+        Self {
+            volatile: if devices.iter().any(|d| is(d, WriteCache::WriteBack)) {
+                Some(true)
+            } else {
+                let none = devices.iter().all(|d| is(d, WriteCache::WriteThrough));
+                (none && !devices.is_empty()).then_some(false)
+            },
+            fua: if devices.iter().any(|d| d.fua == Some(false)) {
+                Some(false)
+            } else {
+                let every = devices.iter().all(|d| d.fua == Some(true));
+                (every && !devices.is_empty()).then_some(true)
+            },
+        }
+    }
+}
+
 impl Block {
+    /// The devices of the btrfs filesystem that has one of this name; `None` where sysfs does not tell.
+    pub(crate) fn of_btrfs(root: &Root, name: &str) -> Option<Vec<Self>> {
+        let filesystems = root.path("/sys/fs/btrfs").read_dir().ok()?;
+        let devices = filesystems
+            .flatten()
+            .map(|filesystem| filesystem.path().join("devices"))
+            .find(|devices| devices.join(name.replace('/', "!")).exists())?;
+        devices
+            .read_dir()
+            .ok()?
+            .map(|device| {
+                let dev = std::fs::read_to_string(device.ok()?.path().join("dev")).ok()?;
+                Self::read(root, dev.trim().parse().ok()?).ok()
+            })
+            .collect()
+    }
+
     /// The device with this number. Filesystems without a device of their own (btrfs, tmpfs, NFS) have numbers that no
     /// block device has; those are `Why::Absent`.
     pub(crate) fn read(root: &Root, dev: Dev) -> Seen<Self> {
@@ -136,6 +182,65 @@ mod tests {
         let error = Block::read(&canned("6.1"), dev("0:45")).unwrap_err();
         assert_eq!(error.why, Why::Absent);
         assert_eq!(error.to_string(), "/sys/dev/block/0:45 does not exist");
+    }
+
+    #[test]
+    fn several_devices_are_as_safe_as_the_worst() {
+        let disk = Block::read(&canned("6.1"), dev("259:2")).unwrap();
+        let with = |write_cache, fua| Block {
+            write_cache,
+            fua,
+            ..disk.clone()
+        };
+        let (back, through) = (Some(WriteCache::WriteBack), Some(WriteCache::WriteThrough));
+        let cache = |devices: &[Block]| {
+            let cache = Cache::of(devices);
+            (cache.volatile, cache.fua)
+        };
+        assert_eq!(cache(&[]), (None, None));
+        assert_eq!(cache(&[with(back, Some(true))]), (Some(true), Some(true)));
+        let (safe, unsafe_one) = (with(through, Some(true)), with(back, Some(false)));
+        assert_eq!(
+            cache(&[safe.clone(), safe.clone()]),
+            (Some(false), Some(true))
+        );
+        assert_eq!(
+            cache(&[safe.clone(), unsafe_one.clone()]),
+            (Some(true), Some(false))
+        );
+        assert_eq!(cache(&[safe, with(None, None)]), (None, None));
+        assert_eq!(
+            cache(&[with(None, None), unsafe_one]),
+            (Some(true), Some(false))
+        );
+    }
+
+    #[test]
+    fn btrfs_lists_its_devices() {
+        let dir = tempfile::tempdir().unwrap();
+        let devices = dir.path().join("sys/fs/btrfs/0123/devices");
+        fs::create_dir_all(&devices).unwrap();
+        for (name, number, cache) in [
+            ("sda", "8:0", "write through"),
+            ("sdb", "8:16", "write back"),
+        ] {
+            let disk = dir.path().join("sys/block").join(name);
+            fs::create_dir_all(disk.join("queue")).unwrap();
+            fs::write(disk.join("dev"), format!("{number}\n")).unwrap();
+            fs::write(disk.join("queue/write_cache"), cache).unwrap();
+            symlink(&disk, devices.join(name)).unwrap();
+            let numbers = dir.path().join("sys/dev/block");
+            fs::create_dir_all(&numbers).unwrap();
+            symlink(&disk, numbers.join(number)).unwrap();
+        }
+        let root = Root::at(dir.path());
+        let found = Block::of_btrfs(&root, "sdb").unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(Cache::of(&found).volatile, Some(true));
+        assert_eq!(Block::of_btrfs(&root, "sdc"), None);
+        // A device that is listed and not known leaves all unknown.
+        fs::remove_file(dir.path().join("sys/dev/block/8:0")).unwrap();
+        assert_eq!(Block::of_btrfs(&root, "sdb"), None);
     }
 
     #[test]

@@ -53,7 +53,6 @@ pub(crate) struct Evidence<'a> {
 impl Evidence<'_> {
     /// For a symbol of exactly this name, which may have a suffix.
     pub(crate) fn weigh(&self, name: &str) -> Kprobe {
-        let not_asked = || Kprobe::Perhaps(Unseen::new(name, Why::Garbled("not surveyed".into())));
         match self.pmu_type {
             Err(
                 unseen @ Unseen {
@@ -66,6 +65,12 @@ impl Evidence<'_> {
         if *self.lockdown == Ok(Lockdown::Confidentiality) {
             return Kprobe::LockedDown;
         }
+        self.weigh_symbol(name)
+    }
+
+    /// The same without what the kernel says of kprobes as a whole.
+    pub(crate) fn weigh_symbol(&self, name: &str) -> Kprobe {
+        let not_asked = || Kprobe::Perhaps(Unseen::new(name, Why::Garbled("not surveyed".into())));
         let symbols = match self.symbols {
             Ok(symbols) => symbols,
             Err(unseen) => return Kprobe::Perhaps(unseen.clone()),

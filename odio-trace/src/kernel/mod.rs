@@ -25,7 +25,7 @@ pub(crate) mod root;
 pub(crate) mod tracefs;
 pub(crate) mod view;
 
-pub(crate) use self::block::{Block, WriteCache};
+pub(crate) use self::block::{Block, Cache, WriteCache};
 pub(crate) use self::btf::Btf;
 pub(crate) use self::caps::Privileges;
 pub(crate) use self::config::Config;
@@ -88,6 +88,15 @@ impl Kernel {
 
     /// Whether a kprobe may attach to a symbol of exactly this name, which may have a suffix.
     pub(crate) fn kprobe(&self, name: &str) -> Kprobe {
+        self.evidence().weigh(name)
+    }
+
+    /// What [`Self::kprobe`] says of the symbol alone, whatever the kernel says of kprobes.
+    pub(crate) fn traceable(&self, name: &str) -> Kprobe {
+        self.evidence().weigh_symbol(name)
+    }
+
+    fn evidence(&self) -> kprobe::Evidence<'_> {
         kprobe::Evidence {
             pmu_type: &self.kprobe_type,
             lockdown: &self.lockdown,
@@ -95,7 +104,6 @@ impl Kernel {
             blacklist: &self.blacklist,
             filter_functions: &self.filter_functions,
         }
-        .weigh(name)
     }
 
     /// Where this kernel's files are read from.

@@ -25,6 +25,7 @@ fn row() -> Row {
         ino: 12,
         contract: Ok(contract(mode)),
         ops: vec![op(&durable()), op(&durable())],
+        finished: Vec::new(),
     }
 }
 
@@ -304,4 +305,33 @@ fn the_worst_row_decides_and_gives_the_exit_status() {
     assert!(Verdict::Pass < Verdict::Inconclusive && Verdict::Inconclusive < Verdict::Fail);
     let status = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive].map(Verdict::status);
     assert_eq!(status, [0, 1, 3]);
+}
+
+#[test]
+fn a_write_that_libodio_ends_with_a_sync_is_judged_by_it() {
+    let early = op(&OpRecord {
+        fua: 0,
+        ..durable()
+    });
+    let sync = |flushed_last| {
+        op(&OpRecord {
+            op: OpKind::Sync as u32,
+            result: 0,
+            fs_fsyncs: 1,
+            flushed_last,
+            flushes: flushed_last,
+            ..durable()
+        })
+    };
+    let mut row = row();
+    row.ops = vec![early.clone(), early.clone()];
+    row.finished = vec![(1, sync(1)), (2, sync(1))];
+    assert_eq!(verdict(&row), Verdict::Pass);
+    // A sync that is no good, and one that is missing.
+    row.finished[1] = (2, sync(0));
+    assert_eq!(verdict(&row), Verdict::Fail);
+    row.finished.pop();
+    assert_eq!(verdict(&row), Verdict::Fail);
+    // On ext4 libodio adds none: a sync that the program asked for does not answer for its writes.
+    assert!(!row.finishes(&sync(1)));
 }

@@ -10,6 +10,7 @@ fn ext4() -> Place {
         block_device: false,
         read_only: false,
         volatile_cache: Some(true),
+        fua: Some(true),
     }
 }
 
@@ -373,4 +374,33 @@ fn every_key_of_the_json_has_its_type() {
         assert_eq!(op[key], value, "{key}");
     }
     assert_eq!(op["punted"], false);
+}
+
+#[test]
+fn stages_are_told_where_both_of_their_ends_were_seen() {
+    let seen = OpRecord {
+        first_bio_ns: 1100,
+        data_end_ns: 1400,
+        first_fsync_ns: 1450,
+        ..overwrite()
+    };
+    let stages = |record: &OpRecord| {
+        let op = op(record);
+        (op.submit_ns, op.device_ns, op.sync_ns)
+    };
+    assert_eq!(stages(&seen), (Some(100), Some(300), Some(250)));
+    assert_eq!(stages(&overwrite()), (None, None, None));
+    // The bios of what was copied to the page cache end unseen.
+    let written_back = OpRecord {
+        data_end_ns: 0,
+        ..seen
+    };
+    assert_eq!(stages(&written_back), (Some(100), None, Some(250)));
+    // Without an end there is no stage up to it, and no time runs backwards.
+    let endless = OpRecord {
+        completion_flags: 0,
+        data_end_ns: 1050,
+        ..seen
+    };
+    assert_eq!(stages(&endless), (Some(100), Some(0), None));
 }

@@ -11,8 +11,13 @@ fn kernel(root: &Root) -> Kernel {
     Kernel::survey(root, &functions().collect::<Vec<_>>())
 }
 
+/// With every kind allowed, on a kernel that refuses no fentry.
+fn auto(kernel: &Kernel) -> Plan {
+    make(kernel, Probes::Auto, Ok(()))
+}
+
 fn plan_of(name: &str) -> Plan {
-    make(&kernel(&canned(name)))
+    auto(&kernel(&canned(name)))
 }
 
 /// A copy of a canned kernel with something changed.
@@ -113,7 +118,7 @@ fn the_punt_is_where_each_kernel_has_it() {
 #[test]
 fn a_copy_with_other_arguments_is_seen_without_its_size() {
     let copy = |symbol| -> Option<(String, String)> {
-        let plan = make(&with_symbol("5.10", symbol));
+        let plan = auto(&with_symbol("5.10", symbol));
         targets(&plan, Hook::BufferedCopy)
             .iter()
             .find(|(_, at)| at.starts_with("btrfs"))
@@ -209,7 +214,7 @@ fn returns_have_a_kretprobe_to_fall_back_on() {
 #[test]
 fn without_kprobes_tracepoints_stand_in() {
     let kernel = without_kprobes();
-    let plan = make(&kernel);
+    let plan = make(&kernel, Probes::Auto, Err("fentry is refused"));
     assert!(plan.probes.iter().all(|p| p.kind == Kind::RawTracepoint));
     assert_eq!(
         targets(&plan, Hook::BioSubmit),
@@ -240,11 +245,101 @@ fn without_kprobes_tracepoints_stand_in() {
     assert_eq!(reasons.len(), 1);
 }
 
+/// Kind and target of the probes of a hook.
+fn kinds(plan: &Plan, hook: Hook) -> Vec<(Kind, &str)> {
+    plan.probes
+        .iter()
+        .filter(|p| p.hook == hook)
+        .map(|p| (p.kind, p.target.as_str()))
+        .collect()
+}
+
+#[test]
+fn the_cheapest_probe_is_taken_and_another_stands_in() {
+    for name in ["5.10", "6.1", "6.12", "7.2"] {
+        let plan = plan_of(name);
+        let submit = plan
+            .probes
+            .iter()
+            .find(|p| p.hook == Hook::BioSubmit)
+            .unwrap();
+        assert_eq!(
+            (submit.kind, submit.program.as_str()),
+            (Kind::Fentry, "submit_bio"),
+            "{name}"
+        );
+        let instead = submit.instead.as_deref().unwrap();
+        assert_eq!(
+            (instead.kind, instead.program.as_str()),
+            (Kind::Kprobe, "bio_submit")
+        );
+    }
+    // A module's function is not among the types that were read.
+    let plan = auto(&with_symbol("6.1", "btrfs_sync_file"));
+    assert!(kinds(&plan, Hook::FsFsync).contains(&(Kind::Kprobe, "btrfs_sync_file")));
+}
+
+#[test]
+fn one_kind_of_probe_can_be_forced() {
+    let kernel = with_symbol("6.1", "btrfs_sync_file");
+    let of = |probes| make(&kernel, probes, Ok(()));
+
+    let kprobes = of(Probes::Kprobe);
+    assert!(
+        kprobes
+            .probes
+            .iter()
+            .all(|p| matches!(p.kind, Kind::Kprobe | Kind::Kretprobe | Kind::RawTracepoint))
+    );
+    assert_eq!(missing(&kprobes, Hook::FsFsync), None);
+
+    let fentries = of(Probes::Fentry);
+    assert!(fentries.probes.iter().all(|p| p.instead.is_none()
+        && matches!(p.kind, Kind::Fentry | Kind::Fexit | Kind::RawTracepoint)));
+    let why = missing(&fentries, Hook::FsFsync).unwrap();
+    assert!(
+        why.contains("btrfs_sync_file") && why.contains("fentry needs its types"),
+        "{why}"
+    );
+    assert_eq!(missing(&fentries, Hook::BioSubmit), None);
+
+    let tracepoints = of(Probes::Tracepoint);
+    assert!(
+        tracepoints
+            .probes
+            .iter()
+            .all(|p| p.kind == Kind::RawTracepoint)
+    );
+    assert_eq!(
+        missing(&tracepoints, Hook::WriteBegin),
+        Some("only tracepoints may be used, and no tracepoint shows it")
+    );
+}
+
+#[test]
+fn fentry_is_taken_where_there_are_no_kprobes() {
+    let kernel = without_kprobes();
+    let plan = auto(&kernel);
+    assert_eq!(
+        kinds(&plan, Hook::BioSubmit),
+        [(Kind::Fentry, "submit_bio")]
+    );
+    assert!(plan.probes.iter().all(|p| p.instead.is_none()));
+    // Forced, and refused: nothing stands in.
+    let refused = make(&kernel, Probes::Fentry, Err("fentry is refused"));
+    let why = "no kprobe may be used, fentry is refused";
+    assert_eq!(missing(&refused, Hook::BioSubmit), Some(why));
+    assert_eq!(missing(&refused, Hook::OpReturn), Some(why));
+}
+
 #[test]
 fn every_hook_is_either_probed_or_missing() {
     let kernel = without_kprobes();
     let plans = ["5.10", "6.1", "6.12", "7.2"].map(plan_of);
-    for plan in plans.iter().chain([&make(&kernel)]) {
+    for plan in plans
+        .iter()
+        .chain([&make(&kernel, Probes::Auto, Err("fentry is refused"))])
+    {
         for &hook in Hook::ALL {
             let probed = !targets(plan, hook).is_empty();
             assert_ne!(probed, missing(plan, hook).is_some(), "{}", hook.name());

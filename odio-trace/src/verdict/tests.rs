@@ -16,6 +16,9 @@ fn overwrite(sync: Sync) -> Evidence {
         fsyncs: 0,
         commits: 0,
         commits_barrier: false,
+        flushed_last: false,
+        supers: 0,
+        supers_barrier: 0,
         buffered_bytes: 0,
         metadata: Metadata::Unchanged,
         place: Place {
@@ -23,6 +26,7 @@ fn overwrite(sync: Sync) -> Evidence {
             block_device: false,
             read_only: false,
             volatile_cache: Some(true),
+            fua: Some(true),
         },
         watched: Watched::all_but(&[]),
     }
@@ -111,7 +115,11 @@ fn an_fsync_without_flush_or_commit_leaves_the_data_in_the_cache() {
     };
     assert_eq!(durability(&e), Some(Durability::DeviceCache));
     assert_eq!(
-        durability(&Evidence { flushes: 1, ..e }),
+        durability(&Evidence {
+            flushes: 1,
+            flushed_last: true,
+            ..e
+        }),
         Some(Durability::Durable)
     );
 }
@@ -185,6 +193,7 @@ fn an_end_that_was_missed_proves_nothing() {
         },
         Evidence {
             flushes: 1,
+            flushed_last: true,
             ..fsync()
         },
     ] {
@@ -201,6 +210,7 @@ fn a_failed_fsync_says_what_it_means() {
     let failed = Evidence {
         result: -5,
         flushes: 1,
+        flushed_last: true,
         ..fsync()
     };
     let (durability, why) = judge(&failed);
@@ -300,6 +310,7 @@ fn an_fsync_whose_commit_could_not_be_seen() {
     // A flush at the end covers both.
     let flushed = Evidence {
         flushes: 1,
+        flushed_last: true,
         ..fsync()
     };
     assert_eq!(without(&blind, flushed), Some(Durability::Durable));
@@ -329,12 +340,303 @@ fn a_fast_commit_is_not_taken_for_no_commit() {
 
 #[test]
 fn filesystems_whose_fsync_is_not_watched_are_unknown() {
-    for fs in [Some("xfs"), Some("btrfs"), None] {
+    for fs in [Some("f2fs"), Some("overlay"), None] {
         let mut e = Evidence {
             flushes: 1,
+            flushed_last: true,
             ..fsync()
         };
         e.place.fs = fs.map(Into::into);
         assert_eq!(durability(&e), Some(Durability::Unknown), "{fs:?}");
     }
+}
+
+fn on(fs: &str, e: Evidence) -> Evidence {
+    Evidence {
+        place: Place {
+            fs: Some(fs.into()),
+            ..e.place
+        },
+        ..e
+    }
+}
+
+fn cached(volatile_cache: Option<bool>, fua: Option<bool>, e: Evidence) -> Evidence {
+    Evidence {
+        place: Place {
+            volatile_cache,
+            fua,
+            ..e.place
+        },
+        ..e
+    }
+}
+
+/// Every rule of a table decides some evidence; the last column is a part of its reason.
+fn each(cases: Vec<(Evidence, Durability, &str)>, table: &[Rule]) {
+    for (e, expected, part) in &cases {
+        let (seen, why) = judge(e);
+        assert_eq!(seen, Some(*expected), "{why}\n{e:?}");
+        assert!(why.contains(part), "{why}");
+    }
+    for rule in table {
+        let decided = cases.iter().any(|(e, ..)| judge(e).1 == rule.why);
+        assert!(decided, "no case for: {}", rule.why);
+    }
+}
+
+#[test]
+fn each_rule_of_a_write_without_fsync() {
+    let write = || overwrite(Sync::Dsync);
+    let fua = || Evidence { fua: 1, ..write() };
+    let meta = |metadata| Evidence { metadata, ..fua() };
+    each(
+        vec![
+            (meta(Metadata::Unseen), Unknown, "was not seen"),
+            (meta(Metadata::Size), Uncommitted, "size"),
+            (meta(Metadata::Extents), Uncommitted, "extents"),
+            (meta(Metadata::Cow), Uncommitted, "new blocks"),
+            (fua(), Durable, "FUA on all data"),
+            (on("xfs", fua()), Durable, "FUA on all data"),
+            (
+                cached(Some(true), Some(false), fua()),
+                Durable,
+                "the kernel flushed after it",
+            ),
+            (
+                cached(Some(false), Some(true), fua()),
+                Durable,
+                "not passed on",
+            ),
+            (
+                cached(Some(false), None, write()),
+                Durable,
+                "no volatile write cache, metadata unchanged",
+            ),
+            (on("btrfs", fua()), Unknown, "older metadata"),
+            (on("vfat", fua()), Unknown, "older metadata"),
+            (
+                Evidence {
+                    bios: 2,
+                    fua: 1,
+                    ..write()
+                },
+                DeviceCache,
+                "a part of the data",
+            ),
+            (write(), DeviceCache, "no flush and no FUA"),
+            (
+                cached(Some(false), None, on("btrfs", write())),
+                Unknown,
+                "older metadata",
+            ),
+            (cached(None, None, write()), Unknown, "is not known"),
+        ],
+        SENT,
+    );
+}
+
+#[test]
+fn btrfs_acknowledges_asynchronous_dsync_writes_that_are_not_there() {
+    // The end of such a write without its fsync is never durable, whatever the device and whatever was seen of it.
+    for metadata in [
+        Metadata::Unchanged,
+        Metadata::Size,
+        Metadata::Extents,
+        Metadata::Cow,
+        Metadata::Unseen,
+    ] {
+        for volatile_cache in [Some(true), Some(false), None] {
+            for fua in [0, 1] {
+                let e = Evidence {
+                    metadata,
+                    fua,
+                    ..on("btrfs", overwrite(Sync::Dsync))
+                };
+                let e = cached(volatile_cache, Some(true), e);
+                assert_ne!(durability(&e), Some(Durable), "{e:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_rule_of_ext4() {
+    let commit = || Evidence {
+        commits: 1,
+        ..fsync()
+    };
+    each(
+        vec![
+            (
+                Evidence {
+                    commits_barrier: true,
+                    ..commit()
+                },
+                Durable,
+                "PREFLUSH and FUA",
+            ),
+            (cached(Some(false), None, commit()), Durable, "no volatile"),
+            (commit(), Unknown, "barrier was not seen"),
+            // A flush says nothing of a commit that may come after it.
+            (
+                Evidence {
+                    flushes: 1,
+                    flushed_last: true,
+                    ..commit()
+                },
+                Unknown,
+                "barrier was not seen",
+            ),
+        ],
+        EXT4,
+    );
+}
+
+#[test]
+fn each_rule_of_xfs() {
+    let forced = || Evidence {
+        commits: 1,
+        ..on("xfs", fsync())
+    };
+    let blind = |hook| Evidence {
+        watched: Watched::all_but(&[hook]),
+        ..on("xfs", fsync())
+    };
+    let flushed = |e| Evidence {
+        flushes: 1,
+        flushed_last: true,
+        ..e
+    };
+    each(
+        vec![
+            (
+                Evidence {
+                    commits_barrier: true,
+                    ..forced()
+                },
+                Durable,
+                "PREFLUSH and FUA",
+            ),
+            (cached(Some(false), None, forced()), Durable, "no volatile"),
+            (forced(), Unknown, "no flush after it"),
+            // The flush of the data's device comes before a log on a device of its own.
+            (
+                Evidence {
+                    flushes: 1,
+                    ..forced()
+                },
+                Unknown,
+                "no flush after it",
+            ),
+            (flushed(forced()), Durable, "ended in a flush"),
+            (flushed(on("xfs", fsync())), Durable, "ended in a flush"),
+            (flushed(blind(Hook::LogWait)), Unknown, "could not be seen"),
+            (flushed(blind(Hook::LogForce)), Unknown, "could not be seen"),
+        ],
+        XFS,
+    );
+}
+
+#[test]
+fn each_rule_of_btrfs() {
+    let wrote = |supers, supers_barrier| Evidence {
+        supers,
+        supers_barrier,
+        ..on("btrfs", fsync())
+    };
+    each(
+        vec![
+            (wrote(2, 1), Durable, "superblock with FUA"),
+            (
+                cached(Some(false), None, wrote(1, 0)),
+                Durable,
+                "no volatile",
+            ),
+            (wrote(1, 0), DeviceCache, "without a flush"),
+            (cached(None, None, wrote(1, 0)), Unknown, "not known"),
+            (wrote(0, 0), Unknown, "another task"),
+            // A flush alone is not what ends its fsync.
+            (
+                Evidence {
+                    flushes: 1,
+                    flushed_last: true,
+                    ..wrote(0, 0)
+                },
+                Unknown,
+                "another task",
+            ),
+            (
+                cached(Some(false), None, wrote(0, 0)),
+                Unknown,
+                "another task",
+            ),
+        ],
+        BTRFS,
+    );
+}
+
+#[test]
+fn each_rule_of_the_flush() {
+    let vfat = || on("vfat", fsync());
+    each(
+        vec![
+            (
+                Evidence {
+                    flushes: 1,
+                    flushed_last: true,
+                    ..vfat()
+                },
+                Durable,
+                "ended in a flush",
+            ),
+            (
+                Evidence {
+                    flushes: 1,
+                    ..vfat()
+                },
+                Unknown,
+                "after the last flush",
+            ),
+            (
+                Evidence {
+                    watched: Watched::all_but(&[Hook::BioSubmit]),
+                    ..vfat()
+                },
+                Unknown,
+                "flushes could not",
+            ),
+            (
+                Evidence {
+                    watched: Watched::all_but(&[Hook::CommitWait]),
+                    ..fsync()
+                },
+                Unknown,
+                "a commit could not",
+            ),
+            (
+                Evidence {
+                    place: Place {
+                        read_only: true,
+                        ..vfat().place
+                    },
+                    ..vfat()
+                },
+                Unknown,
+                "read-only",
+            ),
+            (cached(Some(false), None, vfat()), Durable, "no volatile"),
+            (
+                Evidence {
+                    preflush: 1,
+                    ..fsync()
+                },
+                Unknown,
+                "PREFLUSH",
+            ),
+            (vfat(), DeviceCache, "sent no flush"),
+            (cached(None, None, vfat()), Unknown, "is not known"),
+        ],
+        FLUSH,
+    );
 }

@@ -1,5 +1,5 @@
 //! The attach points: one thin program per hook and probe kind, with no logic of its own.
 
-mod fexit;
-mod kprobe;
+mod entry;
 mod raw_tracepoint;
+mod ret;

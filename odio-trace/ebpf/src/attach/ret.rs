@@ -1,8 +1,11 @@
-//! fexit programs. Each is verified against one function, so there is one per function and filesystem.
+//! What runs where the entry function of an op returns.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kretprobe},
+    programs::{FExitContext, RetProbeContext},
+};
 
-use crate::op;
+use crate::{op, task};
 
 macro_rules! returns {
     ($($name:ident)*) => {
@@ -15,6 +18,7 @@ macro_rules! returns {
     };
 }
 
+// Each is verified against one function.
 returns! {
     ret_ext4_file_write_iter
     ret_ext4_file_read_iter
@@ -26,4 +30,13 @@ returns! {
     ret_blkdev_read_iter
     ret_generic_file_write_iter
     ret_generic_file_read_iter
+}
+
+/// Where fexit cannot be had: has few slots and may miss returns, so the user side prefers fexit.
+/// The kiocb is the op the task is inside of.
+#[kretprobe]
+fn op_return(ctx: RetProbeContext) -> u32 {
+    let (_, tid) = task::current();
+    op::returned(task::inside(tid), ctx.ret::<u64>() as i64);
+    0
 }
