@@ -25,7 +25,7 @@ struct Trial {
 
 /// Looks at the kernel, plans, tries to attach, and says all of it. Status 0, or 4 where nothing can be traced.
 pub(crate) fn run(arguments: &cli::Doctor, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, arguments.choice.probes);
+    let plan = session::plan(kernel, &arguments.choice);
     let trial = try_out(kernel, &plan);
     if arguments.json {
         json::line(&report(kernel, &trial))?;

@@ -4,6 +4,7 @@
 //! before it.
 
 mod attach;
+mod calibrate;
 mod cli;
 mod diagnostics;
 mod doctor;
@@ -13,6 +14,7 @@ mod glob;
 mod kernel;
 mod launch;
 mod matrix;
+mod misses;
 mod op;
 mod output;
 mod plan;

@@ -76,7 +76,7 @@ struct Row {
 
 /// Runs the matrix; returns the exit status of its verdict.
 pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> {
-    let plan = session::plan(kernel, arguments.choice.probes);
+    let plan = session::plan(kernel, &arguments.choice);
     let dir = fs::canonicalize(&arguments.dir)
         .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
     let scratch = tempfile::Builder::new()
@@ -98,7 +98,7 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     let list = lists.path().join("cases");
     fs::write(&list, serde_json::to_vec(&cases)?)?;
     let command: Vec<OsString> = vec!["/proc/self/exe".into(), "requests".into(), list.into()];
-    let outcome = workload::run(kernel, &plan, &command, |op| {
+    let outcome = workload::run(kernel, &plan, &dir, &command, |op| {
         if let Some(row) = rows.iter_mut().find(|r| r.owns(&op)) {
             row.ops.push(op);
         } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(&op)) {
@@ -278,10 +278,16 @@ impl Row {
             && self.contract.as_ref().is_ok_and(finishing)
     }
 
-    /// The op that acknowledged request `i` to the program: its own, or the sync that libodio ended it with.
-    fn acknowledging(&self, i: usize) -> &Op {
+    /// The op that keeps the contract of request `i`: its own, or else the sync that libodio ended it with. Where its
+    /// own is enough, that sync may have found nothing to do.
+    fn acknowledging(&self, i: usize, contract: &Contract) -> &Op {
+        let own = &self.ops[i];
+        let seen = own.durability.and_then(|seen| seen.parse().ok());
+        if seen.is_some_and(|seen| contract.permits(self.situation, seen) == Some(true)) {
+            return own;
+        }
         let finish = self.finished.iter().find(|(before, _)| *before == i + 1);
-        finish.map_or(&self.ops[i], |(_, sync)| sync)
+        finish.map_or(own, |(_, sync)| sync)
     }
 
     fn judge(&self, outcome: &Outcome, failure: Option<&Failure>) -> (Verdict, String) {
@@ -306,7 +312,7 @@ impl Row {
         if let Some(lost) = losses(outcome) {
             return (Verdict::Inconclusive, lost);
         }
-        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i));
+        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i, contract));
         if let Some(early) = acknowledging.find_map(|op| self.early(contract, op)) {
             return (Verdict::Fail, early);
         }
@@ -321,12 +327,13 @@ impl Row {
             );
         }
         let open = self.ops.iter().find_map(unseen);
-        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i));
+        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i, contract));
         if let Some(open) = open.or_else(|| acknowledging.find_map(|op| self.undecided(op))) {
             return (Verdict::Inconclusive, open);
         }
-        let why = match self.finished.first() {
-            Some((_, sync)) => format!("libodio's own sync after it: {}", sync.why),
+        let mut acknowledging = (0..self.ops.len()).map(|i| self.acknowledging(i, contract));
+        let why = match acknowledging.find(|op| op.op == "sync") {
+            Some(sync) => format!("libodio's own sync after it: {}", sync.why),
             None => self
                 .ops
                 .first()
@@ -441,7 +448,7 @@ fn losses(outcome: &Outcome) -> Option<String> {
     if json::lost(outcome) > 0 {
         Some("records were lost".into())
     } else if json::missed(outcome) > 0 {
-        Some("the end of requests was missed".into())
+        Some("the end of requests, or hits of probes, were missed".into())
     } else if unattributed > 0 {
         Some(format!("{unattributed} bios could be tied to no request"))
     } else {

@@ -29,6 +29,32 @@ pub(crate) struct Choice {
     /// system call and io_uring's completion are tracepoints in each case
     #[arg(long, value_enum, default_value_t)]
     pub(crate) probes: Probes,
+    #[command(flatten)]
+    pub(crate) sizes: Sizes,
+}
+
+/// How much the kernel side can hold. What does not fit is counted as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct Sizes {
+    /// Bytes of records that may wait for the tracer: a power of two, at least a page
+    #[arg(long, hide = true, value_name = "BYTES", default_value_t = Self::RING_BYTES)]
+    pub(crate) ring_bytes: u32,
+    /// Entries of the tables of open ops and of files, instead of 16384
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) table_entries: Option<u32>,
+}
+
+impl Sizes {
+    const RING_BYTES: u32 = 8 << 20;
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            ring_bytes: Self::RING_BYTES,
+            table_entries: None,
+        }
+    }
 }
 
 /// A concrete way to see a hook.
@@ -66,6 +92,13 @@ pub(crate) struct Probe {
     pub(crate) instead: Option<Box<Probe>>,
 }
 
+impl Probe {
+    /// `kprobe at submit_bio`
+    pub(crate) fn place(&self) -> String {
+        format!("{} at {}", self.kind.name(), self.target)
+    }
+}
+
 /// A hook that no probe shows here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
@@ -81,6 +114,7 @@ pub(crate) struct Missing {
 pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
+    pub(crate) sizes: Sizes,
 }
 
 /// The hooks that were watched whole: a probe is in place, and none that was planned failed to attach.
@@ -200,7 +234,13 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (Hook::LogForce, "log_force", &["xlog_force_lsn"]),
     (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
     (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
-    (Hook::AioComplete, "aio_complete", &["aio_complete_rw"]),
+    (Hook::AioComplete, "aio_rw_complete", &["aio_complete_rw"]),
+    (Hook::AioSync, "aio_sync", &["aio_fsync_work"]),
+    (
+        Hook::AioSyncComplete,
+        "aio_sync_complete",
+        &["aio_complete"],
+    ),
     (
         Hook::UringRwComplete,
         "uring_rw_complete",
@@ -384,6 +424,7 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
                 }
             }
         }
+        let concerns = of_filesystem(hook).is_none_or(|entry| ways.kernel.is_there(entry));
         let unseen: Vec<_> = refused
             .iter()
             .filter(|(function, _)| ways.kernel.is_there(function))
@@ -391,7 +432,7 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
             .collect();
         if !unseen.is_empty() {
             plan.miss(hook, reasons(&unseen));
-        } else if !plan.probes.iter().any(|p| p.hook == hook) {
+        } else if concerns && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, reasons(&refused));
         }
     }
@@ -405,6 +446,15 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
     }
     if !refused.is_empty() {
         plan.miss(Hook::OpReturn, reasons(&refused));
+    }
+}
+
+/// The entry of the filesystem that alone has this hook: where that is not there, nothing is missing.
+fn of_filesystem(hook: Hook) -> Option<&'static str> {
+    match hook {
+        Hook::LogForce | Hook::LogWait => Some("xfs_file_fsync"),
+        Hook::Checksum => Some("btrfs_sync_file"),
+        _ => None,
     }
 }
 
@@ -523,6 +573,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
             "whether btrfs wrote to new blocks is not seen: durability without an fsync is unknown"
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
+        Hook::AioSync | Hook::AioSyncComplete => "fsync through Linux AIO is not seen",
         Hook::UringRwComplete => "an io_uring request's worker is let go of late",
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",

@@ -1,6 +1,6 @@
 //! # `odio-trace run`
 
-use std::os::unix::process::ExitStatusExt;
+use std::{os::unix::process::ExitStatusExt, path::Path};
 
 use anyhow::Result;
 
@@ -42,10 +42,10 @@ pub(crate) struct Show<'a> {
 /// Traces, and shows the ops and the account.
 pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) -> Result<Outcome> {
     let filter = Filter::new(show.filters, kernel)?;
-    let plan = session::plan(kernel, show.choice.probes);
+    let plan = session::plan(kernel, show.choice);
     let mut ledger = Ledger::default();
     let progress = Progress::new(show.json);
-    let outcome = workload::trace(kernel, &plan, target, progress, |op| {
+    let outcome = workload::trace(kernel, &plan, Path::new("."), target, progress, |op| {
         if !filter.passes(&op) {
             return Ok(false);
         }

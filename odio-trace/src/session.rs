@@ -3,13 +3,16 @@
 //! Owns the eBPF object. Probes go away with it: every link is a file descriptor of this process, so none is left
 //! behind however the process ends.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd,
+};
 
 use anyhow::{Context, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{FEntry, FExit, KProbe, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
 };
 use odio_trace_common::{
     Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
@@ -17,9 +20,11 @@ use odio_trace_common::{
 use tokio::io::unix::AsyncFd;
 
 use crate::{
+    calibrate::Calibration,
     diagnostics,
     kernel::Kernel,
-    plan::{self, Kind, Missing, Plan, Probe, Probes, costs},
+    misses::Counters,
+    plan::{self, Choice, Kind, Missing, Plan, Probe, Sizes, costs},
 };
 
 /// What comes out of the kernel.
@@ -36,6 +41,11 @@ pub(crate) struct Session {
     pub(crate) attached: Vec<Probe>,
     /// Hooks that no probe shows, those that failed to attach among them.
     pub(crate) missing: Vec<Missing>,
+    counters: Counters,
+    /// kprobes whose misses the kernel counts.
+    kprobes: Vec<(Probe, FdLink)>,
+    /// Filesystems that the kernel knew at the start.
+    filesystems: Option<BTreeSet<String>>,
 }
 
 /// What was lost while the session ran, and how often each hook fired.
@@ -47,6 +57,12 @@ pub(crate) struct Account {
     pub(crate) open: u64,
     /// Hits per hook and process.
     pub(crate) hits: BTreeMap<(Hook, u32), u64>,
+    /// What the probes did not see, in plain words, and how much of it.
+    pub(crate) missed: Vec<(String, u64)>,
+    /// Probes whose misses this kernel does not count, or does not tell.
+    pub(crate) uncounted: Vec<String>,
+    /// What was not calibrated, and why.
+    pub(crate) uncalibrated: Vec<String>,
 }
 
 impl Account {
@@ -56,6 +72,30 @@ impl Account {
             .find(|(l, _)| *l == loss)
             .map_or(0, |(_, n)| *n)
     }
+
+    /// Notes what was not calibrated before the workload, and which hooks no longer saw what was sent after it.
+    pub(crate) fn add_calibration(&mut self, before: &Calibration, after: &Calibration) {
+        self.uncalibrated.clone_from(&before.not_sent);
+        let trusted = |hook| before.distrusted().all(|m| m.hook != hook);
+        for &(hook, sent, saw) in &after.tried {
+            if saw != sent && trusted(hook) {
+                self.missed.push((
+                    format!(
+                        "requests of the calibration at the end that {} did not see",
+                        hook.name()
+                    ),
+                    sent.abs_diff(saw),
+                ));
+            }
+        }
+        // What could be sent before and not any more proves nothing about what came between.
+        for kind in &after.not_sent {
+            if !before.not_sent.contains(kind) {
+                self.missed
+                    .push((format!("calibration at the end: {kind}"), 1));
+            }
+        }
+    }
 }
 
 impl Session {
@@ -64,14 +104,19 @@ impl Session {
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
     pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
-        let mut ebpf = load(&config, &scope)?;
+        let mut ebpf = load(&config, &scope, plan.sizes)?;
+        let counters = Counters::of(kernel);
+        let mut kprobes = Vec::new();
         let btf = Btf::from_sys_fs().ok();
 
         let mut attached = Vec::new();
         let mut missing = plan.missing.clone();
         for probe in &plan.probes {
-            match attach(&mut ebpf, btf.as_ref(), probe) {
-                Ok(probe) => attached.push(probe),
+            match attach(&mut ebpf, btf.as_ref(), counters, probe) {
+                Ok((probe, link)) => {
+                    kprobes.extend(link.map(|link| (probe.clone(), link)));
+                    attached.push(probe);
+                }
                 Err(error) => missing.push(Missing {
                     hook: probe.hook,
                     why: format!("{} {}: {error:#}", probe.kind.name(), probe.target),
@@ -91,6 +136,9 @@ impl Session {
             events,
             attached,
             missing,
+            counters,
+            kprobes,
+            filesystems: kernel.filesystems(),
         })
     }
 
@@ -100,6 +148,43 @@ impl Session {
         HashMap::<_, u32, u64>::try_from(map)?
             .insert(pid, 0, 0)
             .context("cannot follow the process")
+    }
+
+    /// Traces a process while `work` runs, and forgets it: no hit, no loss and no file of it is in any account.
+    pub(crate) fn while_followed<T>(
+        &mut self,
+        pid: u32,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let mut losses = Vec::new();
+        for loss in Loss::ALL {
+            losses.push((loss as u32, self.counted()?.get(&(loss as u32), 0)?));
+        }
+        self.follow(pid)?;
+        let done = work(self);
+
+        let scope = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
+        HashMap::<_, u32, u64>::try_from(scope)?.remove(&pid)?;
+        let hits = self.ebpf.map_mut("HITS").context("no map HITS")?;
+        let mut hits = HashMap::<_, HookHitKey, u64>::try_from(hits)?;
+        for &hook in Hook::ALL {
+            let hook = hook as u32;
+            // Most are not there.
+            let _ = hits.remove(&HookHitKey { tgid: pid, hook });
+        }
+        // An inode number may come again, with another name.
+        let files = self.ebpf.map_mut("FILES").context("no map FILES")?;
+        let mut files = HashMap::<_, [u64; 3], u32>::try_from(files)?;
+        let known: Vec<[u64; 3]> = files.keys().filter_map(Result::ok).collect();
+        for file in known {
+            files.remove(&file)?;
+        }
+        let counted = self.ebpf.map_mut("LOSSES").context("no map LOSSES")?;
+        let mut counted = PerCpuArray::<_, u64>::try_from(counted)?;
+        for (loss, before) in losses {
+            counted.set(loss, before, 0)?;
+        }
+        done
     }
 
     /// Waits until there is something to take.
@@ -122,10 +207,15 @@ impl Session {
             .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
     }
 
+    fn counted(&self) -> Result<PerCpuArray<&MapData, u64>> {
+        Ok(PerCpuArray::try_from(
+            self.ebpf.map("LOSSES").context("no map LOSSES")?,
+        )?)
+    }
+
     /// The losses so far that are not zero.
     pub(crate) fn losses(&self) -> Result<Vec<(Loss, u64)>> {
-        let losses =
-            PerCpuArray::<_, u64>::try_from(self.ebpf.map("LOSSES").context("no map LOSSES")?)?;
+        let losses = self.counted()?;
         let mut all = Vec::new();
         for loss in Loss::ALL {
             let lost: u64 = losses.get(&(loss as u32), 0)?.iter().sum();
@@ -137,7 +227,7 @@ impl Session {
     }
 
     /// The account so far.
-    pub(crate) fn account(&self) -> Result<Account> {
+    pub(crate) fn account(&self, kernel: &Kernel) -> Result<Account> {
         let mut account = Account {
             losses: self.losses()?,
             open: self.open_ops(),
@@ -151,12 +241,76 @@ impl Session {
                 account.hits.insert((hook, key.tgid), n);
             }
         }
+        self.count_misses(&mut account);
+        let now = kernel.filesystems();
+        for late in now.iter().flatten() {
+            if self
+                .filesystems
+                .as_ref()
+                .is_some_and(|at_start| !at_start.contains(late))
+            {
+                account.missed.push((
+                    format!("filesystem that was loaded late, without probes in it ({late})"),
+                    1,
+                ));
+            }
+        }
+        if now.is_none() || self.filesystems.is_none() {
+            account
+                .uncounted
+                .push("filesystems that are loaded late (/proc/filesystems)".into());
+        }
         Ok(account)
+    }
+
+    /// Adds what the kernel counted of hits that it passed over.
+    fn count_misses(&self, account: &mut Account) {
+        let mut programs: BTreeMap<&str, &Probe> = BTreeMap::new();
+        for probe in &self.attached {
+            programs.entry(&probe.program).or_insert(probe);
+        }
+        for (name, probe) in programs {
+            let recursed = self
+                .ebpf
+                .program(name)
+                .and_then(|program| fd_of(program, probe.kind))
+                .map(|fd| self.counters.recursed(fd.as_fd()));
+            match recursed {
+                Some(Ok(0)) => {}
+                Some(Ok(n)) => account.missed.push((
+                    format!(
+                        "hits of {} that its {} missed",
+                        probe.hook.name(),
+                        probe.kind.name()
+                    ),
+                    n,
+                )),
+                _ => account.uncounted.push(probe.place()),
+            }
+        }
+        for probe in &self.attached {
+            if !matches!(probe.kind, Kind::Kprobe | Kind::Kretprobe) {
+                continue;
+            }
+            let counted = self
+                .kprobes
+                .iter()
+                .find(|(known, _)| known == probe)
+                .and_then(|(_, link)| self.counters.missed(link.info().ok()?.id()).ok());
+            match counted {
+                Some(0) => {}
+                Some(n) => account
+                    .missed
+                    .push((format!("hits that the {} missed", probe.place()), n)),
+                None => account.uncounted.push(probe.place()),
+            }
+        }
     }
 
     /// Takes the probes away, lets `last` take what they sent before that, and says which there were.
     pub(crate) fn stop(mut self, last: impl FnMut(Record)) -> (Vec<Probe>, Vec<Missing>) {
         // The links go with the programs; the ring buffer lives on in `events`.
+        drop(self.kprobes);
         drop(self.ebpf);
         take(&mut self.events, last);
         (self.attached, self.missing)
@@ -170,30 +324,42 @@ impl Session {
 
 /// The plan for this kernel. Where there are no kprobes, whether fentry can be had is tried out: a kernel says so
 /// nowhere, and where there are kprobes they stand in for an fentry that fails.
-pub(crate) fn plan(kernel: &Kernel, probes: Probes) -> Plan {
-    let plan = plan::make(kernel, probes, Ok(()));
+pub(crate) fn plan(kernel: &Kernel, choice: &Choice) -> Plan {
+    let make = |fentry| Plan {
+        sizes: choice.sizes,
+        ..plan::make(kernel, choice.probes, fentry)
+    };
+    let plan = make(Ok(()));
     let hopeful = |probe: &&Probe| probe.kind == Kind::Fentry && probe.instead.is_none();
     let Some(probe) = plan.probes.iter().find(hopeful) else {
         return plan;
     };
-    match config(kernel, &plan).and_then(|config| {
-        let mut ebpf = load(&config, &ScopeConfig::default())?;
-        attach_one(&mut ebpf, Btf::from_sys_fs().ok().as_ref(), probe)
-    }) {
+    let tried = config(kernel, &plan).and_then(|config| {
+        let mut ebpf = load(&config, &ScopeConfig::default(), plan.sizes)?;
+        let btf = Btf::from_sys_fs().ok();
+        attach_one(&mut ebpf, btf.as_ref(), Counters::of(kernel), probe).map(drop)
+    });
+    match tried {
         Ok(()) => plan,
-        Err(error) => {
-            let why = format!("fentry is refused ({})", error.root_cause());
-            plan::make(kernel, probes, Err(&why))
-        }
+        Err(error) => make(Err(&format!("fentry is refused ({})", error.root_cause()))),
     }
 }
 
-fn load(config: &Config, scope: &ScopeConfig) -> Result<Ebpf> {
-    EbpfLoader::new()
+fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes) -> Result<Ebpf> {
+    let level = diagnostics::level();
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global("CONFIG", config, true)
         .override_global("SCOPE_CONFIG", scope, true)
-        .override_global(diagnostics::GLOBAL, &diagnostics::level(), true)
+        .override_global(diagnostics::GLOBAL, &level, true)
         .verifier_log_level(VerifierLogLevel::DISABLE)
+        .map_max_entries("EVENTS", sizes.ring_bytes);
+    if let Some(entries) = sizes.table_entries {
+        for table in ["OPS", "FILES"] {
+            loader.map_max_entries(table, entries);
+        }
+    }
+    loader
         .load(OBJECT)
         .context("cannot make the eBPF maps (CAP_BPF and CAP_PERFMON, or root, are needed)")
 }
@@ -224,17 +390,28 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<Probe> {
-    match attach_one(ebpf, btf, probe) {
-        Ok(()) => Ok(probe.clone()),
+/// Attaches a probe, or what stands in for it. The link is given out where the kernel counts a kprobe's misses in it.
+fn attach(
+    ebpf: &mut Ebpf,
+    btf: Option<&Btf>,
+    counters: Counters,
+    probe: &Probe,
+) -> Result<(Probe, Option<FdLink>)> {
+    match attach_one(ebpf, btf, counters, probe) {
+        Ok(link) => Ok((probe.clone(), link)),
         Err(error) => match &probe.instead {
-            Some(other) => attach(ebpf, btf, other),
+            Some(other) => attach(ebpf, btf, counters, other),
             None => Err(error),
         },
     }
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
+fn attach_one(
+    ebpf: &mut Ebpf,
+    btf: Option<&Btf>,
+    counters: Counters,
+    probe: &Probe,
+) -> Result<Option<FdLink>> {
     let program = ebpf
         .program_mut(&probe.program)
         .with_context(|| format!("there is no eBPF program {}", probe.program))?;
@@ -244,7 +421,10 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
             if program.fd().is_err() {
                 program.load()?;
             }
-            program.attach(&probe.target, 0)?;
+            let link = program.attach(&probe.target, 0)?;
+            if counters.has_kprobes() {
+                return Ok(Some(program.take_link(link)?.try_into()?));
+            }
         }
         Kind::Fentry => {
             let program: &mut FEntry = program.try_into()?;
@@ -264,7 +444,18 @@ fn attach_one(ebpf: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<()> {
             program.attach(&probe.target)?;
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The loaded program.
+fn fd_of(program: &Program, kind: Kind) -> Option<&ProgramFd> {
+    match (kind, program) {
+        (Kind::Kprobe | Kind::Kretprobe, Program::KProbe(program)) => program.fd().ok(),
+        (Kind::Fentry, Program::FEntry(program)) => program.fd().ok(),
+        (Kind::Fexit, Program::FExit(program)) => program.fd().ok(),
+        (Kind::RawTracepoint, Program::RawTracePoint(program)) => program.fd().ok(),
+        _ => None,
+    }
 }
 
 /// What the programs need to know of this kernel.

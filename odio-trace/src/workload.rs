@@ -3,7 +3,7 @@
 //! Starts the workload only when every probe is in place, or takes up what runs already; hands out the ops as they are
 //! acknowledged, and ends with the account of what was lost.
 
-use std::{ffi::OsString, os::fd::OwnedFd, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, os::fd::OwnedFd, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, Result};
 use odio_trace_common::OpFlags;
@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    calibrate,
     diagnostics::Diagnostics,
     files::Files,
     kernel::Kernel,
@@ -60,21 +61,27 @@ pub(crate) enum Target<'a> {
     Running(Scope, Option<Duration>),
 }
 
-/// Runs `command` and calls `each` for every op of it and its children.
+/// Runs `command` and calls `each` for every op of it and its children. The probes are calibrated in `dir`.
 pub(crate) async fn run(
     kernel: &Kernel,
     plan: &Plan,
+    dir: &Path,
     command: &[OsString],
     mut each: impl FnMut(Op) -> Result<()>,
 ) -> Result<Outcome> {
     let target = Target::Command(Launch::as_it_is(command));
-    trace(kernel, plan, target, None, |op| each(op).map(|()| true)).await
+    trace(kernel, plan, dir, target, None, |op| {
+        each(op).map(|()| true)
+    })
+    .await
 }
 
-/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op.
+/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. The probes
+/// are calibrated in `dir`.
 pub(crate) async fn trace(
     kernel: &Kernel,
     plan: &Plan,
+    dir: &Path,
     target: Target<'_>,
     mut progress: Option<Progress>,
     mut each: impl FnMut(Op) -> Result<bool>,
@@ -95,6 +102,8 @@ pub(crate) async fn trace(
         _ => Life::Endless,
     };
     let mut session = Session::start(kernel, plan, scope.config())?;
+    let before = calibrate::run(&mut session, kernel, dir);
+    session.missing.extend(before.distrusted());
     scope.open(&mut session)?;
     let mut diagnostics = Diagnostics::start(session.ebpf_mut());
     debug!("{} probes in place", session.attached.len());
@@ -183,8 +192,11 @@ pub(crate) async fn trace(
         }
     }
     drop(progress);
-    let account = session.account()?;
+    let mut account = session.account(kernel)?;
     session.take(&mut each);
+    // A probe may have gone blind since it was calibrated.
+    let after = calibrate::run(&mut session, kernel, dir);
+    account.add_calibration(&before, &after);
     diagnostics.flush();
     let (attached, missing) = session.stop(&mut each);
     if let Some(error) = failed {

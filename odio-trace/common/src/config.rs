@@ -30,6 +30,12 @@ macro_rules! offsets {
 }
 
 offsets! {
+    aio_kiocb_ctx = "aio_kiocb", "ki_ctx";
+    aio_kiocb_result = "aio_kiocb", "ki_res.res";
+    aio_kiocb_file = "aio_kiocb", "fsync.file";
+    aio_kiocb_datasync = "aio_kiocb", "fsync.datasync";
+    aio_kiocb_fsync_work = "aio_kiocb", "fsync.work";
+    kioctx_user_id = "kioctx", "user_id";
     kiocb_filp = "kiocb", "ki_filp";
     kiocb_pos = "kiocb", "ki_pos";
     kiocb_complete = "kiocb", "ki_complete";

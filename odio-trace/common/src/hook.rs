@@ -60,6 +60,10 @@ hooks! {
     Checksum = "checksum";
     /// Linux AIO acknowledges a read or write: `aio_complete_rw`.
     AioComplete = "aio-complete";
+    /// A worker begins an fsync of Linux AIO: `aio_fsync_work`.
+    AioSync = "aio-sync";
+    /// Linux AIO acknowledges an fsync: `aio_complete`.
+    AioSyncComplete = "aio-sync-complete";
     /// The kernel finishes an io_uring read or write: `io_complete_rw`.
     UringRwComplete = "uring-rw-complete";
     /// io_uring posts the completion entry that the program sees.

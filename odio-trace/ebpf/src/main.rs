@@ -11,6 +11,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod aio;
 mod attach;
 mod bio;
 mod config;

@@ -45,6 +45,10 @@ pub(crate) static COMMITS: HashMap<u32, crate::journal::Commit> = HashMap::with_
 #[map]
 pub(crate) static LOG_BUFFERS: HashMap<u64, crate::journal::LogBuffer> = HashMap::with_max_entries(1024, 0);
 
+/// Contexts of Linux AIO, by `struct kioctx`, and who uses each.
+#[map]
+pub(crate) static AIO_CONTEXTS: HashMap<u64, crate::aio::Context> = HashMap::with_max_entries(4096, 0);
+
 /// Records on their way to the user side.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);

@@ -5,7 +5,7 @@ use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
-    bio,
+    aio, bio,
     config::{config, offset},
     file, journal,
     maps::{EVENTS, OPS, SCRATCH, TASKS, add, hit, lose, put},
@@ -104,6 +104,9 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         unsafe { (*state).outer = outer }
         describe(state, kind, kiocb, iter);
         task::enter(tid, kiocb);
+        if engine as u32 == EngineSeen::Libaio as u32 {
+            aio::learn(kiocb);
+        }
     }
 }
 

@@ -38,8 +38,9 @@ pub(crate) fn late() -> bool {
 /// Whether the process, which is the running one, is traced.
 #[inline(always)]
 pub(crate) fn in_scope(tgid: u32) -> bool {
-    if by(ScopeBy::Cgroup) {
-        tgid != config().own && matches!(CGROUP.current_task_under_cgroup(0), Ok(true))
+    // The tracer's own requests count while it calibrates, which the table of processes says.
+    if by(ScopeBy::Cgroup) && tgid != config().own {
+        matches!(CGROUP.current_task_under_cgroup(0), Ok(true))
     } else {
         SCOPE.get_ptr(&tgid).is_some()
     }

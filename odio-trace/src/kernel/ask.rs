@@ -1,6 +1,6 @@
 //! What the plan, the session and the matrix ask of a surveyed kernel, in one call each.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
@@ -154,6 +154,13 @@ impl Kernel {
             .filter(|symbol| symbol.is_code());
         let symbol = found.next()?;
         (found.next().is_none() && symbol.address != 0).then_some(symbol.address)
+    }
+
+    /// The filesystems that the kernel knows now: one whose module is loaded later has no probes in it.
+    pub(crate) fn filesystems(&self) -> Option<BTreeSet<String>> {
+        let text = self.root.text("/proc/filesystems").ok()?;
+        let name = |line: &str| line.split('\t').next_back().map(str::to_owned);
+        Some(text.lines().filter_map(name).collect())
     }
 
     /// Type of the filesystem with this number.

@@ -47,7 +47,11 @@ pub(crate) fn summary(outcome: &Outcome) -> Value {
         "missed": missed(outcome),
         "unattributed": account.of(Loss::BioUnattributed),
         "begun_before": account.of(Loss::BegunBefore),
-        "losses": account.losses.iter().map(|(l, n)| (l.words().to_owned(), (*n).into())).collect::<Map<_, _>>(),
+        "losses": account.losses.iter().map(|(l, n)| (l.words().to_owned(), (*n).into()))
+            .chain(account.missed.iter().map(|(words, n)| (words.clone(), (*n).into())))
+            .collect::<Map<_, _>>(),
+        "uncounted": account.uncounted,
+        "uncalibrated": account.uncalibrated,
         "open": account.open,
         "probes": outcome.attached.iter().map(|p| json!({
             "hook": p.hook.name(), "kind": p.kind.name(), "target": p.target, "hook_hits": hits(p.hook),
@@ -75,7 +79,8 @@ pub(crate) fn lost(outcome: &Outcome) -> u64 {
         .sum()
 }
 
-/// Ops whose end was not seen.
+/// Ops whose end was not seen, and what probes did not see.
 pub(crate) fn missed(outcome: &Outcome) -> u64 {
-    outcome.account.of(Loss::EndMissed) + outcome.account.open
+    let unseen: u64 = outcome.account.missed.iter().map(|(_, n)| n).sum();
+    outcome.account.of(Loss::EndMissed) + outcome.account.open + unseen
 }

@@ -75,6 +75,20 @@ pub(crate) fn caveats(outcome: &Outcome) -> Vec<String> {
         .iter()
         .map(|(loss, n)| format!("{n} {}", loss.words()))
         .collect();
+    lines.extend(
+        outcome
+            .account
+            .missed
+            .iter()
+            .map(|(words, n)| format!("{n} {words}")),
+    );
+    if !outcome.account.uncounted.is_empty() {
+        lines.push(format!(
+            "this kernel does not count what these miss: {}",
+            outcome.account.uncounted.join(", ")
+        ));
+    }
+    lines.extend(outcome.account.uncalibrated.iter().cloned());
     if outcome.account.open > 0 {
         lines.push(format!(
             "{} ops were still open at the end",

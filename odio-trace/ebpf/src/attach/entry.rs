@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use odio_trace_common::{EngineSeen, Hook, OpKind};
 
-use crate::{bio, journal, op, sync, task, uring};
+use crate::{aio, bio, journal, op, sync, task, uring};
 
 macro_rules! entries {
     ($($kprobe:ident($arg:ident) at [$($function:ident)*] => $body:expr;)*) => {
@@ -58,10 +58,12 @@ entries! {
     log_force(arg) at [xlog_force_lsn] => journal::log_force(arg(4));
     log_wait(arg) at [xlog_wait_on_iclog] => journal::log_wait(arg(0));
     checksum(arg) at [btrfs_csum_one_bio] => bio::checksum();
-    aio_complete(arg) at [aio_complete_rw] => {
+    aio_rw_complete(arg) at [aio_complete_rw] => {
         let kiocb = arg(0);
         op::acknowledge(kiocb, Some(EngineSeen::Libaio), arg(1) as i64);
         task::completed(task::current().1, kiocb)
     };
+    aio_sync(arg) at [aio_fsync_work] => aio::sync(arg(0));
+    aio_sync_complete(arg) at [aio_complete] => aio::complete(arg(0));
     uring_rw_complete(arg) at [io_complete_rw] => task::completed(task::current().1, arg(0));
 }
