@@ -18,6 +18,7 @@ mod misses;
 mod op;
 mod output;
 mod plan;
+mod privileges;
 mod progress;
 mod requests;
 mod run;

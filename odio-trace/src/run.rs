@@ -10,7 +10,7 @@ use crate::{
     kernel::Kernel,
     launch::Launch,
     output::{json, ledger::Ledger, text},
-    plan,
+    plan, privileges,
     progress::Progress,
     session,
     workload::{self, Outcome, Target},
@@ -57,6 +57,9 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
         Ok(true)
     })
     .await?;
+    for kept in privileges::kept(kernel, &outcome.missing) {
+        eprintln!("odio-trace: {kept}");
+    }
     if show.json {
         json::line(&json::summary(&outcome))?;
     } else {
