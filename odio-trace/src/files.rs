@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 
 use odio_trace_common::{FileRecord, OpRecord};
+use tracing::warn;
 
 use crate::{
     kernel::{
@@ -65,6 +66,8 @@ pub(crate) struct Files<'a> {
     views: HashMap<Sight, Mounts>,
     /// What a process saw when it was last looked at.
     sights: HashMap<u32, Sight>,
+    /// It was told that one may not be looked at.
+    denied: bool,
 }
 
 impl<'a> Files<'a> {
@@ -77,6 +80,7 @@ impl<'a> Files<'a> {
             own: Sight::of(kernel.root(), std::process::id()).ok(),
             views: HashMap::new(),
             sights: HashMap::new(),
+            denied: false,
         }
     }
 
@@ -152,7 +156,16 @@ impl<'a> Files<'a> {
         /// Processes come and go; the tables of those that are gone are let go of as well.
         const MOST: usize = 256;
         let root = self.kernel.root();
-        let Ok(sight) = Sight::of(root, process) else {
+        let sight = Sight::of(root, process);
+        if let Ok(Sight::Own(_)) = sight
+            && !std::mem::replace(&mut self.denied, true)
+        {
+            warn!(
+                "the root of process {process} may not be looked at (CAP_SYS_PTRACE lets it be): paths below another \
+                 root than the tracer's are shown in full"
+            );
+        }
+        let Ok(sight) = sight else {
             return self.sights.get(&process).cloned();
         };
         let known = self

@@ -19,6 +19,7 @@ mod misses;
 mod op;
 mod output;
 mod plan;
+mod privileges;
 mod progress;
 mod recording;
 mod report;

@@ -269,7 +269,9 @@ fn buffered_bytes(record: &OpRecord, flags: u64) -> u64 {
 
 fn metadata(kind: Kind, flags: u64, record: &OpRecord, place: &Place) -> Metadata {
     let all = |wanted| flags & wanted == wanted;
-    let btrfs = place.fs.as_deref() == Some("btrfs");
+    let fs = place.fs.as_deref();
+    let btrfs = fs == Some("btrfs");
+    let fat = matches!(fs, Some("vfat" | "msdos"));
     if kind != Kind::Write || place.block_device {
         Metadata::Unchanged
     } else if flags & OpFlags::COW != 0 || (btrfs && record.checksums > 0) {
@@ -281,6 +283,9 @@ fn metadata(kind: Kind, flags: u64, record: &OpRecord, place: &Place) -> Metadat
     } else if btrfs {
         // Without checksums it may have gone to new blocks all the same, or over preallocated ones: iomap is not told.
         Metadata::Unseen
+    } else if fat && flags & (OpFlags::DIO | OpFlags::BUFFERED) == OpFlags::DIO {
+        // `fat_direct_IO` leaves everything but written clusters of the file's own size to the page cache.
+        Metadata::Unchanged
     } else if flags & OpFlags::BUFFERED == 0 && all(OpFlags::DIO | OpFlags::DIO_COMPLETE_SEEN) {
         // Both ends of the direct I/O code were seen: the one compares the request with the file's size, the
         // other knows the extents. A copy through the page cache allocates without telling.

@@ -174,7 +174,15 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (
         Hook::DioBegin,
         "dio_begin",
-        &["__iomap_dio_rw", "__blockdev_direct_IO", "blkdev_direct_IO"],
+        &[
+            "__iomap_dio_rw",
+            "__blockdev_direct_IO",
+            // A write of a block device goes to a part of it that has another name, and then to one of those after it.
+            "blkdev_direct_IO",
+            "__blkdev_direct_IO_simple",
+            "__blkdev_direct_IO_async",
+            "__blkdev_direct_IO",
+        ],
     ),
     (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
     (Hook::DataEnd, "data_end_dio", &["dio_complete"]),

@@ -10,7 +10,7 @@ use crate::{
     kernel::Kernel,
     launch::Launch,
     output::sink::Sink,
-    plan,
+    plan, privileges,
     progress::Progress,
     session,
     workload::{self, Outcome, Target},
@@ -53,6 +53,9 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
         Ok(true)
     })
     .await?;
+    for kept in privileges::kept(kernel, &outcome.missing) {
+        eprintln!("odio-trace: {kept}");
+    }
     sink.end(&outcome)?;
     Ok(outcome)
 }

@@ -9,15 +9,17 @@ COUNT=$TRACING/instances/truth
 ROOM=/tmp/truth
 REPORT=$ROOM/report
 
-# Puts the probes in place, in an instance of their own. The offsets are those of Linux 6.1.
+# count_with_tracefs FSYNC [COMMIT_WAIT]: puts the probes in place, in an instance of their own; FSYNC is the function
+# of the filesystem that ends an fsync, COMMIT_WAIT the one in which it waits for its journal. The offsets are those of
+# Linux 6.1.
 count_with_tracefs() {
     mkdir "$ROOM" "$COUNT" || exit 90
     {
         # The name is taken when the event happens: the one in front of a line is only as good as a small cache.
         echo 'p:truth/submit_bio submit_bio comm=$comm opf=+16(%di):u32 size=+40(%di):u32'
         echo 'p:truth/vfs_fsync_range vfs_fsync_range comm=$comm'
-        echo 'p:truth/ext4_sync_file ext4_sync_file comm=$comm'
-        echo 'p:truth/jbd2_log_wait_commit jbd2_log_wait_commit comm=$comm'
+        echo "p:truth/fs_fsync $1 comm=\$comm"
+        [ -z "$2" ] || echo "p:truth/commit_wait $2 comm=\$comm"
     } >$TRACING/kprobe_events || exit 91
     echo 0 >$COUNT/tracing_on
     echo 8192 >$COUNT/buffer_size_kb || exit 92

@@ -169,3 +169,160 @@ fn the_running_kernel_shows_direct_writes_or_says_why_not() {
         assert_ne!(hook["costs"], "", "{hook}");
     }
 }
+
+/// Which processes are traced, what of them is shown, what files are called, and what the command is given.
+#[test]
+fn the_scope_is_what_was_asked_for_and_nothing_is_passed_on() {
+    let room = odio_tests::scratch();
+    let ids = room.path().join("bpf_ids");
+    let source = odio_tests::root().join("tests/c/bpf_ids.c");
+    let built = Command::new("cc")
+        .args(odio_tests::STRICT)
+        .args(["-static", "-O2", "-o"])
+        .args([&ids, &source])
+        .status();
+    assert!(built.expect("cc").success());
+    let ids = ids.to_str().expect("UTF-8");
+    let mut options = vec!["--timeout", "600"];
+    for carried in ["/usr/bin/dd", "/usr/bin/setpriv", "/usr/bin/env", ids] {
+        options.extend(["--add", carried]);
+    }
+    let script = include_str!("../guest/scope.sh");
+    let output = Run::new(&options, &["sh", "-c", script, "scope.sh", ids]).output();
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}\n{printed}");
+    let facts: BTreeMap<&str, &str> = printed
+        .lines()
+        .map(|line| line.split_once(": ").expect("NAME: VALUE"))
+        .collect();
+    let fact = |name: &str| {
+        *facts
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name}: {printed}"))
+    };
+    let equal = |wanted: &[(&str, &str)]| {
+        for (name, value) in wanted {
+            assert_eq!(fact(name).trim(), *value, "{name} of\n{printed}\n{said}");
+        }
+    };
+
+    // Each kind of scope, without a bystander's requests and without a loss.
+    for name in ["pid", "comm", "cgroup", "duration"] {
+        for (what, value) in [
+            ("status", "0"),
+            ("lost", "0"),
+            ("missed", "0"),
+            ("open", "0"),
+        ] {
+            equal(&[(&format!("{name}-{what}"), value)]);
+        }
+    }
+    equal(&[
+        ("pid-writes", "18"),
+        ("pid-syncs", "2"),
+        ("pid-bystander", "0"),
+        ("comm-before", "3"),
+        ("comm-exec", "13"),
+        ("comm-taking", "1"),
+        ("comm-bystander", "0"),
+        ("cgroup-in", "17"),
+        ("cgroup-below", "17"),
+        ("cgroup-outside", "0"),
+        ("duration-ops", "0"),
+        ("none-status", "4"),
+        (
+            "none-message",
+            "odio-trace: there is no process 99999 that this user can see: No such file or directory (os error 2)",
+        ),
+    ]);
+    // What was in the middle of a request when the tracing began.
+    equal(&[
+        ("late-status", "0"),
+        ("late-lost", "0"),
+        ("late-syncs", "0"),
+    ]);
+    assert_ne!(fact("late-writes"), "0", "{printed}");
+
+    // What a filter leaves out is counted, and what it shows is all that there is.
+    for name in ["all", "file", "latency", "node"] {
+        assert_eq!(fact(&format!("{name}-ops")), fact(&format!("{name}-lines")));
+        equal(&[(&format!("{name}-lost"), "0")]);
+    }
+    equal(&[
+        ("all-filtered", "0"),
+        ("file-ops", "6"),
+        ("latency-ops", "0"),
+        ("node-ops", "2"),
+    ]);
+    for name in ["file", "latency", "node"] {
+        assert_ne!(fact(&format!("{name}-filtered")), "0");
+    }
+
+    // Names.
+    equal(&[
+        ("names-status", "0"),
+        ("name /opt/seen/bound", "1"),
+        ("name /jailed", "1"),
+        ("name /mnt/gone", "1"),
+        ("name /mnt/first", "1"),
+        ("name /mnt/second", "1"),
+        ("name /mnt/linked", "2"),
+        ("names-deleted", r#""file":"/mnt/gone""#),
+        (
+            "names-odd",
+            "\"file\":\"/mnt/odd-\u{fffd}\\u001b[1m\",\"file_bytes\":\"2f6d6e742f6f64642dff1b5b316d\"",
+        ),
+        ("names-escapes", "0"),
+    ]);
+
+    // The command of a sudo user, of root, and of one whose caller blocks SIGUSR1.
+    const NONE: &str = "CapInh: 0000000000000000 CapPrm: 0000000000000000 CapEff: 0000000000000000 \
+                        CapAmb: 0000000000000000";
+    let sudo = fact("sudo");
+    assert!(sudo.starts_with("1000 1000 1000 2000 "), "{sudo}");
+    assert!(
+        sudo.contains(NONE) && sudo.contains("SigBlk: 0000000000000000"),
+        "{sudo}"
+    );
+    assert!(sudo.trim_end().ends_with(" 0 1 2"), "{sudo}");
+    assert!(fact("root").starts_with("0 0 0 "), "{}", fact("root"));
+    assert!(
+        !fact("root").contains("CapEff: 0000000000000000"),
+        "{}",
+        fact("root")
+    );
+    assert!(
+        fact("mask").contains("SigBlk: 0000000000000200"),
+        "{}",
+        fact("mask")
+    );
+
+    // Least privilege: nothing is missing with it, nothing of it goes on to the command, and what lacks is named.
+    for name in ["enough", "no-syslog"] {
+        equal(&[
+            (&format!("{name}-status"), "0"),
+            (&format!("{name}-writes"), "3"),
+            (&format!("{name}-given"), "CapAmb:0000000000000000"),
+            (&format!("{name}-missing"), r#""hook":"dio-await","why""#),
+        ]);
+    }
+    equal(&[("enough-message", ""), ("no-perfmon-status", "4")]);
+    for (name, words) in [
+        ("no-syslog", &["CAP_SYSLOG"][..]),
+        ("no-perfmon", &["lacks CAP_PERFMON"]),
+        ("paranoid", &["CAP_SYS_ADMIN", "perf_event_paranoid"]),
+    ] {
+        for word in words {
+            let message = fact(&format!("{name}-message"));
+            assert!(message.contains(word), "no {word} in: {message}");
+        }
+    }
+
+    // A tracer that was killed leaves nothing in the kernel.
+    let attached: Vec<u32> = fact("bpf-attached")
+        .split(' ')
+        .map(|n| n.parse().unwrap())
+        .collect();
+    assert!(attached.iter().all(|&n| n > 5), "{attached:?}");
+    assert_eq!(fact("bpf-left"), fact("bpf-before"));
+}

@@ -259,7 +259,7 @@ fn script(jobs: &[Fio]) -> String {
     // `wait` keeps the shell a process of its own: it would become the last command.
     format!(
         r#"{functions}
-count_with_tracefs
+count_with_tracefs ext4_sync_file jbd2_log_wait_commit
 {prepare}
 cat >$ROOM/jobs.fio <<'END'
 [global]

@@ -36,7 +36,10 @@ entries! {
     read_begin(arg) at [
         ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter blkdev_read_iter generic_file_read_iter
     ] => op::begin(Hook::ReadBegin, OpKind::Read, arg(0), arg(1));
-    dio_begin(arg) at [__iomap_dio_rw __blockdev_direct_IO blkdev_direct_IO] => bio::dio_begin(arg(0));
+    dio_begin(arg) at [
+        __iomap_dio_rw __blockdev_direct_IO blkdev_direct_IO
+        __blkdev_direct_IO_simple __blkdev_direct_IO_async __blkdev_direct_IO
+    ] => bio::dio_begin(arg(0));
     iomap_complete(arg) at [iomap_dio_complete] => bio::iomap_complete(arg(0));
     data_end_dio(arg) at [dio_complete] => bio::dio_complete(arg(0));
     data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async] => bio::blkdev_bio_end(arg(0));
