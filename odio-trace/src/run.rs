@@ -9,7 +9,7 @@ use crate::{
     filter::{Filter, Filters},
     kernel::Kernel,
     launch::Launch,
-    output::{json, ledger::Ledger, text},
+    output::{json, ledger::Ledger, text, writeback},
     plan,
     progress::Progress,
     session,
@@ -58,6 +58,9 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
     })
     .await?;
     if show.json {
+        for file in &outcome.account.writeback {
+            json::line(&writeback::line(file))?;
+        }
         json::line(&json::summary(&outcome))?;
     } else {
         text::line(text::ledger(&ledger).trim_fmt())?;

@@ -5,6 +5,7 @@
 pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod text;
+pub(crate) mod writeback;
 
 use std::io;
 
