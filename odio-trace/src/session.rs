@@ -15,7 +15,8 @@ use aya::{
     programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
 };
 use odio_trace_common::{
-    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig,
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig, WritebackKey,
+    WritebackRecord,
 };
 use tokio::io::unix::AsyncFd;
 
@@ -57,6 +58,8 @@ pub(crate) struct Account {
     pub(crate) open: u64,
     /// Hits per hook and process.
     pub(crate) hits: BTreeMap<(Hook, u32), u64>,
+    /// What was written back of files that were written to through the page cache.
+    pub(crate) writeback: Vec<(WritebackKey, WritebackRecord)>,
     /// What the probes did not see, in plain words, and how much of it.
     pub(crate) missed: Vec<(String, u64)>,
     /// Probes whose misses this kernel does not count, or does not tell.
@@ -226,6 +229,17 @@ impl Session {
         Ok(all)
     }
 
+    /// Forgets the files whose writeback is counted: those of the calibration are not the workload's.
+    pub(crate) fn forget_writeback(&mut self) -> Result<()> {
+        let map = self.ebpf.map_mut("WRITEBACK").context("no map WRITEBACK")?;
+        let mut files = HashMap::<_, WritebackKey, WritebackRecord>::try_from(map)?;
+        let keys: Vec<_> = files.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            files.remove(&key)?;
+        }
+        Ok(())
+    }
+
     /// The account so far.
     pub(crate) fn account(&self, kernel: &Kernel) -> Result<Account> {
         let mut account = Account {
@@ -241,6 +255,18 @@ impl Session {
                 account.hits.insert((hook, key.tgid), n);
             }
         }
+        let files = HashMap::<_, WritebackKey, WritebackRecord>::try_from(
+            self.ebpf.map("WRITEBACK").context("no map WRITEBACK")?,
+        )?;
+        for entry in files.iter() {
+            let (file, record) = entry?;
+            if record.bios > 0 {
+                account.writeback.push((file, record));
+            }
+        }
+        account
+            .writeback
+            .sort_by_key(|(file, _)| (file.dev, file.ino));
         self.count_misses(&mut account);
         let now = kernel.filesystems();
         for late in now.iter().flatten() {
@@ -491,6 +517,6 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
                 .iter()
                 .any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe)),
         ),
-        reserved: 0,
+        reserved: [0; odio_trace_common::PADDING],
     })
 }

@@ -248,3 +248,54 @@ fn the_disk_itself() {
         |op| number(op, "fua") == 1 && number(op, "fsyncs") == 0,
     );
 }
+
+/// What fsync sends and what a worker sends later, of two files of another length each; and of one that was written past
+/// the page cache, nothing.
+#[test]
+fn writeback_is_counted_by_file() {
+    let script = r#"
+odio-trace run --json -- sh -c '
+    dd if=/dev/zero of=later bs=4k count=37
+    dd if=/dev/zero of=fsynced bs=4k count=41 conv=fsync
+    dd if=/dev/zero of=direct bs=4k count=23 oflag=direct
+    sync
+    stat -c "%i %n" later fsynced direct >/tmp/inodes' 2>/dev/null || exit 90
+cat /tmp/inodes
+"#;
+    for fs in ["ext4", "xfs"] {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = ["--kernel", "6.1", "--fs", fs, "--add", "/usr/bin/dd"];
+        let output = Run::new(&options, &["sh", "-c", script]).output();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let (lines, inodes): (Vec<&str>, Vec<&str>) =
+            printed.lines().partition(|line| line.starts_with('{'));
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect();
+        let of = |name: &str| -> Vec<&Value> {
+            let inode = inodes
+                .iter()
+                .filter_map(|line| line.split_once(' '))
+                .find(|(_, file)| *file == name)
+                .map(|(inode, _)| inode.parse::<u64>().expect("an inode"));
+            let mine = |line: &&Value| line["type"] == "writeback" && line["ino"].as_u64() == inode;
+            lines.iter().filter(mine).collect()
+        };
+        let [later] = of("later")[..] else {
+            panic!("{fs}: {printed}")
+        };
+        assert_eq!(later["bytes"], 37 * 4096, "{fs}: {later}");
+        assert_eq!(later["bios_in_ops"], 0, "{fs}: {later}");
+        let [fsynced] = of("fsynced")[..] else {
+            panic!("{fs}: {printed}")
+        };
+        assert_eq!(fsynced["bytes"], 41 * 4096, "{fs}: {fsynced}");
+        assert_eq!(fsynced["bios_in_ops"], fsynced["bios"], "{fs}: {fsynced}");
+        assert!(of("direct").is_empty(), "{fs}: {printed}");
+        let summary = lines.last().expect("a summary");
+        assert_eq!(summary["lost"], 0, "{summary}");
+    }
+}

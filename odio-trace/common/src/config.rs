@@ -61,6 +61,11 @@ offsets! {
     bio_opf = "bio", "bi_opf";
     bio_size = "bio", "bi_iter.bi_size";
     bio_end_io = "bio", "bi_end_io";
+    bio_io_vec = "bio", "bi_io_vec";
+    bio_vec_page = "bio_vec", "bv_page";
+    page_compound_head = "page", "compound_head";
+    page_mapping = "page", "mapping";
+    address_space_host = "address_space", "host";
     bio_private = "bio", "bi_private";
     iomap_dio_iocb = "iomap_dio", "iocb";
     iomap_dio_flags = "iomap_dio", "flags";
@@ -121,8 +126,11 @@ pub struct Config {
     /// 1 where the return of an op's entry function is seen, so that "this task is inside that op" ends.
     pub returns_seen: u32,
     /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    pub reserved: [u32; PADDING],
 }
+
+/// Words after an even number of others, so that the number of [`Offsets`] alone counts.
+pub const PADDING: usize = size_of::<Offsets>() / size_of::<u32>() % 2;
 
 // SAFETY: `#[repr(C)]`, integers only.
 #[cfg(feature = "user")]

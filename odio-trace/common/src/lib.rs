@@ -10,9 +10,10 @@ mod hook;
 mod record;
 mod scope;
 
-pub use config::{ABSENT, Config, Offsets, Symbols};
+pub use config::{ABSENT, Config, Offsets, PADDING, Symbols};
 pub use hook::{Hook, HookHitKey};
 pub use record::{
     COMM_LEN, EngineSeen, FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpKind, OpRecord, RecordKind,
+    WritebackKey, WritebackRecord,
 };
 pub use scope::{ScopeBy, ScopeConfig, comm};

@@ -216,6 +216,54 @@ pub struct FileRecord {
     pub names: [u8; FILE_PATH_LEN + 256],
 }
 
+/// A file whose writeback is counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WritebackKey {
+    /// As in [`OpRecord::ino`]; 0 for a block device, whose page cache has another inode than its node.
+    pub ino: u64,
+    /// As in [`OpRecord::dev`].
+    pub dev: u32,
+    /// `i_generation`: a file that was made later may have the number of one that is gone. 0 for a block device.
+    pub generation: u32,
+}
+
+impl WritebackKey {
+    /// The key of a file.
+    pub const fn new(dev: u32, ino: u64, generation: u32, block_device: bool) -> Self {
+        Self {
+            ino: if block_device { 0 } else { ino },
+            dev,
+            generation: if block_device { 0 } else { generation },
+        }
+    }
+}
+
+/// What was written back of one file.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WritebackRecord {
+    /// Bios.
+    pub bios: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those with FUA.
+    pub fua: u64,
+    /// Those that an op sent itself, mostly an fsync, which counts them too.
+    pub bios_in_ops: u64,
+    /// The first was sent, 0 where none was.
+    pub first_ns: u64,
+    /// The last was sent.
+    pub last_ns: u64,
+}
+
+// SAFETY: `#[repr(C)]`, integers only, no padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for WritebackKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for WritebackRecord {}
+
 /// Things that were lost or could not be tied to an op. Index into the loss counters.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

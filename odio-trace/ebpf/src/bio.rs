@@ -10,6 +10,7 @@ use crate::{
     op,
     read::field,
     task::{self, current, in_scope},
+    writeback,
 };
 
 /// Low bits of `bi_opf` that hold the operation (since 4.10).
@@ -54,7 +55,11 @@ pub(crate) fn submit(bio: u64) {
     let key = owner(bio, end_io).unwrap_or_else(|| task::inside(tid));
     let Some(state) = op::get(key) else {
         // A filesystem's own log belongs to all that wait for it.
-        let common = log_write || super_write || journal::bio(tid, fua && preflush);
+        let data = what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
+        let common = log_write
+            || super_write
+            || journal::bio(tid, fua && preflush)
+            || (data && writeback::bio(bio, size, fua, false));
         if !common && traced && (what == REQ_OP_WRITE || flush) {
             lose(Loss::BioUnattributed);
             debug!((), "bio of {} bytes, flags {:x}, of thread {} belongs to no op", size, opf, tid);
@@ -85,6 +90,10 @@ pub(crate) fn submit(bio: u64) {
         state.bio_bytes += u64::from(size);
         state.fua += u32::from(fua);
         state.preflush += u32::from(preflush);
+        let copied = state.flags & OpFlags::BUFFERED != 0 || state.op == OpKind::Sync as u32;
+        if copied && what == REQ_OP_WRITE {
+            writeback::bio(bio, size, fua, true);
+        }
     }
 }
 
@@ -264,6 +273,9 @@ fn copied(ask: impl FnOnce(&OpRecord) -> Option<u64>) {
     let state = unsafe { &mut *state };
     if state.flags & OpFlags::BUFFERED == 0 {
         state.flags |= OpFlags::BUFFERED;
+        if state.op == OpKind::Write as u32 {
+            writeback::expect(state);
+        }
         match ask(state) {
             Some(left) => state.buffered_ask = left,
             None => lose(Loss::ReadFailed),

@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use odio_trace_common::{ABSENT, Config, Offsets, Symbols};
+use odio_trace_common::{ABSENT, Config, Offsets, PADDING, Symbols};
 
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config {
@@ -23,7 +23,7 @@ static CONFIG: Config = Config {
     req_preflush: 0,
     req_meta: 0,
     returns_seen: 0,
-    reserved: 0,
+    reserved: [0; PADDING],
 };
 
 /// Reads one field of the configuration; volatile, because the compiler would else use the value above.

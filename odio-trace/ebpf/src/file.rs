@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, RecordKind};
+use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpRecord, RecordKind};
 
 use crate::{
     config::offset,
@@ -35,19 +35,34 @@ impl File {
     }
 }
 
-/// Looks at a `struct file`; `None` where a member is absent or unreadable.
+/// Number of its device, inode number, and whether it is a block device, of an inode.
 #[inline(always)]
-pub(crate) fn look(file: u64) -> Option<File> {
-    let inode: u64 = field(file, offset!(file_inode))?;
+pub(crate) fn identify(inode: u64) -> Option<(u32, u64, bool)> {
     let mode: u16 = field(inode, offset!(inode_mode))?;
-    let dev: u32 = if mode & S_IFMT == S_IFBLK {
+    let block = mode & S_IFMT == S_IFBLK;
+    let dev: u32 = if block {
         field(inode, offset!(inode_rdev))?
     } else {
         field(field(inode, offset!(inode_sb))?, offset!(super_block_dev))?
     };
+    Some((dev, field(inode, offset!(inode_ino))?, block))
+}
+
+/// Whether the op is on a block device.
+#[inline(always)]
+pub(crate) fn is_block_device(state: &OpRecord) -> bool {
+    state.flags & OpFlags::BLOCK_DEVICE != 0
+}
+
+/// Looks at a `struct file`; `None` where a member is absent or unreadable.
+#[inline(always)]
+pub(crate) fn look(file: u64) -> Option<File> {
+    let inode: u64 = field(file, offset!(file_inode))?;
+    let (dev, ino, _) = identify(inode)?;
+    let mode: u16 = field(inode, offset!(inode_mode))?;
     Some(File {
         dev,
-        ino: field(inode, offset!(inode_ino))?,
+        ino,
         generation: field(inode, offset!(inode_generation)).unwrap_or(0),
         mount: mount(file).unwrap_or(0),
         flags: field(file, offset!(file_flags))?,

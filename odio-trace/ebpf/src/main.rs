@@ -24,6 +24,7 @@ mod scope;
 mod sync;
 mod task;
 mod uring;
+mod writeback;
 
 // The helpers that read kernel memory are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

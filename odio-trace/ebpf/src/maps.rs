@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord};
+use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord, WritebackKey, WritebackRecord};
 
 use crate::{journal::Journal, task::Task};
 
@@ -48,6 +48,10 @@ pub(crate) static LOG_BUFFERS: HashMap<u64, crate::journal::LogBuffer> = HashMap
 /// Contexts of Linux AIO, by `struct kioctx`, and who uses each.
 #[map]
 pub(crate) static AIO_CONTEXTS: HashMap<u64, crate::aio::Context> = HashMap::with_max_entries(4096, 0);
+
+/// Files whose writeback is counted.
+#[map]
+pub(crate) static WRITEBACK: HashMap<WritebackKey, WritebackRecord> = HashMap::with_max_entries(16384, 0);
 
 /// Records on their way to the user side.
 #[map]

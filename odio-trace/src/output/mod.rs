@@ -10,6 +10,7 @@ pub(crate) mod latency;
 pub(crate) mod sink;
 pub(crate) mod summary;
 pub(crate) mod text;
+pub(crate) mod writeback;
 
 use std::io;
 

@@ -8,6 +8,7 @@ use super::{
     json,
     summary::Summary,
     text::{self, Shown},
+    writeback,
 };
 use crate::{cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, workload::Outcome};
 
@@ -65,6 +66,9 @@ impl<'a> Sink<'a> {
             self.unrecorded = Some(error);
         }
         if self.asked.json {
+            for file in &outcome.account.writeback {
+                json::line(&writeback::line(file))?;
+            }
             json::line(&summary)?;
         } else {
             let shown = Shown {
