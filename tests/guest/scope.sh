@@ -143,15 +143,17 @@ filtered file --file '*.keep' --op write,sync
 filtered latency --min-latency 1h
 filtered node --dev "$ODIO_VM_DISK" --op sync --file '/mnt/x.*'
 
-# Names: as the process sees them.
+# Names: as the process sees them. Those with mounts or a root of their own stay until they can be looked at.
 mkdir -p /mnt/deep/sub /opt/seen /mnt/jail
-cp /odio/busybox/busybox /mnt/jail/sh
+for applet in sh sleep; do
+    cp /odio/busybox/busybox /mnt/jail/$applet
+done
 odd=$(printf 'odd-\377\033[1m')
 export odd
 # shellcheck disable=SC2016
 odio-trace run --json -- sh -c '
-    unshare -m sh -c "mount --bind /mnt/deep/sub /opt/seen; echo x >/opt/seen/bound"
-    chroot /mnt/jail /sh sh -c "echo x >/jailed"
+    unshare -m sh -c "mount --bind /mnt/deep/sub /opt/seen; echo x >/opt/seen/bound; sleep 5"
+    chroot /mnt/jail /sh -c "echo x >/jailed; /sleep 5"
     echo x >"$odd"
     exec 8>gone; rm gone; echo x >&8; exec 8>&-
     echo x >first; rm first; echo x >second
@@ -174,7 +176,7 @@ chmod 777 /mnt
 given() {
     name=$1
     shift
-    "$@" -- sh -c 'id -u; id -g; id -G; grep -h -E "^(Cap(Inh|Prm|Eff|Amb)|SigBlk)" /proc/$$/status; ls /proc/$$/fd' \
+    "$@" -- sh -c 'id -u; id -g; id -G; grep -h -E "^(Cap(Inh|Prm|Eff|Amb)|SigBlk)" /proc/self/status; ls /proc/$$/fd' \
         >"$ROOM/$name" 2>$ROOM/$name.err
     say "$name-status" $?
     say "$name" "$(grep -v -e '"type"' -e '^ *$' "$ROOM/$name" | tr '\n\t' '  ')"
