@@ -120,8 +120,8 @@ pub struct Config {
     pub req_meta: u32,
     /// 1 where the return of an op's entry function is seen, so that "this task is inside that op" ends.
     pub returns_seen: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Bytes of records that wait in the ring buffer before the tracer is woken; it also looks by itself.
+    pub wake_at: u32,
 }
 
 // SAFETY: `#[repr(C)]`, integers only.

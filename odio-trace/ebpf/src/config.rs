@@ -23,7 +23,7 @@ static CONFIG: Config = Config {
     req_preflush: 0,
     req_meta: 0,
     returns_seen: 0,
-    reserved: 0,
+    wake_at: 0,
 };
 
 /// Reads one field of the configuration; volatile, because the compiler would else use the value above.
