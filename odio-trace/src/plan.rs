@@ -39,7 +39,7 @@ pub(crate) struct Sizes {
     /// Bytes of records that may wait for the tracer: a power of two, at least a page
     #[arg(long, hide = true, value_name = "BYTES", default_value_t = Self::RING_BYTES)]
     pub(crate) ring_bytes: u32,
-    /// Entries of the tables of open ops and of files, instead of 16384
+    /// Entries of the tables of open ops and of tasks, instead of 16384 and 32768
     #[arg(long, hide = true, value_name = "N")]
     pub(crate) table_entries: Option<u32>,
 }

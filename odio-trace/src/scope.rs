@@ -178,14 +178,13 @@ fn take_up(session: &mut Session, wanted: impl Fn(&Process) -> bool) -> Result<(
     loop {
         let all = Process::all().context("cannot look at the processes in /proc")?;
         let found = family(&all, &wanted);
-        let mut scope = processes(session)?;
         let mut new = false;
         for pid in found {
             if known.insert(pid) {
                 new = true;
-                scope
-                    .insert(pid, 0, 0)
-                    .with_context(|| format!("cannot follow process {pid}: too many processes"))?;
+                session
+                    .follow(pid)
+                    .with_context(|| format!("process {pid}: too many processes"))?;
             }
         }
         if !new {

@@ -21,7 +21,7 @@ beside() {
     until grep -q ready $room/said; do usleep 10000; done
     echo "traced beside-$1 $($writes)"
     exec 3>&-
-    wait $tracer
+    wait $tracer || true
     rm $room/end
 }
 

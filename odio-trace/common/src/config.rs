@@ -125,12 +125,15 @@ pub struct Config {
     pub req_meta: u32,
     /// 1 where the return of an op's entry function is seen, so that "this task is inside that op" ends.
     pub returns_seen: u32,
+    /// Bytes of records that wait in the ring buffer before the tracer is woken; it also looks by itself.
+    pub wake_at: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: [u32; PADDING],
 }
 
-/// Words after an even number of others, so that the number of [`Offsets`] alone counts.
-pub const PADDING: usize = size_of::<Offsets>() / size_of::<u32>() % 2;
+/// Words after five others and the [`Offsets`].
+pub const PADDING: usize = 1 - size_of::<Offsets>() / size_of::<u32>() % 2;
+const _: () = assert!(size_of::<Config>() % 8 == 0);
 
 // SAFETY: `#[repr(C)]`, integers only.
 #[cfg(feature = "user")]

@@ -23,6 +23,7 @@ static CONFIG: Config = Config {
     req_preflush: 0,
     req_meta: 0,
     returns_seen: 0,
+    wake_at: 0,
     reserved: [0; PADDING],
 };
 

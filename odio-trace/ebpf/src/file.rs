@@ -6,7 +6,7 @@ use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpRecord, Reco
 
 use crate::{
     config::offset,
-    maps::{EVENTS, FILES, FileKey, lose},
+    maps::{EVENTS, FILES, FileKey, lose, wake},
     read::field,
 };
 
@@ -152,7 +152,7 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
         (*record).deleted = u32::from(deleted);
         (*record).reserved = 0;
     }
-    entry.submit(0);
+    entry.submit(wake());
     // The least used makes room; where even that fails, the name is merely sent again.
     let _ = FILES.insert(&key, &1, u64::from(BPF_ANY));
 }

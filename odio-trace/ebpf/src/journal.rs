@@ -11,7 +11,7 @@ use odio_trace_common::{Hook, Loss, OpFlags};
 
 use crate::{
     config::offset,
-    maps::{COMMITS, JOURNALS, LOG_BUFFERS, put},
+    maps::{COMMITS, JOURNALS, LOG_BUFFERS, known, mark, put},
     op,
     read::field,
     task::{self, current},
@@ -40,6 +40,7 @@ pub(crate) fn run(journal: u64) {
     let running: Option<u64> = field(journal, offset!(journal_running));
     if let Some(transaction) = running.and_then(|t| field(t, offset!(transaction_tid))) {
         let (_, tid) = current();
+        mark(u64::from(tid));
         put(&COMMITS, &tid, &Commit { journal, transaction, reserved: 0 }, Loss::TasksFull);
     }
 }
@@ -47,6 +48,9 @@ pub(crate) fn run(journal: u64) {
 /// A bio that belongs to no op; true if it is a journal thread's.
 #[inline(always)]
 pub(crate) fn bio(tid: u32, barrier: bool) -> bool {
+    if !known(u64::from(tid)) {
+        return false;
+    }
     let Some(commit) = COMMITS.get_ptr(&tid) else { return false };
     if barrier {
         // SAFETY: a live element that only this thread writes.

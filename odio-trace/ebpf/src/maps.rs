@@ -1,13 +1,13 @@
 //! The maps, and the counters of what did not fit into them.
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
+    bindings::{BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord, WritebackKey, WritebackRecord};
 
-use crate::{journal::Journal, task::Task};
+use crate::{config::config, journal::Journal, task::Task};
 
 /// Ops that are open, by kiocb, or by thread id for a sync call.
 #[map]
@@ -65,9 +65,56 @@ pub(crate) static HITS: HashMap<HookHitKey, u64> = HashMap::with_max_entries(163
 #[map]
 pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);
 
-/// Room for a record that is being put together or sent; too large for the stack.
+/// Places of [`KNOWN`]; the user side marks processes in it too.
+const KNOWN_PLACES: u32 = 1 << 16;
+
+/// Which processes, threads and ops the tables may hold: 1 at the low bits of each number that was put into one.
+///
+/// The look is a few instructions, where one into a table is a hundred, and most hits are of what is not traced. Marks
+/// are never taken away: one that is out of date costs a look into the table.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<OpRecord> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static KNOWN: Array<u8> = Array::with_max_entries(KNOWN_PLACES, 0);
+
+/// Marks the number of a process, of a thread, or of an op.
+#[inline(always)]
+pub(crate) fn mark(number: u64) {
+    if let Some(mark) = KNOWN.get_ptr_mut(place(number)) {
+        // SAFETY: an element of the array; whoever writes it writes the same.
+        unsafe { *mark = 1 }
+    }
+}
+
+/// False where no table holds the number.
+#[inline(always)]
+pub(crate) fn known(number: u64) -> bool {
+    match KNOWN.get_ptr(place(number)) {
+        // SAFETY: an element of the array.
+        Some(mark) => unsafe { mark.read_volatile() != 0 },
+        None => true,
+    }
+}
+
+#[inline(always)]
+fn place(number: u64) -> u32 {
+    // A kiocb lies at a multiple of 64, a number of a process is below 4 million.
+    let folded = if number >> 32 == 0 { number } else { number >> 6 };
+    folded as u32 & (KNOWN_PLACES - 1)
+}
+
+/// How a record goes out: most wait until many can be taken at once, for waking the tracer costs more than all else.
+#[inline(always)]
+pub(crate) fn wake() -> u64 {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let at = u64::from(config!(wake_at));
+    // Once over the limit, a few are enough: the tracer looks by itself now and then.
+    if waiting >= at && waiting < at + WAKE_ROOM {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+const WAKE_ROOM: u64 = 4096;
 
 /// Key of [`FILES`].
 #[repr(C)]

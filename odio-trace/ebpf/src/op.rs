@@ -8,7 +8,7 @@ use crate::{
     aio, bio,
     config::{config, offset},
     file, journal,
-    maps::{EVENTS, OPS, SCRATCH, TASKS, add, hit, lose, put},
+    maps::{EVENTS, OPS, add, hit, known, lose, mark, put, wake},
     read::field,
     task::{self, Task, current, in_scope},
 };
@@ -23,29 +23,34 @@ const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED
 /// The op's state; the pointer lives as long as the program does.
 #[inline(always)]
 pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
-    if key == 0 { None } else { OPS.get_ptr_mut(&key) }
+    if key == 0 || !known(key) { None } else { OPS.get_ptr_mut(&key) }
 }
+
+// SAFETY: integers and arrays of them; zero is a valid value.
+static BLANK: OpRecord = unsafe { core::mem::zeroed() };
 
 /// Opens an op under `key` for the running task, with nothing known of it but who asked.
 #[inline(always)]
 pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Option<*mut OpRecord> {
     let (tgid, tid) = current();
-    let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch record; programs do not nest on a CPU.
-    let scratch = unsafe { &mut *scratch };
-    *scratch = OpRecord {
-        kind: RecordKind::Op as u32,
-        op: kind as u32,
-        engine: engine as u32,
-        tgid,
-        tid,
-        begin_ns: now(),
-        flags,
-        comm: bpf_get_current_comm().unwrap_or([0; 16]),
-        // SAFETY: integers and arrays of them; zero is a valid value.
-        ..unsafe { core::mem::zeroed() }
-    };
-    if put(&OPS, &key, scratch, Loss::OpsFull) { OPS.get_ptr_mut(&key) } else { None }
+    // Too large for the stack, and a per-CPU copy could be another task's: an fentry may be preempted.
+    if !put(&OPS, &key, &BLANK, Loss::OpsFull) {
+        return None;
+    }
+    mark(key);
+    let state = OPS.get_ptr_mut(&key)?;
+    // SAFETY: a live element, of which only the running task knows.
+    unsafe {
+        (*state).kind = RecordKind::Op as u32;
+        (*state).op = kind as u32;
+        (*state).engine = engine as u32;
+        (*state).tgid = tgid;
+        (*state).tid = tid;
+        (*state).begin_ns = now();
+        (*state).flags = flags;
+        (*state).comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    }
+    Some(state)
 }
 
 /// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
@@ -113,9 +118,9 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
 /// A system call that makes several requests (sendfile, splice) is not over when one of them is: the next one ends it.
 #[inline(always)]
 fn finish_returned(tid: u32) {
-    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    let Some(element) = task::of(tid) else { return };
     // SAFETY: only this task writes its own element.
-    let task = unsafe { &mut *task };
+    let task = unsafe { &mut *element };
     if task.depth > 0 || task.completing > 0 || task.op == 0 {
         return;
     }
@@ -173,7 +178,7 @@ pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
 #[inline(always)]
 pub(crate) fn returned(kiocb: u64, ret: i64) {
     let (_, tid) = current();
-    let Some(task) = TASKS.get_ptr_mut(&tid) else { return };
+    let Some(task) = task::of(tid) else { return };
     // SAFETY: only this task writes its own element.
     let task = unsafe { &mut *task };
     if task.op != kiocb || task.depth == 0 {
@@ -264,7 +269,7 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
 #[inline(always)]
 pub(crate) fn syscall_exit(ret: i64) {
     let (tgid, tid) = current();
-    let Some(task) = TASKS.get_ptr_mut(&tid) else {
+    let Some(task) = task::of(tid) else {
         task::settle(tgid, tid);
         return;
     };
@@ -316,7 +321,7 @@ pub(crate) fn send(key: u64, state: *mut OpRecord) {
     // SAFETY: the element is live; the copy is taken before it may be reused.
     entry.write(unsafe { *state });
     if OPS.remove(&key).is_ok() {
-        entry.submit(0);
+        entry.submit(wake());
     } else {
         entry.discard(0);
     }

@@ -11,7 +11,7 @@ use odio_trace_common::{COMM_LEN, Loss, ScopeBy, ScopeConfig};
 
 use crate::{
     config::offset,
-    maps::{CGROUP, NAMES, SCOPE, TASKS, lose, put},
+    maps::{CGROUP, NAMES, SCOPE, TASKS, known, lose, mark, put},
     read::field,
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn in_scope(tgid: u32) -> bool {
     if by(ScopeBy::Cgroup) && tgid != config().own {
         matches!(CGROUP.current_task_under_cgroup(0), Ok(true))
     } else {
-        SCOPE.get_ptr(&tgid).is_some()
+        known(u64::from(tgid)) && SCOPE.get_ptr(&tgid).is_some()
     }
 }
 
@@ -66,6 +66,7 @@ pub(crate) fn forked(parent: u64, child: u64) {
             let _ = SCOPE.remove(&number);
         }
     } else if put(&SCOPE, &number, &child, Loss::ScopeFull) {
+        mark(u64::from(number));
         debug!((), "process {} made process {}, which is followed", parent, number);
     } else {
         warn!((), "process {} made process {}, which cannot be followed", parent, number);
@@ -89,6 +90,7 @@ pub(crate) fn renamed(task: u64, name: u64) {
     };
     if n > 0 && NAMES.get_ptr(&comm).is_some() && tgid != config().own && SCOPE.get_ptr(&tgid).is_none() {
         put(&SCOPE, &tgid, &0, Loss::ScopeFull);
+        mark(u64::from(tgid));
         debug!((), "process {} took a wanted name and is followed", tgid);
     }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use odio_trace_common::{Hook, Loss};
 
 pub(crate) use crate::scope::{in_scope, late};
-use crate::maps::{TASKS, hit, put};
+use crate::maps::{TASKS, hit, known, mark, put};
 
 /// In place of a request: a worker's request that was not seen to begin.
 pub(crate) const BEGUN_BEFORE: u64 = 1;
@@ -43,10 +43,22 @@ pub(crate) fn hit_in_scope(hook: Hook) {
     }
 }
 
+/// What the thread is inside of, if anything was ever noted of it.
+#[inline(always)]
+pub(crate) fn of(tid: u32) -> Option<*mut Task> {
+    if known(u64::from(tid)) { TASKS.get_ptr_mut(&tid) } else { None }
+}
+
+#[inline(always)]
+fn note(tid: u32, task: &Task) {
+    mark(u64::from(tid));
+    put(&TASKS, &tid, task, Loss::TasksFull);
+}
+
 /// The op that the running task is inside of, 0 for none.
 #[inline(always)]
 pub(crate) fn inside(tid: u32) -> u64 {
-    match TASKS.get_ptr(&tid) {
+    match of(tid) {
         // SAFETY: a live element of the map; this task is the only one to write it.
         Some(task) => unsafe {
             if (*task).depth > 0 || (*task).completing > 0 { (*task).op } else { 0 }
@@ -58,7 +70,7 @@ pub(crate) fn inside(tid: u32) -> u64 {
 /// The io_uring request that the running task works on for somebody, 0 for none.
 #[inline(always)]
 pub(crate) fn request(tid: u32) -> u64 {
-    match TASKS.get_ptr(&tid) {
+    match of(tid) {
         // SAFETY: as in `inside`.
         Some(task) => unsafe { (*task).request },
         None => 0,
@@ -69,20 +81,20 @@ pub(crate) fn request(tid: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn settle(tgid: u32, tid: u32) {
     if late() && in_scope(tgid) {
-        put(&TASKS, &tid, &Task::NONE, Loss::TasksFull);
+        note(tid, &Task::NONE);
     }
 }
 
 /// Whether the system call that the thread is in was begun under trace.
 #[inline(always)]
 pub(crate) fn settled(tid: u32) -> bool {
-    !late() || TASKS.get_ptr(&tid).is_some()
+    !late() || of(tid).is_some()
 }
 
 /// Notes that the task entered `op`.
 #[inline(always)]
 pub(crate) fn enter(tid: u32, op: u64) {
-    if let Some(task) = TASKS.get_ptr_mut(&tid) {
+    if let Some(task) = of(tid) {
         // SAFETY: as in `inside`.
         unsafe {
             if (*task).op == op && (*task).depth > 0 {
@@ -94,19 +106,19 @@ pub(crate) fn enter(tid: u32, op: u64) {
         }
         return;
     }
-    put(&TASKS, &tid, &Task { op, depth: 1, ..Task::NONE }, Loss::TasksFull);
+    note(tid, &Task { op, depth: 1, ..Task::NONE });
 }
 
 /// Notes that a worker completes `op`, until the op is acknowledged in this task.
 #[inline(always)]
 pub(crate) fn completing(tid: u32, op: u64) {
-    put(&TASKS, &tid, &Task { op, completing: 1, ..Task::NONE }, Loss::TasksFull);
+    note(tid, &Task { op, completing: 1, ..Task::NONE });
 }
 
 /// A worker is done with `op`.
 #[inline(always)]
 pub(crate) fn completed(tid: u32, op: u64) {
-    if let Some(task) = TASKS.get_ptr(&tid) {
+    if let Some(task) = of(tid) {
         // SAFETY: as in `inside`.
         if unsafe { (*task).completing > 0 && (*task).op == op } {
             let _ = TASKS.remove(&tid);
@@ -117,13 +129,13 @@ pub(crate) fn completed(tid: u32, op: u64) {
 /// An io-wq worker takes up `request`.
 #[inline(always)]
 pub(crate) fn work_on(tid: u32, request: u64) {
-    put(&TASKS, &tid, &Task { request, ..Task::NONE }, Loss::TasksFull);
+    note(tid, &Task { request, ..Task::NONE });
 }
 
 /// Whether the task is a worker that completes an op for somebody else.
 #[inline(always)]
 pub(crate) fn is_completing(tid: u32) -> bool {
-    match TASKS.get_ptr(&tid) {
+    match of(tid) {
         // SAFETY: as in `inside`.
         Some(task) => unsafe { (*task).completing > 0 },
         None => false,
@@ -133,7 +145,7 @@ pub(crate) fn is_completing(tid: u32) -> bool {
 /// The task is no longer inside its op.
 #[inline(always)]
 pub(crate) fn leave(tid: u32) {
-    if let Some(task) = TASKS.get_ptr_mut(&tid) {
+    if let Some(task) = of(tid) {
         // SAFETY: as in `inside`.
         unsafe { (*task).depth = 0 }
     }
