@@ -68,14 +68,14 @@ pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss:
 /// Places of [`KNOWN`]; the user side marks processes in it too.
 const KNOWN_PLACES: u32 = 1 << 16;
 
-/// Which processes, threads and ops the tables may hold: 1 at the low bits of each number that was put into one.
+/// Which processes and threads the tables may hold: 1 at the low bits of each number that was put into one.
 ///
 /// The look is a few instructions, where one into a table is a hundred, and most hits are of what is not traced. Marks
 /// are never taken away: one that is out of date costs a look into the table.
 #[map]
 pub(crate) static KNOWN: Array<u8> = Array::with_max_entries(KNOWN_PLACES, 0);
 
-/// Marks the number of a process, of a thread, or of an op.
+/// Marks the number of a process or thread. Not a pointer: the verifier lets an fentry shift and mask none.
 #[inline(always)]
 pub(crate) fn mark(number: u64) {
     if let Some(mark) = KNOWN.get_ptr_mut(place(number)) {
@@ -96,9 +96,7 @@ pub(crate) fn known(number: u64) -> bool {
 
 #[inline(always)]
 fn place(number: u64) -> u32 {
-    // A kiocb lies at a multiple of 64, a number of a process is below 4 million.
-    let folded = if number >> 32 == 0 { number } else { number >> 6 };
-    folded as u32 & (KNOWN_PLACES - 1)
+    number as u32 & (KNOWN_PLACES - 1)
 }
 
 /// How a record goes out: most wait until many can be taken at once, for waking the tracer costs more than all else.

@@ -8,7 +8,7 @@ use crate::{
     aio, bio,
     config::{config, offset},
     file, journal,
-    maps::{EVENTS, OPS, add, hit, known, lose, mark, put, wake},
+    maps::{EVENTS, OPS, add, hit, lose, put, wake},
     read::field,
     task::{self, Task, current, in_scope},
 };
@@ -23,7 +23,7 @@ const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED
 /// The op's state; the pointer lives as long as the program does.
 #[inline(always)]
 pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
-    if key == 0 || !known(key) { None } else { OPS.get_ptr_mut(&key) }
+    if key == 0 { None } else { OPS.get_ptr_mut(&key) }
 }
 
 // SAFETY: integers and arrays of them; zero is a valid value.
@@ -37,7 +37,6 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
     if !put(&OPS, &key, &BLANK, Loss::OpsFull) {
         return None;
     }
-    mark(key);
     let state = OPS.get_ptr_mut(&key)?;
     // SAFETY: a live element, of which only the running task knows.
     unsafe {
