@@ -69,7 +69,7 @@ impl Scope {
             File::open(path).with_context(|| format!("cannot open cgroup {}", path.display()))?;
         let kind = rustix::fs::fstatfs(&dir)?.f_type;
         ensure!(
-            i64::from(kind) == CGROUP2,
+            kind == CGROUP2,
             "{} is in no version 2 cgroup filesystem, the only kind whose members the kernel tells apart here",
             path.display()
         );

@@ -133,7 +133,7 @@ pub struct Config {
 
 /// Words after five others and the [`Offsets`].
 pub const PADDING: usize = 1 - size_of::<Offsets>() / size_of::<u32>() % 2;
-const _: () = assert!(size_of::<Config>() % 8 == 0);
+const _: () = assert!(size_of::<Config>() & 7 == 0);
 
 // SAFETY: `#[repr(C)]`, integers only.
 #[cfg(feature = "user")]

@@ -204,13 +204,24 @@ fn one_that_was_never_ended_leaves_what_it_has() {
     assert!(said.contains("r.partial exists"), "{said}");
 }
 
+fn unpacked(recording: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = flate2::read::GzDecoder::new(recording).read_to_end(&mut text);
+    read.is_ok().then_some(text)
+}
+
 #[test]
 fn any_spoilt_bit_is_seen() {
     let whole = recorded(&ops());
     for byte in (10..whole.len()).step_by(7) {
         let mut spoilt = whole.clone();
         spoilt[byte] ^= 1 << (byte % 8);
-        assert_ne!(got(&spoilt).1.ok(), Some(End::Whole), "byte {byte}");
+        // The last bits of the compressed data, up to a whole byte, hold nothing.
+        let same = unpacked(&spoilt).is_some_and(|text| Some(text) == unpacked(&whole));
+        assert!(
+            same || got(&spoilt).1.ok() != Some(End::Whole),
+            "byte {byte}"
+        );
     }
 }
 
