@@ -8,7 +8,7 @@ use serde_json::Value;
 /// `--kernel`, and whether its kprobes' misses are counted.
 fn each_loss_turns_pass_into_inconclusive(kernel: &str, counted: bool) {
     let output = Run::new(
-        &["--kernel", kernel, "--timeout", "200", "--module", "vfat"],
+        &["--kernel", kernel, "--timeout", "900", "--module", "vfat"],
         &["sh", "-c", include_str!("../guest/blind.sh")],
     )
     .output();

@@ -83,7 +83,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Runs the jobs and gives the ops of each, after all counts were found equal.
 fn run(fs: &str, fsync: &str) -> Vec<Vec<Value>> {
     let fio = ["--add", "/usr/bin/fio", "--add", "/usr/bin/dd"];
-    let mut options = vec!["--kernel", "6.1", "--fs", fs];
+    let mut options = vec!["--kernel", "6.1", "--fs", fs, "--timeout", "900"];
     options.extend(fio);
     let script = script(fsync, fs == "none");
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,7 +264,16 @@ cat /tmp/inodes
 "#;
     for fs in ["ext4", "xfs"] {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let options = ["--kernel", "6.1", "--fs", fs, "--add", "/usr/bin/dd"];
+        let options = [
+            "--kernel",
+            "6.1",
+            "--fs",
+            fs,
+            "--timeout",
+            "900",
+            "--add",
+            "/usr/bin/dd",
+        ];
         let output = Run::new(&options, &["sh", "-c", script]).output();
         let printed = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);

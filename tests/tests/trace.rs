@@ -42,7 +42,7 @@ fn it_ends_as_its_workload_does_and_leaves_no_probe() {
     let output = Run::new(
         &[
             "--timeout",
-            "200",
+            "900",
             "--add",
             "/usr/bin/dd",
             "--add",
@@ -183,7 +183,7 @@ fn the_scope_is_what_was_asked_for_and_nothing_is_passed_on() {
         .status();
     assert!(built.expect("cc").success());
     let ids = ids.to_str().expect("UTF-8");
-    let mut options = vec!["--timeout", "600"];
+    let mut options = vec!["--timeout", "900"];
     for carried in ["/usr/bin/dd", "/usr/bin/setpriv", "/usr/bin/env", ids] {
         options.extend(["--add", carried]);
     }

@@ -284,7 +284,18 @@ fn odio_trace_counts_what_tracefs_counts() {
     let fio = "/usr/bin/fio";
     let dd = "/usr/bin/dd";
     let output = Run::new(
-        &["--kernel", "6.1", "--fs", "ext4", "--add", fio, "--add", dd],
+        &[
+            "--kernel",
+            "6.1",
+            "--fs",
+            "ext4",
+            "--timeout",
+            "900",
+            "--add",
+            fio,
+            "--add",
+            dd,
+        ],
         &["sh", "-c", &script(&jobs)],
     )
     .output();
