@@ -6,7 +6,7 @@ use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord};
 use crate::{
     config::{config, offset},
     journal,
-    maps::{hit, known, lose},
+    maps::{hit, lose},
     op,
     read::field,
     task::{self, current, in_scope},
@@ -30,10 +30,6 @@ pub(crate) fn submit(bio: u64) {
     let traced = in_scope(tgid);
     if traced {
         hit(Hook::BioSubmit, tgid);
-    } else if config!(symbols.xlog_bio_end_io) == 0 && !known(u64::from(tgid)) && !known(u64::from(tid)) {
-        // Not a worker's or a journal's either: whoever sends a traced op's bios was seen to take it up. XFS's log is
-        // written by anybody.
-        return;
     }
     let (Some(opf), Some(size)) =
         (field::<u32>(bio, offset!(bio_opf)), field::<u32>(bio, offset!(bio_size)))
