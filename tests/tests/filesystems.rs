@@ -123,7 +123,11 @@ fn run(fs: &str, fsync: &str) -> Vec<Vec<Value>> {
             let synced = op["sync_ns"].is_u64() == (op["fsyncs"] != 0);
             // vfat writes the sector of the directory that holds the file's times, and does not mark it as metadata.
             // vfat writes sectors of its directory and its table beside the data, unmarked, when a timestamp is due.
-            let sectors = op["bio_bytes"].as_u64().expect("a number").wrapping_sub(4096) / 512;
+            let sectors = op["bio_bytes"]
+                .as_u64()
+                .expect("a number")
+                .wrapping_sub(4096)
+                / 512;
             let inode = fs == "vfat" && *sync != "none" && sectors <= 4;
             let right = op["engine"] == *engine
                 && op["mode"] == mode
