@@ -357,7 +357,7 @@ impl Ring {
 
     /// Gives the registered files back before this returns. Closing the ring does that too, but later and on a worker
     /// (`io_ring_exit_work`; up to 6.1 a file taken out of the table also lingers there, `io_queue_rsrc_removal`): a
-    /// block device would still be held exclusively after queue and file are gone.
+    /// filesystem would still be busy for umount(2) after queue and file are gone.
     pub(super) fn give_back_files(&mut self) {
         if matches!(self.files, Some(Ok(()))) {
             let _ = self.ring.unregister_files();
