@@ -28,6 +28,7 @@ pub(crate) struct Name {
     pub(crate) path: Vec<u8>,
     /// It was in no folder any more when it was first seen.
     pub(crate) deleted: bool,
+    pub(crate) directory: bool,
 }
 
 impl Name {
@@ -51,6 +52,11 @@ struct Known {
     /// When it was asked for last, as the number of the question.
     asked: u64,
 }
+
+// The types of a file in `i_mode`: inode(7).
+const S_IFMT: u32 = 0o170_000;
+const S_IFBLK: u32 = 0o060_000;
+const S_IFDIR: u32 = 0o040_000;
 
 /// Most names that are kept: more than the programs remember to have sent, so that what is dropped here comes again.
 const MOST_NAMES: usize = 1 << 16;
@@ -106,6 +112,7 @@ impl<'a> Files<'a> {
         let name = Name {
             path,
             deleted: record.deleted != 0,
+            directory: record.mode & S_IFMT == S_IFDIR,
         };
         let asked = self.asked;
         self.names.insert(
@@ -116,8 +123,6 @@ impl<'a> Files<'a> {
 
     /// The path as the process sees it, or failing that as the tracer does.
     fn path(&mut self, record: &FileRecord, inside: &[u8]) -> Option<Vec<u8>> {
-        const S_IFMT: u32 = 0o170_000;
-        const S_IFBLK: u32 = 0o060_000;
         let file = Inside {
             dev: Dev::from_kernel(record.dev),
             mount: record.mount,
@@ -217,6 +222,7 @@ impl<'a> Files<'a> {
                         kernel.fs_type(dev).or_else(elsewhere)
                     },
                     block_device,
+                    directory: None,
                     read_only: !block_device && kernel.read_only(dev),
                     volatile_cache: cache.volatile,
                     fua: cache.fua,

@@ -63,12 +63,14 @@ pub(crate) enum Metadata {
     Unseen,
 }
 
-/// What the file lies on.
+/// What the file is, and what it lies on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// Filesystem type as mounted; `None` for a raw block device.
     pub(crate) fs: Option<String>,
     pub(crate) block_device: bool,
+    /// A directory, which only a sync is asked of; `None` where that was not seen.
+    pub(crate) directory: Option<bool>,
     /// Mounted read-only, where fsync returns without doing anything.
     pub(crate) read_only: bool,
     /// Whether the device has a volatile write cache, as the kernel believes.
@@ -207,6 +209,11 @@ const EXT4: &[Rule] = &[
     rule(|e| e.commits > 0 && no_cache(e), Durable,
         "fsync waited for a commit; the device has no volatile write cache"),
     rule(|e| e.commits > 0, Unknown, "fsync waited for a commit whose barrier was not seen"),
+    // For what is no regular file `ext4_fsync_journal` (6.1) calls `ext4_force_commit`, and sends no flush of its own.
+    rule(|e| volatile(e) && e.flushes == 0 && e.place.directory == Some(true), Unknown,
+        "nothing of the directory was left to commit; whether what committed it flushed the device was not seen"),
+    rule(|e| volatile(e) && e.flushes == 0 && e.place.directory.is_none(), Unknown,
+        "fsync sent no flush and waited for no commit, and whether of a directory was not seen"),
 ];
 
 /// XFS: `xfs_file_fsync` forces the log where the inode is in it, and flushes by itself unless the log's own write

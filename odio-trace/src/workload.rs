@@ -28,6 +28,7 @@ use crate::{
     scope::Scope,
     session::{Account, Record, Session},
     sys,
+    verdict::Place,
 };
 
 /// How long requests that are still open at the end may take to be acknowledged.
@@ -122,8 +123,11 @@ pub(crate) async fn trace(
         Record::File(file) => files.learn(&file),
         Record::Op(record) => {
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
-            let place = files.place(record.dev, block_device);
             let name = files.name(&record);
+            let place = Place {
+                directory: name.as_ref().map(|name| name.directory),
+                ..files.place(record.dev, block_device)
+            };
             let deleted = name.as_ref().is_some_and(|name| name.deleted);
             let (file, bytes) = name.map(crate::files::Name::text).unzip();
             let op = Op {

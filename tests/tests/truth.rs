@@ -13,7 +13,7 @@ use serde_json::Value;
 const BLOCK: u64 = 4096;
 
 /// Requests of each row of the matrix.
-const MATRIX: u64 = 5;
+const MATRIX: u64 = 31;
 
 /// A call of GNU dd on a file of its own.
 struct Dd {

@@ -20,6 +20,7 @@ fn ext4() -> Place {
     Place {
         fs: Some("ext4".into()),
         block_device: false,
+        directory: Some(false),
         read_only: false,
         volatile_cache: Some(true),
         fua: Some(true),

@@ -65,9 +65,9 @@ impl Mount {
         let root = self.root.as_os_str().as_bytes();
         let root = root.strip_prefix(b"/").unwrap_or(root);
         let rest = match inside.strip_prefix(root)? {
-            rest if root.is_empty() => rest,
-            // The very file is mounted.
+            // The very file or folder is mounted.
             [] => return Some(path),
+            rest if root.is_empty() => rest,
             [b'/', rest @ ..] => rest,
             _ => return None,
         };
@@ -83,6 +83,7 @@ impl Mount {
 pub(crate) fn below(root: &Path, path: Vec<u8>) -> Vec<u8> {
     let root = root.as_os_str().as_bytes();
     match path.strip_prefix(root) {
+        Some(b"") => b"/".to_vec(),
         Some(rest) if root != b"/" && rest.first() == Some(&b'/') => rest.to_vec(),
         _ => path,
     }
@@ -126,6 +127,9 @@ mod tests {
         // A file by itself can be mounted.
         assert_eq!(path(22, "etc/one").unwrap(), "/etc/two");
         assert_eq!(path(23, "@home/me/f").unwrap(), "/home/me/f");
+        // The folder that is mounted.
+        assert_eq!(path(20, "").unwrap(), "/");
+        assert_eq!(path(21, "srv/db").unwrap(), "/data");
         // Moved out of what is mounted, and a name that only begins alike.
         assert_eq!(path(21, "srv/f"), None);
         assert_eq!(path(21, "srv/db2/f"), None);
@@ -146,6 +150,7 @@ mod tests {
         let below = |root: &str, path: &str| below(Path::new(root), path.into());
         assert_eq!(below("/jail", "/jail/f"), b"/f");
         assert_eq!(below("/jail", "/jail2/f"), b"/jail2/f");
+        assert_eq!(below("/jail", "/jail"), b"/");
         assert_eq!(below("/", "/jail/f"), b"/jail/f");
     }
 

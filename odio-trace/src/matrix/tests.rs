@@ -67,6 +67,7 @@ fn op(record: &OpRecord) -> Op {
 fn watched_op(record: &OpRecord, unwatched: &[Hook]) -> Op {
     let place = verdict::Place {
         fs: Some("ext4".into()),
+        directory: Some(false),
         volatile_cache: Some(true),
         ..verdict::Place::default()
     };

@@ -24,6 +24,7 @@ fn overwrite(sync: Sync) -> Evidence {
         place: Place {
             fs: Some("ext4".into()),
             block_device: false,
+            directory: Some(false),
             read_only: false,
             volatile_cache: Some(true),
             fua: Some(true),
@@ -372,6 +373,16 @@ fn cached(volatile_cache: Option<bool>, fua: Option<bool>, e: Evidence) -> Evide
     }
 }
 
+fn of_what(directory: Option<bool>, e: Evidence) -> Evidence {
+    Evidence {
+        place: Place {
+            directory,
+            ..e.place
+        },
+        ..e
+    }
+}
+
 /// Every rule of a table decides some evidence; the last column is a part of its reason.
 fn each(cases: Vec<(Evidence, Durability, &str)>, table: &[Rule]) {
     for (e, expected, part) in &cases {
@@ -478,6 +489,13 @@ fn each_rule_of_ext4() {
             ),
             (cached(Some(false), None, commit()), Durable, "no volatile"),
             (commit(), Unknown, "barrier was not seen"),
+            (
+                of_what(Some(true), fsync()),
+                Unknown,
+                "nothing of the directory",
+            ),
+            (of_what(None, fsync()), Unknown, "whether of a directory"),
+            (of_what(Some(false), fsync()), DeviceCache, "no flush"),
             // A flush says nothing of a commit that may come after it.
             (
                 Evidence {
