@@ -14,7 +14,8 @@ observe() {
     name=$1
     shift
     odio-trace run --json -- \
-        strace -f --seccomp-bpf -qq -y -s 0 -e "trace=$CALLS" -e signal=none -o $ROOM/calls -- "$@" >$ROOM/both 2>$ROOM/err
+        strace -f --seccomp-bpf -qq -y -s 0 -e "trace=$CALLS" -e signal=none -o $ROOM/calls -- \
+        "$@" >$ROOM/both 2>$ROOM/err
     status=$?
     echo "### $name calls"
     cat $ROOM/calls
@@ -67,8 +68,8 @@ END
     observe postgres setpriv --reuid 1000 --regid 1000 --clear-groups sh $ROOM/postgres.sh "$POSTGRES" "$2"
 }
 
-# rocksdb WRITES: fillsync makes a write of each 1000 that are asked for.
+# rocksdb WRITES: fillsync takes its keys from a thousandth of --num.
 rocksdb() {
-    observe rocksdb db_bench --benchmarks=fillsync,flush,readrandom --num="${1}000" --reads="$1" --db="$PWD/rocks" \
-        --use_direct_reads --use_direct_io_for_flush_and_compaction --compression_type=none
+    observe rocksdb db_bench --benchmarks=fillsync,flush,readrandom --num="${1}000" --reads="$1" --writes="$1" \
+        --db="$PWD/rocks" --use_direct_reads --use_direct_io_for_flush_and_compaction --compression_type=none
 }
