@@ -272,7 +272,16 @@ fn programs_are_counted_as_strace_counts_them() {
         binaries.display(),
         cluster.display(),
     );
-    let mut options = vec!["--kernel", "6.1", "--fs", "ext4", "--memory", "2048", "--timeout", "900"];
+    let mut options = vec![
+        "--kernel",
+        "6.1",
+        "--fs",
+        "ext4",
+        "--memory",
+        "2048",
+        "--timeout",
+        "900",
+    ];
     let programs: Vec<String> = ["postgres", "psql", "pgbench"]
         .iter()
         .map(|name| binaries.join(name).display().to_string())
