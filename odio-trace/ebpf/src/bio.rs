@@ -52,10 +52,12 @@ pub(crate) fn submit(bio: u64) {
         }
     }
 
-    let key = owner(bio, end_io).unwrap_or_else(|| task::inside(tid));
+    let direct = owner(bio, end_io);
+    let key = direct.unwrap_or_else(|| task::inside(tid));
     let Some(state) = op::get(key) else {
-        // A filesystem's own log belongs to all that wait for it.
-        let data = what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
+        // A filesystem's own log belongs to all that wait for it. Direct I/O sends no page cache, though the program's
+        // buffer may be some file's that it maps.
+        let data = direct.is_none() && what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
         let common = log_write
             || super_write
             || journal::bio(tid, fua && preflush)

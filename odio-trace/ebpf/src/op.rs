@@ -1,8 +1,8 @@
 //! An op from its first sight to its record.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm};
 use aya_log_ebpf::{debug, warn};
-use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
+use odio_trace_common::{COMM_LEN, EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
     aio, bio,
@@ -47,7 +47,8 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
         (*state).tid = tid;
         (*state).begin_ns = now();
         (*state).flags = flags;
-        (*state).comm = bpf_get_current_comm().unwrap_or([0; 16]);
+        // What cannot be named stays blank.
+        bpf_get_current_comm((&raw mut (*state).comm).cast(), COMM_LEN as u32);
     }
     Some(state)
 }
@@ -318,11 +319,26 @@ pub(crate) fn send(key: u64, state: *mut OpRecord) {
         return;
     };
     // SAFETY: the element is live; the copy is taken before it may be reused.
-    entry.write(unsafe { *state });
+    unsafe { copy(entry.as_mut_ptr(), state) }
     if OPS.remove(&key).is_ok() {
         entry.submit(wake());
     } else {
         entry.discard(0);
+    }
+}
+
+/// Copies a record by words. What the compiler would make of an assignment is a call that copies it by bytes.
+///
+/// # Safety
+///
+/// Both are a record, and nobody else writes `to`.
+#[inline(always)]
+unsafe fn copy(to: *mut OpRecord, from: *const OpRecord) {
+    const { assert!(size_of::<OpRecord>().is_multiple_of(8) && align_of::<OpRecord>() == 8) }
+    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
+    for i in 0..size_of::<OpRecord>() / 8 {
+        // SAFETY: a word of both; volatile, so that the loop stays one.
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) }
     }
 }
 
