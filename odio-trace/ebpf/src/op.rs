@@ -8,9 +8,9 @@ use crate::{
     aio, bio,
     config::{config, offset},
     file, journal,
-    maps::{EVENTS, OPS, add, hit, lose, put, wake},
-    read::field,
-    task::{self, Task, current, in_scope},
+    maps::{EVENTS, OPS, add, lose, put, wake},
+    read::{ByHelper, Reads, field},
+    task::{self, Task, current, sees},
 };
 
 const EAGAIN: i64 = -11;
@@ -55,7 +55,7 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
 
 /// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
 #[inline(always)]
-pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
+pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     let (tgid, tid) = current();
     finish_returned(tid);
     if let Some(state) = get(kiocb) {
@@ -72,10 +72,8 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
             unsafe { (*state).phase = 0 }
         }
         if flags & OpFlags::PUNTED != 0 || result == EAGAIN || woken {
-            if in_scope(tgid) {
-                hit(hook, tgid);
-            }
-            describe(state, kind, kiocb, iter);
+            sees(hook, tgid);
+            describe::<R>(state, kind, kiocb, iter);
             task::enter(tid, kiocb);
             return;
         }
@@ -85,16 +83,15 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         warn!((), "kiocb {:x} of thread {} is used again, the end of its last op was missed", kiocb, tid);
         send(kiocb, state);
     }
-    if !in_scope(tgid) {
+    if !sees(hook, tgid) {
         return;
     }
-    hit(hook, tgid);
     if task::request(tid) == task::BEGUN_BEFORE {
         lose(Loss::BegunBefore);
         return;
     }
     let outer = task::inside(tid);
-    let complete: u64 = field(kiocb, offset!(kiocb_complete)).unwrap_or(0);
+    let complete: u64 = R::member(kiocb, offset!(kiocb_complete)).unwrap_or(0);
     let (engine, flags) = if complete == 0 {
         (EngineSeen::Psync, 0)
     } else if complete == config!(symbols.aio_complete_rw) {
@@ -107,7 +104,7 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     if let Some(state) = open(kiocb, kind, engine, flags) {
         // SAFETY: a live element, just opened by this task.
         unsafe { (*state).outer = outer }
-        describe(state, kind, kiocb, iter);
+        describe::<R>(state, kind, kiocb, iter);
         task::enter(tid, kiocb);
         if engine as u32 == EngineSeen::Libaio as u32 {
             aio::learn(kiocb);
@@ -136,7 +133,7 @@ fn finish_returned(tid: u32) {
 
 /// Fills in what the kiocb says about the op.
 #[inline(always)]
-fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
+fn describe<R: Reads>(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
     // SAFETY: `state` is a live element of OPS; the op is run by one task at a time.
     let state = unsafe { &mut *state };
     state.tries += 1;
@@ -145,16 +142,16 @@ fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
         return;
     }
     state.op = kind as u32;
-    let filp: u64 = field(kiocb, offset!(kiocb_filp)).unwrap_or(0);
+    let filp: u64 = R::member(kiocb, offset!(kiocb_filp)).unwrap_or(0);
     let (Some(seen), Some(offset), Some(len)) = (
-        file::look(filp),
-        field::<u64>(kiocb, offset!(kiocb_pos)),
-        field::<u64>(iter, offset!(iov_iter_count)),
+        file::look::<R>(filp),
+        R::member::<u64>(kiocb, offset!(kiocb_pos)),
+        R::member::<u64>(iter, offset!(iov_iter_count)),
     ) else {
         lose(Loss::ReadFailed);
         return;
     };
-    state.iocb_flags = field(kiocb, offset!(kiocb_flags)).unwrap_or(0);
+    state.iocb_flags = R::member(kiocb, offset!(kiocb_flags)).unwrap_or(0);
     state.offset = offset;
     state.len = len;
     about(state, filp, &seen);
@@ -171,7 +168,7 @@ pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
     if seen.is_block_device() {
         state.flags |= OpFlags::BLOCK_DEVICE;
     }
-    file::name(filp, seen, state.tgid);
+    file::name(filp, seen, state.tgid, current().1);
 }
 
 /// The entry function returns `ret` for `kiocb`.
@@ -353,9 +350,9 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
     let write = field::<u8>(iter, offset!(iov_iter_data_source)).unwrap_or(0) != 0;
     if write {
-        begin(Hook::WriteBegin, OpKind::Write, kiocb, iter);
+        begin::<ByHelper>(Hook::WriteBegin, OpKind::Write, kiocb, iter);
     } else {
-        begin(Hook::ReadBegin, OpKind::Read, kiocb, iter);
+        begin::<ByHelper>(Hook::ReadBegin, OpKind::Read, kiocb, iter);
     }
 }
 
