@@ -1,6 +1,10 @@
 //! An op from its first sight to its record.
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm};
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm},
+    macros::map,
+    maps::Array,
+};
 use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{COMM_LEN, EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
@@ -23,7 +27,52 @@ const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED
 /// The op's state; the pointer lives as long as the program does.
 #[inline(always)]
 pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
-    if key == 0 { None } else { OPS.get_ptr_mut(&key) }
+    if key == 0 || !is_open(key) { None } else { OPS.get_ptr_mut(&key) }
+}
+
+/// Places of [`OPEN`].
+const OPEN_PLACES: u32 = 1 << 16;
+
+/// How many open ops have a key of which this is the place. At 0 the look into the table is spared: most hits are of
+/// requests that are not traced.
+#[map]
+static OPEN: Array<u64> = Array::with_max_entries(OPEN_PLACES, 0);
+
+/// A key is a pointer or a thread's number: neighbours of either kind have different places.
+#[inline(always)]
+fn open_place(key: u64) -> u32 {
+    let low: u64;
+    // The low half of a pointer, by a move that the verifier allows of one: an fentry's own may not be shifted or
+    // masked, nor is the helper's reading of one cheap.
+    // SAFETY: a move from one register to another.
+    unsafe { core::arch::asm!("w0 = w1", in("r1") key, out("r0") low, options(pure, nomem, nostack)) }
+    ((low >> 6) ^ (low << 3)) as u32 & (OPEN_PLACES - 1)
+}
+
+#[inline(always)]
+fn is_open(key: u64) -> bool {
+    match OPEN.get_ptr(open_place(key)) {
+        // SAFETY: an element of the array.
+        Some(count) => unsafe { count.read_volatile() != 0 },
+        None => true,
+    }
+}
+
+#[inline(always)]
+fn count_open(key: u64, by: u64) {
+    if let Some(count) = OPEN.get_ptr_mut(open_place(key)) {
+        add(count, by);
+    }
+}
+
+/// Closes an op; true for one of those that try.
+#[inline(always)]
+fn remove(key: u64) -> bool {
+    let removed = OPS.remove(&key).is_ok();
+    if removed {
+        count_open(key, u64::MAX);
+    }
+    removed
 }
 
 // SAFETY: integers and arrays of them; zero is a valid value.
@@ -34,7 +83,9 @@ static BLANK: OpRecord = unsafe { core::mem::zeroed() };
 pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Option<*mut OpRecord> {
     let (tgid, tid) = current();
     // Too large for the stack, and a per-CPU copy could be another task's: an fentry may be preempted.
+    count_open(key, 1);
     if !put(&OPS, &key, &BLANK, Loss::OpsFull) {
+        count_open(key, u64::MAX);
         return None;
     }
     let state = OPS.get_ptr_mut(&key)?;
@@ -255,7 +306,7 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
         if blank {
             // A worker was handed something that is no read, write or sync.
             debug!((), "request {:x} of a worker was no read, write or sync", key);
-            let _ = OPS.remove(&key);
+            remove(key);
         } else if !waits_for_return || second_phase(state) {
             send(key, state);
         }
@@ -309,7 +360,7 @@ fn second_phase(state: *mut OpRecord) -> bool {
 #[inline(always)]
 pub(crate) fn send(key: u64, state: *mut OpRecord) {
     let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
-        if OPS.remove(&key).is_ok() {
+        if remove(key) {
             lose(Loss::RingFull);
             warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
         }
@@ -317,7 +368,7 @@ pub(crate) fn send(key: u64, state: *mut OpRecord) {
     };
     // SAFETY: the element is live; the copy is taken before it may be reused.
     unsafe { copy(entry.as_mut_ptr(), state) }
-    if OPS.remove(&key).is_ok() {
+    if remove(key) {
         entry.submit(wake());
     } else {
         entry.discard(0);
