@@ -48,9 +48,53 @@ pub(crate) fn build(
 
     let object = target_dir.join(TARGET).join("release/odio-trace-ebpf");
     let wanted = out.join("odio-trace.bpf.o");
-    fs::copy(&object, &wanted)
-        .map(drop)
-        .map_err(|error| format!("cannot copy {}: {error}", object.display()))
+    let built =
+        fs::read(&object).map_err(|error| format!("cannot read {}: {error}", object.display()))?;
+    let small = without_debug(&built)
+        .ok_or_else(|| format!("{} is no ELF object as expected", object.display()))?;
+    fs::write(&wanted, small).map_err(|error| format!("cannot write {}: {error}", wanted.display()))
+}
+
+/// A little-endian ELF64 object whose sections of debug information are empty.
+///
+/// BTF was made of them, and nothing else reads them; but who loads the object goes through all of its relocations, and
+/// these have most. The sections keep their numbers and names.
+fn without_debug(object: &[u8]) -> Option<Vec<u8>> {
+    const HEADER: usize = 64;
+    const ENTRY: usize = 64;
+    const NO_BITS: usize = 8;
+    let word =
+        |at: usize| Some(u64::from_le_bytes(object.get(at..at + 8)?.try_into().ok()?) as usize);
+    let half =
+        |at: usize| Some(u32::from_le_bytes(object.get(at..at + 4)?.try_into().ok()?) as usize);
+    let short =
+        |at: usize| Some(u16::from_le_bytes(object.get(at..at + 2)?.try_into().ok()?) as usize);
+    if object.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let (headers, count, names) = (word(40)?, short(60)?, short(62)?);
+    let names = word(headers + names * ENTRY + 24)?;
+
+    let mut small = object.get(..HEADER)?.to_vec();
+    let mut table = object.get(headers..headers + count * ENTRY)?.to_vec();
+    for (i, entry) in table.chunks_exact_mut(ENTRY).enumerate() {
+        let at = headers + i * ENTRY;
+        let (kind, offset, size) = (half(at + 4)?, word(at + 24)?, word(at + 32)?);
+        let name = object.get(names + half(at)?..)?;
+        let debug = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+        let size = if debug { 0 } else { size };
+        small.resize(small.len().next_multiple_of(word(at + 48)?.max(1)), 0);
+        entry[24..32].copy_from_slice(&(small.len() as u64).to_le_bytes());
+        entry[32..40].copy_from_slice(&(size as u64).to_le_bytes());
+        if kind != NO_BITS {
+            small.extend(object.get(offset..offset + size)?);
+        }
+    }
+    small.resize(small.len().next_multiple_of(8), 0);
+    let headers = small.len() as u64;
+    small[40..48].copy_from_slice(&headers.to_le_bytes());
+    small.extend(table);
+    Some(small)
 }
 
 /// A folder beside the profiles of the workspace's target folder, so that

@@ -46,6 +46,10 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
     let mut sink = Sink::new(show.output, kernel, &plan)?;
     let progress = Progress::new(show.output.json);
     let outcome = workload::trace(kernel, &plan, Path::new("."), target, progress, |op| {
+        let Some(op) = op else {
+            sink.pass_on()?;
+            return Ok(false);
+        };
         if !filter.passes(&op) {
             return Ok(false);
         }

@@ -132,9 +132,9 @@ impl Scope {
                 wanted.remove(name)?;
             }
         }
-        let mut processes = processes(session)?;
         // A fork that is being followed right now may put one more in behind the reader.
         loop {
+            let mut processes = processes(session)?;
             let all: Vec<u32> = processes.keys().filter_map(Result::ok).collect();
             if all.is_empty() {
                 return Ok(());
@@ -142,6 +142,7 @@ impl Scope {
             for pid in all {
                 let _ = processes.remove(&pid);
             }
+            session.scope_changed()?;
         }
     }
 }

@@ -16,8 +16,8 @@ use aya::{
     programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
 };
 use odio_trace_common::{
-    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, RecordKind, ScopeConfig, WritebackKey,
-    WritebackRecord,
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, ProcessHits, RecordKind, ScopeConfig,
+    WritebackKey, WritebackRecord,
 };
 use tokio::{io::unix::AsyncFd, time::timeout};
 
@@ -166,6 +166,16 @@ impl Session {
             .context("cannot follow the process")
     }
 
+    /// To be called after a process was taken out of the table of the traced: the programs look there again.
+    pub(crate) fn scope_changed(&mut self) -> Result<()> {
+        // The programs count their own changes at another place.
+        const BY_USER: u32 = 1;
+        let changes = self.ebpf.map_mut("CHANGES").context("no map CHANGES")?;
+        let mut changes = Array::<_, u64>::try_from(changes)?;
+        let count = changes.get(&BY_USER, 0)?;
+        Ok(changes.set(BY_USER, count + 1, 0)?)
+    }
+
     /// Traces a process while `work` runs, and forgets it: no hit, no loss and no file of it is in any account.
     pub(crate) fn while_followed<T>(
         &mut self,
@@ -181,6 +191,15 @@ impl Session {
 
         let scope = self.ebpf.map_mut("SCOPE").context("no map SCOPE")?;
         HashMap::<_, u32, u64>::try_from(scope)?.remove(&pid)?;
+        self.scope_changed()?;
+        let places = self.ebpf.map_mut("PROCESSES").context("no map PROCESSES")?;
+        let mut places = Array::<_, ProcessHits>::try_from(places)?;
+        let at = pid % places.len();
+        let place = places.get(&at, 0)?;
+        if place.tgid == pid {
+            let hits = [0; Hook::ALL.len()];
+            places.set(at, ProcessHits { hits, ..place }, 0)?;
+        }
         let hits = self.ebpf.map_mut("HITS").context("no map HITS")?;
         let mut hits = HashMap::<_, HookHitKey, u64>::try_from(hits)?;
         for &hook in Hook::ALL {
@@ -267,7 +286,16 @@ impl Session {
         for entry in hits.iter() {
             let (key, n) = entry?;
             if let Some(&hook) = Hook::ALL.get(key.hook as usize) {
-                account.hits.insert((hook, key.tgid), n);
+                *account.hits.entry((hook, key.tgid)).or_default() += n;
+            }
+        }
+        let places = self.ebpf.map("PROCESSES").context("no map PROCESSES")?;
+        for place in Array::<_, ProcessHits>::try_from(places)?.iter() {
+            let place = place?;
+            for (&hook, &n) in Hook::ALL.iter().zip(&place.hits) {
+                if n > 0 {
+                    *account.hits.entry((hook, place.tgid)).or_default() += n;
+                }
             }
         }
         let files = HashMap::<_, WritebackKey, WritebackRecord>::try_from(

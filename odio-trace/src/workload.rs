@@ -72,20 +72,20 @@ pub(crate) async fn run(
 ) -> Result<Outcome> {
     let target = Target::Command(Launch::as_it_is(command));
     trace(kernel, plan, dir, target, None, |op| {
-        each(op).map(|()| true)
+        op.map_or(Ok(()), &mut each).map(|()| true)
     })
     .await
 }
 
-/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. The probes
-/// are calibrated in `dir`.
+/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. It is
+/// called with `None` when all that waited in the kernel was taken. The probes are calibrated in `dir`.
 pub(crate) async fn trace(
     kernel: &Kernel,
     plan: &Plan,
     dir: &Path,
     target: Target<'_>,
     mut progress: Option<Progress>,
-    mut each: impl FnMut(Op) -> Result<bool>,
+    mut each: impl FnMut(Option<Op>) -> Result<bool>,
 ) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let (scope, waiting, lasts) = match target {
@@ -120,8 +120,13 @@ pub(crate) async fn trace(
     let (mut ops, mut filtered) = (0, 0);
     let mut failed = None;
     let mut each = |record| match record {
-        Record::File(file) => files.learn(&file),
-        Record::Op(record) => {
+        None => {
+            if let Err(error) = each(None) {
+                _ = failed.get_or_insert(error);
+            }
+        }
+        Some(Record::File(file)) => files.learn(&file),
+        Some(Record::Op(record)) => {
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
             let name = files.name(&record);
             let place = Place {
@@ -135,7 +140,7 @@ pub(crate) async fn trace(
                 file_deleted: deleted,
                 ..Op::new(&record, file, place, watched)
             };
-            match each(op) {
+            match each(Some(op)) {
                 Ok(true) => ops += 1,
                 Ok(false) => filtered += 1,
                 Err(error) => _ = failed.get_or_insert(error),
@@ -155,8 +160,9 @@ pub(crate) async fn trace(
                 ready?;
                 session.take(|record| {
                     seen += u64::from(matches!(record, Record::Op(_)));
-                    each(record);
+                    each(Some(record));
                 });
+                each(None);
                 diagnostics.flush();
             }
             () = diagnostics.due() => diagnostics.flush(),
@@ -192,18 +198,18 @@ pub(crate) async fn trace(
     let settled = Instant::now() + SETTLE;
     while !hurry && session.open_ops() > 0 && Instant::now() < settled {
         tokio::select! {
-            () = sleep(Duration::from_millis(10)) => session.take(&mut each),
+            () = sleep(Duration::from_millis(10)) => session.take(|record| each(Some(record))),
             _ = signals.word() => hurry = true,
         }
     }
     drop(progress);
     let mut account = session.account(kernel)?;
-    session.take(&mut each);
+    session.take(|record| each(Some(record)));
     // A probe may have gone blind since it was calibrated.
     let after = calibrate::run(&mut session, kernel, dir);
     account.add_calibration(&before, &after);
     diagnostics.flush();
-    let (attached, missing) = session.stop(&mut each);
+    let (attached, missing) = session.stop(|record| each(Some(record)));
     if let Some(error) = failed {
         return Err(error);
     }

@@ -93,3 +93,26 @@ pub struct HookHitKey {
 // SAFETY: `#[repr(C)]`, integers only, no padding.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for HookHitKey {}
+
+/// Places for processes whose hits are counted apart from the table of hits.
+pub const PROCESS_PLACES: u32 = 1024;
+
+/// Hits of the one process that has this place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessHits {
+    /// Who wants the place: see the programs.
+    pub claims: u64,
+    /// The age of the scope at which the process was last seen in it.
+    pub in_scope_at: u64,
+    /// The process, 0 for none.
+    pub tgid: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
+    /// By [`Hook`].
+    pub hits: [u64; Hook::ALL.len()],
+}
+
+// SAFETY: `#[repr(C)]`, integers only, no padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ProcessHits {}

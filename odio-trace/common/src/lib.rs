@@ -11,7 +11,7 @@ mod record;
 mod scope;
 
 pub use config::{ABSENT, Config, Offsets, PADDING, Symbols};
-pub use hook::{Hook, HookHitKey};
+pub use hook::{Hook, HookHitKey, PROCESS_PLACES, ProcessHits};
 pub use record::{
     COMM_LEN, EngineSeen, FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpKind, OpRecord, RecordKind,
     WritebackKey, WritebackRecord,

@@ -9,10 +9,10 @@ use odio_trace_common::{COMM_LEN, EngineSeen, Hook, Loss, OpFlags, OpKind};
 use crate::{
     config::offset,
     file,
-    maps::{AIO_CONTEXTS, hit, lose, put},
+    maps::{AIO_CONTEXTS, lose, put},
     op,
-    read::field,
-    task::{self, current, in_scope},
+    read::{ByHelper, field},
+    task::{self, current, sees},
 };
 
 /// Who uses a context.
@@ -56,10 +56,9 @@ pub(crate) fn sync(work: u64) {
     let Some(known) = AIO_CONTEXTS.get_ptr(&context) else { return };
     // SAFETY: a live element.
     let asker = unsafe { *known };
-    if asker.id != id || !in_scope(asker.tgid) {
+    if asker.id != id || !sees(Hook::AioSync, asker.tgid) {
         return;
     }
-    hit(Hook::AioSync, asker.tgid);
     let Some(state) = op::open(iocb, OpKind::Sync, EngineSeen::Libaio, OpFlags::ASYNC) else { return };
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
@@ -73,7 +72,7 @@ pub(crate) fn sync(work: u64) {
         state.flags |= OpFlags::DATASYNC;
     }
     let file: u64 = field(iocb, offset!(aio_kiocb_file)).unwrap_or(0);
-    match file::look(file) {
+    match file::look::<ByHelper>(file) {
         Some(seen) => op::about(state, file, &seen),
         None => lose(Loss::ReadFailed),
     }

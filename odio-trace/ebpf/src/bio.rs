@@ -6,10 +6,10 @@ use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord};
 use crate::{
     config::{config, offset},
     journal,
-    maps::{hit, lose},
+    maps::lose,
     op,
-    read::field,
-    task::{self, current, in_scope},
+    read::{ByHelper, Reads, field},
+    task::{self, current, sees},
     writeback,
 };
 
@@ -25,14 +25,11 @@ const IOMAP_DIO_COW: u32 = 1 << 1;
 
 /// A bio goes to the block layer.
 #[inline(always)]
-pub(crate) fn submit(bio: u64) {
+pub(crate) fn submit<R: Reads>(bio: u64) {
     let (tgid, tid) = current();
-    let traced = in_scope(tgid);
-    if traced {
-        hit(Hook::BioSubmit, tgid);
-    }
+    let traced = sees(Hook::BioSubmit, tgid);
     let (Some(opf), Some(size)) =
-        (field::<u32>(bio, offset!(bio_opf)), field::<u32>(bio, offset!(bio_size)))
+        (R::member::<u32>(bio, offset!(bio_opf)), R::member::<u32>(bio, offset!(bio_size)))
     else {
         lose(Loss::ReadFailed);
         return;
@@ -42,20 +39,22 @@ pub(crate) fn submit(bio: u64) {
     let preflush = opf & config!(req_preflush) != 0;
     let flush = what == REQ_OP_FLUSH || (size == 0 && preflush);
 
-    let end_io: u64 = field(bio, offset!(bio_end_io)).unwrap_or(0);
+    let end_io: u64 = R::member(bio, offset!(bio_end_io)).unwrap_or(0);
     let super_write = end_io != 0 && end_io == config!(symbols.btrfs_end_super_write);
     let log_write = end_io != 0 && end_io == config!(symbols.xlog_bio_end_io);
     if log_write {
-        match field(bio, offset!(bio_private)) {
+        match R::member(bio, offset!(bio_private)) {
             Some(buffer) => journal::log_write(buffer, fua && preflush),
             None => lose(Loss::ReadFailed),
         }
     }
 
-    let key = owner(bio, end_io).unwrap_or_else(|| task::inside(tid));
+    let direct = owner::<R>(bio, end_io);
+    let key = direct.unwrap_or_else(|| task::inside(tid));
     let Some(state) = op::get(key) else {
-        // A filesystem's own log belongs to all that wait for it.
-        let data = what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
+        // A filesystem's own log belongs to all that wait for it. Direct I/O sends no page cache, though the program's
+        // buffer may be some file's that it maps.
+        let data = direct.is_none() && what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
         let common = log_write
             || super_write
             || journal::bio(tid, fua && preflush)
@@ -99,18 +98,18 @@ pub(crate) fn submit(bio: u64) {
 
 /// The kiocb that the bio's own pointers lead to, if it belongs to direct I/O.
 #[inline(always)]
-fn owner(bio: u64, end_io: u64) -> Option<u64> {
+fn owner<R: Reads>(bio: u64, end_io: u64) -> Option<u64> {
     if end_io == 0 {
         return None;
     }
     if end_io == config!(symbols.iomap_dio_bio_end_io) {
-        return field(field(bio, offset!(bio_private))?, offset!(iomap_dio_iocb));
+        return field(R::member(bio, offset!(bio_private))?, offset!(iomap_dio_iocb));
     }
     if end_io == config!(symbols.dio_bio_end_io) || end_io == config!(symbols.dio_bio_end_aio) {
-        return field(field(bio, offset!(bio_private))?, offset!(dio_iocb));
+        return field(R::member(bio, offset!(bio_private))?, offset!(dio_iocb));
     }
     if end_io == config!(symbols.blkdev_bio_end_io) {
-        return field(field(bio, offset!(bio_private))?, offset!(blkdev_dio_iocb));
+        return field(R::member(bio, offset!(bio_private))?, offset!(blkdev_dio_iocb));
     }
     if end_io == config!(symbols.blkdev_bio_end_io_async) {
         return field(bio - offset!(blkdev_dio_bio)?, offset!(blkdev_dio_iocb));
@@ -120,24 +119,24 @@ fn owner(bio: u64, end_io: u64) -> Option<u64> {
 
 /// The direct I/O code takes `kiocb`, whose position is final now (O_APPEND was applied).
 #[inline(always)]
-pub(crate) fn dio_begin(kiocb: u64) {
+pub(crate) fn dio_begin<R: Reads>(kiocb: u64) {
     task::hit_in_scope(Hook::DioBegin);
     let Some(state) = op::get(kiocb) else { return };
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
     state.flags |= OpFlags::DIO;
-    if let Some(offset) = field(kiocb, offset!(kiocb_pos)) {
+    if let Some(offset) = R::member(kiocb, offset!(kiocb_pos)) {
         state.offset = offset;
     }
-    mark_extending(state, kiocb);
+    mark_extending::<R>(state, kiocb);
 }
 
 /// Marks the op if it reaches past the end of its file, as far as the file's size is known now.
 #[inline(always)]
-pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
-    let size = field(kiocb, offset!(kiocb_filp))
-        .and_then(|file: u64| field(file, offset!(file_inode)))
-        .and_then(|inode: u64| field::<u64>(inode, offset!(inode_size)));
+pub(crate) fn mark_extending<R: Reads>(state: &mut OpRecord, kiocb: u64) {
+    let size = R::member(kiocb, offset!(kiocb_filp))
+        .and_then(|file: u64| R::member(file, offset!(file_inode)))
+        .and_then(|inode: u64| R::member::<u64>(inode, offset!(inode_size)));
     let Some(size) = size else {
         lose(Loss::ReadFailed);
         return;
@@ -151,11 +150,11 @@ pub(crate) fn mark_extending(state: &mut OpRecord, kiocb: u64) {
 
 /// `iomap_dio_complete(struct iomap_dio *)`.
 #[inline(always)]
-pub(crate) fn iomap_complete(dio: u64) {
-    let Some(state) = field::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+pub(crate) fn iomap_complete<R: Reads>(dio: u64) {
+    let Some(state) = R::member::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
     data_ended(state);
     let mut seen = OpFlags::DIO_COMPLETE_SEEN;
-    match (field::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
+    match (R::member::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
         (Some(flags), Some(wait)) => {
             if flags & IOMAP_DIO_UNWRITTEN != 0 {
                 seen |= OpFlags::UNWRITTEN;
@@ -194,9 +193,9 @@ pub(crate) fn dio_complete(dio: u64) {
 /// `blkdev_bio_end_io(struct bio *)` and `blkdev_bio_end_io_async(struct bio *)`: a bio of a block device's own direct
 /// I/O ends; of several the last one counts.
 #[inline(always)]
-pub(crate) fn blkdev_bio_end(bio: u64) {
+pub(crate) fn blkdev_bio_end<R: Reads>(bio: u64) {
     if let Some(state) =
-        field(bio, offset!(bio_end_io)).and_then(|end_io| owner(bio, end_io)).and_then(op::get)
+        R::member(bio, offset!(bio_end_io)).and_then(|end_io| owner::<R>(bio, end_io)).and_then(op::get)
     {
         data_ended(state);
     }
@@ -284,7 +283,7 @@ fn copied(ask: impl FnOnce(&OpRecord) -> Option<u64>) {
             if let Some(offset) = field(key, offset!(kiocb_pos)) {
                 state.offset = offset;
             }
-            mark_extending(state, key);
+            mark_extending::<ByHelper>(state, key);
         }
     }
 }

@@ -7,7 +7,8 @@ use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpRecord, Reco
 use crate::{
     config::offset,
     maps::{EVENTS, FILES, FileKey, lose, wake},
-    read::field,
+    read::{Reads, field},
+    threads,
 };
 
 const S_IFMT: u16 = 0o170_000;
@@ -37,15 +38,15 @@ impl File {
 
 /// Number of its device, inode number, and whether it is a block device, of an inode.
 #[inline(always)]
-pub(crate) fn identify(inode: u64) -> Option<(u32, u64, bool)> {
-    let mode: u16 = field(inode, offset!(inode_mode))?;
+pub(crate) fn identify<R: Reads>(inode: u64) -> Option<(u32, u64, bool)> {
+    let mode: u16 = R::member(inode, offset!(inode_mode))?;
     let block = mode & S_IFMT == S_IFBLK;
     let dev: u32 = if block {
-        field(inode, offset!(inode_rdev))?
+        R::member(inode, offset!(inode_rdev))?
     } else {
-        field(field(inode, offset!(inode_sb))?, offset!(super_block_dev))?
+        R::member(R::member(inode, offset!(inode_sb))?, offset!(super_block_dev))?
     };
-    Some((dev, field(inode, offset!(inode_ino))?, block))
+    Some((dev, R::member(inode, offset!(inode_ino))?, block))
 }
 
 /// Whether the op is on a block device.
@@ -56,24 +57,24 @@ pub(crate) fn is_block_device(state: &OpRecord) -> bool {
 
 /// Looks at a `struct file`; `None` where a member is absent or unreadable.
 #[inline(always)]
-pub(crate) fn look(file: u64) -> Option<File> {
-    let inode: u64 = field(file, offset!(file_inode))?;
-    let (dev, ino, _) = identify(inode)?;
-    let mode: u16 = field(inode, offset!(inode_mode))?;
+pub(crate) fn look<R: Reads>(file: u64) -> Option<File> {
+    let inode: u64 = R::member(file, offset!(file_inode))?;
+    let (dev, ino, _) = identify::<R>(inode)?;
+    let mode: u16 = R::member(inode, offset!(inode_mode))?;
     Some(File {
         dev,
         ino,
-        generation: field(inode, offset!(inode_generation)).unwrap_or(0),
-        mount: mount(file).unwrap_or(0),
-        flags: field(file, offset!(file_flags))?,
+        generation: R::member(inode, offset!(inode_generation)).unwrap_or(0),
+        mount: mount::<R>(file).unwrap_or(0),
+        flags: R::member(file, offset!(file_flags))?,
         mode,
     })
 }
 
 /// The number of the mount that the file was opened through.
 #[inline(always)]
-fn mount(file: u64) -> Option<u32> {
-    let mnt: u64 = field(file, offset!(file_mnt))?;
+fn mount<R: Reads>(file: u64) -> Option<u32> {
+    let mnt: u64 = R::member(file, offset!(file_mnt))?;
     field(mnt.wrapping_sub(offset!(mount_mnt)?), offset!(mount_id))
 }
 
@@ -98,14 +99,18 @@ fn within_path(used: usize) -> usize {
 
 /// Sends the file's name the first time it is seen.
 #[inline(always)]
-pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
+pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
     let key = FileKey {
         ino: seen.ino,
         dev: seen.dev,
         generation: seen.generation,
         mount: u64::from(seen.mount),
     };
+    if threads::named(tid, &key) {
+        return;
+    }
     if FILES.get_ptr(&key).is_some() {
+        threads::name_known(tid, &key);
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<FileRecord>(0) else {
@@ -153,6 +158,7 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32) {
         (*record).reserved = 0;
     }
     entry.submit(wake());
+    threads::name_sent();
     // The least used makes room; where even that fails, the name is merely sent again.
     let _ = FILES.insert(&key, &1, u64::from(BPF_ANY));
 }

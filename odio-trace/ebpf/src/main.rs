@@ -23,6 +23,7 @@ mod read;
 mod scope;
 mod sync;
 mod task;
+mod threads;
 mod uring;
 mod writeback;
 

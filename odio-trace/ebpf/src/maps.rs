@@ -7,13 +7,13 @@ use aya_ebpf::{
 };
 use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord, WritebackKey, WritebackRecord};
 
-use crate::{config::config, journal::Journal, task::Task};
+use crate::{config::config, journal::Journal, task::Task, threads};
 
 /// Ops that are open, by kiocb, or by thread id for a sync call.
 #[map]
 pub(crate) static OPS: HashMap<u64, OpRecord> = HashMap::with_max_entries(16384, 0);
 
-/// What a task is inside of, by thread id.
+/// What a task is inside of, by thread id, of those that have no place in [`crate::threads`].
 #[map]
 pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(32768, 0);
 
@@ -57,7 +57,7 @@ pub(crate) static WRITEBACK: HashMap<WritebackKey, WritebackRecord> = HashMap::w
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// How often each hook fired, by process.
+/// How often each hook fired, by process, of those that have no place in [`crate::threads`].
 #[map]
 pub(crate) static HITS: HashMap<HookHitKey, u64> = HashMap::with_max_entries(16384, 0);
 
@@ -124,6 +124,11 @@ pub(crate) struct FileKey {
     pub(crate) mount: u64,
 }
 
+impl FileKey {
+    /// No mount has such a number.
+    pub(crate) const NONE: Self = Self { ino: 0, dev: 0, generation: 0, mount: u64::MAX };
+}
+
 /// Counts something that was lost.
 #[inline(always)]
 pub(crate) fn lose(loss: Loss) {
@@ -133,9 +138,12 @@ pub(crate) fn lose(loss: Loss) {
     }
 }
 
-/// Counts a hit of `hook` in process `tgid`, which the caller knows to be traced.
+/// Counts a hit of `hook` in process `tgid`, which the caller saw in the scope at this age of it.
 #[inline(always)]
-pub(crate) fn hit(hook: Hook, tgid: u32) {
+pub(crate) fn hit(hook: Hook, tgid: u32, in_scope_at: u64) {
+    if threads::hit(hook, tgid, in_scope_at) {
+        return;
+    }
     let key = HookHitKey { tgid, hook: hook as u32 };
     if let Some(counter) = HITS.get_ptr_mut(&key) {
         add(counter, 1);

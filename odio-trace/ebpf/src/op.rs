@@ -1,16 +1,20 @@
 //! An op from its first sight to its record.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm},
+    macros::map,
+    maps::Array,
+};
 use aya_log_ebpf::{debug, warn};
-use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
+use odio_trace_common::{COMM_LEN, EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
 use crate::{
     aio, bio,
     config::{config, offset},
     file, journal,
-    maps::{EVENTS, OPS, add, hit, lose, put, wake},
-    read::field,
-    task::{self, Task, current, in_scope},
+    maps::{EVENTS, OPS, add, lose, put, wake},
+    read::{ByHelper, Reads, field},
+    task::{self, Task, current, sees},
 };
 
 const EAGAIN: i64 = -11;
@@ -23,7 +27,52 @@ const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED
 /// The op's state; the pointer lives as long as the program does.
 #[inline(always)]
 pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
-    if key == 0 { None } else { OPS.get_ptr_mut(&key) }
+    if key == 0 || !is_open(key) { None } else { OPS.get_ptr_mut(&key) }
+}
+
+/// Places of [`OPEN`].
+const OPEN_PLACES: u32 = 1 << 16;
+
+/// How many open ops have a key of which this is the place. At 0 the look into the table is spared: most hits are of
+/// requests that are not traced.
+#[map]
+static OPEN: Array<u64> = Array::with_max_entries(OPEN_PLACES, 0);
+
+/// A key is a pointer or a thread's number: neighbours of either kind have different places.
+#[inline(always)]
+fn open_place(key: u64) -> u32 {
+    let low: u64;
+    // The low half of a pointer, by a move that the verifier allows of one: an fentry's own may not be shifted or
+    // masked, nor is the helper's reading of one cheap.
+    // SAFETY: a move from one register to another.
+    unsafe { core::arch::asm!("w0 = w1", in("r1") key, out("r0") low, options(pure, nomem, nostack)) }
+    ((low >> 6) ^ (low << 3)) as u32 & (OPEN_PLACES - 1)
+}
+
+#[inline(always)]
+fn is_open(key: u64) -> bool {
+    match OPEN.get_ptr(open_place(key)) {
+        // SAFETY: an element of the array.
+        Some(count) => unsafe { count.read_volatile() != 0 },
+        None => true,
+    }
+}
+
+#[inline(always)]
+fn count_open(key: u64, by: u64) {
+    if let Some(count) = OPEN.get_ptr_mut(open_place(key)) {
+        add(count, by);
+    }
+}
+
+/// Closes an op; true for one of those that try.
+#[inline(always)]
+fn remove(key: u64) -> bool {
+    let removed = OPS.remove(&key).is_ok();
+    if removed {
+        count_open(key, u64::MAX);
+    }
+    removed
 }
 
 // SAFETY: integers and arrays of them; zero is a valid value.
@@ -34,7 +83,9 @@ static BLANK: OpRecord = unsafe { core::mem::zeroed() };
 pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Option<*mut OpRecord> {
     let (tgid, tid) = current();
     // Too large for the stack, and a per-CPU copy could be another task's: an fentry may be preempted.
+    count_open(key, 1);
     if !put(&OPS, &key, &BLANK, Loss::OpsFull) {
+        count_open(key, u64::MAX);
         return None;
     }
     let state = OPS.get_ptr_mut(&key)?;
@@ -47,14 +98,15 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
         (*state).tid = tid;
         (*state).begin_ns = now();
         (*state).flags = flags;
-        (*state).comm = bpf_get_current_comm().unwrap_or([0; 16]);
+        // What cannot be named stays blank.
+        bpf_get_current_comm((&raw mut (*state).comm).cast(), COMM_LEN as u32);
     }
     Some(state)
 }
 
 /// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
 #[inline(always)]
-pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
+pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     let (tgid, tid) = current();
     finish_returned(tid);
     if let Some(state) = get(kiocb) {
@@ -71,10 +123,8 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
             unsafe { (*state).phase = 0 }
         }
         if flags & OpFlags::PUNTED != 0 || result == EAGAIN || woken {
-            if in_scope(tgid) {
-                hit(hook, tgid);
-            }
-            describe(state, kind, kiocb, iter);
+            sees(hook, tgid);
+            describe::<R>(state, kind, kiocb, iter);
             task::enter(tid, kiocb);
             return;
         }
@@ -84,16 +134,15 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         warn!((), "kiocb {:x} of thread {} is used again, the end of its last op was missed", kiocb, tid);
         send(kiocb, state);
     }
-    if !in_scope(tgid) {
+    if !sees(hook, tgid) {
         return;
     }
-    hit(hook, tgid);
     if task::request(tid) == task::BEGUN_BEFORE {
         lose(Loss::BegunBefore);
         return;
     }
     let outer = task::inside(tid);
-    let complete: u64 = field(kiocb, offset!(kiocb_complete)).unwrap_or(0);
+    let complete: u64 = R::member(kiocb, offset!(kiocb_complete)).unwrap_or(0);
     let (engine, flags) = if complete == 0 {
         (EngineSeen::Psync, 0)
     } else if complete == config!(symbols.aio_complete_rw) {
@@ -106,7 +155,7 @@ pub(crate) fn begin(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     if let Some(state) = open(kiocb, kind, engine, flags) {
         // SAFETY: a live element, just opened by this task.
         unsafe { (*state).outer = outer }
-        describe(state, kind, kiocb, iter);
+        describe::<R>(state, kind, kiocb, iter);
         task::enter(tid, kiocb);
         if engine as u32 == EngineSeen::Libaio as u32 {
             aio::learn(kiocb);
@@ -135,7 +184,7 @@ fn finish_returned(tid: u32) {
 
 /// Fills in what the kiocb says about the op.
 #[inline(always)]
-fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
+fn describe<R: Reads>(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
     // SAFETY: `state` is a live element of OPS; the op is run by one task at a time.
     let state = unsafe { &mut *state };
     state.tries += 1;
@@ -144,16 +193,16 @@ fn describe(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
         return;
     }
     state.op = kind as u32;
-    let filp: u64 = field(kiocb, offset!(kiocb_filp)).unwrap_or(0);
+    let filp: u64 = R::member(kiocb, offset!(kiocb_filp)).unwrap_or(0);
     let (Some(seen), Some(offset), Some(len)) = (
-        file::look(filp),
-        field::<u64>(kiocb, offset!(kiocb_pos)),
-        field::<u64>(iter, offset!(iov_iter_count)),
+        file::look::<R>(filp),
+        R::member::<u64>(kiocb, offset!(kiocb_pos)),
+        R::member::<u64>(iter, offset!(iov_iter_count)),
     ) else {
         lose(Loss::ReadFailed);
         return;
     };
-    state.iocb_flags = field(kiocb, offset!(kiocb_flags)).unwrap_or(0);
+    state.iocb_flags = R::member(kiocb, offset!(kiocb_flags)).unwrap_or(0);
     state.offset = offset;
     state.len = len;
     about(state, filp, &seen);
@@ -170,7 +219,7 @@ pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
     if seen.is_block_device() {
         state.flags |= OpFlags::BLOCK_DEVICE;
     }
-    file::name(filp, seen, state.tgid);
+    file::name(filp, seen, state.tgid, current().1);
 }
 
 /// The entry function returns `ret` for `kiocb`.
@@ -257,7 +306,7 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
         if blank {
             // A worker was handed something that is no read, write or sync.
             debug!((), "request {:x} of a worker was no read, write or sync", key);
-            let _ = OPS.remove(&key);
+            remove(key);
         } else if !waits_for_return || second_phase(state) {
             send(key, state);
         }
@@ -311,18 +360,33 @@ fn second_phase(state: *mut OpRecord) -> bool {
 #[inline(always)]
 pub(crate) fn send(key: u64, state: *mut OpRecord) {
     let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
-        if OPS.remove(&key).is_ok() {
+        if remove(key) {
             lose(Loss::RingFull);
             warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
         }
         return;
     };
     // SAFETY: the element is live; the copy is taken before it may be reused.
-    entry.write(unsafe { *state });
-    if OPS.remove(&key).is_ok() {
+    unsafe { copy(entry.as_mut_ptr(), state) }
+    if remove(key) {
         entry.submit(wake());
     } else {
         entry.discard(0);
+    }
+}
+
+/// Copies a record by words. What the compiler would make of an assignment is a call that copies it by bytes.
+///
+/// # Safety
+///
+/// Both are a record, and nobody else writes `to`.
+#[inline(always)]
+unsafe fn copy(to: *mut OpRecord, from: *const OpRecord) {
+    const { assert!(size_of::<OpRecord>().is_multiple_of(8) && align_of::<OpRecord>() == 8) }
+    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
+    for i in 0..size_of::<OpRecord>() / 8 {
+        // SAFETY: a word of both; volatile, so that the loop stays one.
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) }
     }
 }
 
@@ -337,9 +401,9 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
     let write = field::<u8>(iter, offset!(iov_iter_data_source)).unwrap_or(0) != 0;
     if write {
-        begin(Hook::WriteBegin, OpKind::Write, kiocb, iter);
+        begin::<ByHelper>(Hook::WriteBegin, OpKind::Write, kiocb, iter);
     } else {
-        begin(Hook::ReadBegin, OpKind::Read, kiocb, iter);
+        begin::<ByHelper>(Hook::ReadBegin, OpKind::Read, kiocb, iter);
     }
 }
 

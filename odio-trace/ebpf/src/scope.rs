@@ -7,12 +7,13 @@ use core::ptr;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_log_ebpf::{debug, warn};
-use odio_trace_common::{COMM_LEN, Loss, ScopeBy, ScopeConfig};
+use odio_trace_common::{COMM_LEN, Hook, Loss, ScopeBy, ScopeConfig};
 
 use crate::{
     config::offset,
-    maps::{CGROUP, NAMES, SCOPE, TASKS, known, lose, mark, put},
+    maps::{CGROUP, NAMES, SCOPE, hit, known, lose, mark, put},
     read::field,
+    threads,
 };
 
 #[unsafe(no_mangle)]
@@ -46,6 +47,32 @@ pub(crate) fn in_scope(tgid: u32) -> bool {
     }
 }
 
+/// Whether the process, which is the running one, is traced; counts the hit of `hook` if it is.
+#[inline(always)]
+pub(crate) fn sees(hook: Hook, tgid: u32) -> bool {
+    // First what most hits are: of a process that is not traced.
+    if !by(ScopeBy::Cgroup) && !known(u64::from(tgid)) {
+        return false;
+    }
+    if threads::hit_again(hook, tgid) {
+        return true;
+    }
+    // Before the look: who is taken out after it makes this age an old one.
+    let age = if by(ScopeBy::Cgroup) { 0 } else { threads::scope_age() };
+    let traced = in_scope(tgid);
+    if traced {
+        hit(hook, tgid, age);
+    }
+    traced
+}
+
+/// Takes a process out of the scope.
+#[inline(always)]
+fn forget(tgid: u32) {
+    let _ = SCOPE.remove(&tgid);
+    threads::scope_changed();
+}
+
 /// `sched_process_fork`: follows the child of a traced process.
 #[inline(always)]
 pub(crate) fn forked(parent: u64, child: u64) {
@@ -63,7 +90,7 @@ pub(crate) fn forked(parent: u64, child: u64) {
     if !in_scope(parent) {
         // The number is new again; what it stood for is gone.
         if SCOPE.get_ptr(&number).is_some() {
-            let _ = SCOPE.remove(&number);
+            forget(number);
         }
     } else if put(&SCOPE, &number, &child, Loss::ScopeFull) {
         mark(u64::from(number));
@@ -99,9 +126,8 @@ pub(crate) fn renamed(task: u64, name: u64) {
 #[inline(always)]
 pub(crate) fn ended(task: u64) {
     if let Some(tid) = field::<u32>(task, offset!(task_pid))
-        && TASKS.get_ptr(&tid).is_some()
     {
-        let _ = TASKS.remove(&tid);
+        crate::task::forget(tid);
     }
 }
 
@@ -124,7 +150,7 @@ pub(crate) fn gone(task: u64) {
         // SAFETY: a live element, written before it was inserted.
         let known = unsafe { *entry };
         if known == 0 || known == task {
-            let _ = SCOPE.remove(&tgid);
+            forget(tgid);
         }
     }
 }

@@ -5,19 +5,17 @@ use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind};
 
 use crate::{
     file,
-    maps::{hit, lose},
+    maps::lose,
     op,
-    task::{self, current, in_scope},
+    read::ByHelper,
+    task::{self, current, sees},
 };
 
 /// `vfs_fsync_range(file, start, end, datasync)` or a filesystem's own fsync, which takes the same.
 #[inline(always)]
 pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) {
     let (tgid, tid) = current();
-    let traced = in_scope(tgid);
-    if traced {
-        hit(hook, tgid);
-    }
+    let traced = sees(hook, tgid);
     let key = task::inside(tid);
     if let Some(state) = op::get(key) {
         // SAFETY: a live element; one task at a time runs the op or its completion.
@@ -78,7 +76,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
         state.fs_fsyncs = 1;
     }
     who(state, tid, key);
-    match file::look(file) {
+    match file::look::<ByHelper>(file) {
         Some(seen) => op::about(state, file, &seen),
         None => lose(Loss::ReadFailed),
     }

@@ -3,8 +3,11 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use odio_trace_common::{Hook, Loss};
 
-pub(crate) use crate::scope::{in_scope, late};
-use crate::maps::{TASKS, hit, known, mark, put};
+pub(crate) use crate::scope::{in_scope, late, sees};
+use crate::{
+    maps::{TASKS, known, mark, put},
+    threads,
+};
 
 /// In place of a request: a worker's request that was not seen to begin.
 pub(crate) const BEGUN_BEFORE: u64 = 1;
@@ -38,20 +41,37 @@ pub(crate) fn current() -> (u32, u32) {
 #[inline(always)]
 pub(crate) fn hit_in_scope(hook: Hook) {
     let (tgid, _) = current();
-    if in_scope(tgid) {
-        hit(hook, tgid);
-    }
+    sees(hook, tgid);
 }
 
 /// What the thread is inside of, if anything was ever noted of it.
 #[inline(always)]
 pub(crate) fn of(tid: u32) -> Option<*mut Task> {
-    if known(u64::from(tid)) { TASKS.get_ptr_mut(&tid) } else { None }
+    if !known(u64::from(tid)) {
+        return None;
+    }
+    threads::task(tid).or_else(|| TASKS.get_ptr_mut(&tid))
+}
+
+/// Lets go of what was noted of the running thread.
+#[inline(always)]
+pub(crate) fn forget(tid: u32) {
+    if known(u64::from(tid)) && !threads::leave(tid) && TASKS.get_ptr(&tid).is_some() {
+        let _ = TASKS.remove(&tid);
+    }
 }
 
 #[inline(always)]
 fn note(tid: u32, task: &Task) {
+    if let Some(noted) = of(tid) {
+        // SAFETY: a live element; this task is the only one to write it.
+        unsafe { *noted = *task }
+        return;
+    }
     mark(u64::from(tid));
+    if threads::take(tid, task) {
+        return;
+    }
     put(&TASKS, &tid, task, Loss::TasksFull);
 }
 
@@ -121,7 +141,7 @@ pub(crate) fn completed(tid: u32, op: u64) {
     if let Some(task) = of(tid) {
         // SAFETY: as in `inside`.
         if unsafe { (*task).completing > 0 && (*task).op == op } {
-            let _ = TASKS.remove(&tid);
+            forget(tid);
         }
     }
 }

@@ -4,19 +4,15 @@ use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind};
 
 use crate::{
     config::offset,
-    maps::hit,
     op,
-    task::{self, current, in_scope},
+    task::{self, current, in_scope, sees},
 };
 
 /// A request is handed to a worker; its kiocb is its first member. Runs in the task that submitted it.
 #[inline(always)]
 pub(crate) fn punt(request: u64) {
     let (tgid, _) = current();
-    let traced = in_scope(tgid);
-    if traced {
-        hit(Hook::Punt, tgid);
-    }
+    let traced = sees(Hook::Punt, tgid);
     match op::get(request) {
         // SAFETY: a live element; this task runs the op.
         Some(state) => unsafe { (*state).flags |= OpFlags::PUNTED },

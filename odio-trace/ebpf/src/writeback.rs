@@ -10,7 +10,7 @@ use crate::{
     file,
     maps::{WRITEBACK, add, lose},
     op,
-    read::field,
+    read::{ByHelper, field},
 };
 
 /// A `struct page` keeps a tag in the low bits of these pointers: of its head, and of what is no file's.
@@ -72,5 +72,5 @@ fn file_of(bio: u64) -> Option<WritebackKey> {
     }
     let inode: u64 = field(mapping, offset!(address_space_host))?;
     let generation = field(inode, offset!(inode_generation)).unwrap_or(0);
-    file::identify(inode).map(|(dev, ino, block)| WritebackKey::new(dev, ino, generation, block))
+    file::identify::<ByHelper>(inode).map(|(dev, ino, block)| WritebackKey::new(dev, ino, generation, block))
 }

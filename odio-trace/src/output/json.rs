@@ -12,9 +12,16 @@ pub(crate) const SCHEMA: &str = include_str!("../../schema/ops.schema.json");
 
 /// Writes one line and passes it on at once, so that a reader sees it while the workload runs.
 pub(crate) fn line(value: &impl Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
+    let mut line = Vec::new();
+    add(value, &mut line)?;
     raw(&line)
+}
+
+/// Adds one line to others that are to be written together.
+pub(crate) fn add(value: &impl Serialize, lines: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(&mut *lines, value)?;
+    lines.push(b'\n');
+    Ok(())
 }
 
 /// Writes what is already JSON.

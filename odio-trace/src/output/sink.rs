@@ -12,12 +12,17 @@ use super::{
 };
 use crate::{cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, workload::Outcome};
 
+/// Bytes that are passed on though more ops are there.
+const MANY: usize = 1 << 16;
+
 /// Takes every op of a run, then its end.
 pub(crate) struct Sink<'a> {
     asked: &'a cli::Output,
     files: ByFile,
     paths: ByPath,
     recorder: Option<Recorder<'a>>,
+    /// JSON that is not passed on yet.
+    lines: Vec<u8>,
     /// Why the recording ended early. The run goes on; it cannot be had again.
     unrecorded: Option<anyhow::Error>,
 }
@@ -34,6 +39,7 @@ impl<'a> Sink<'a> {
             files: ByFile::default(),
             paths: ByPath::default(),
             recorder,
+            lines: Vec::new(),
             unrecorded: None,
         })
     }
@@ -49,7 +55,11 @@ impl<'a> Sink<'a> {
         // The ledger is small, and the line on the run itself is from it.
         self.files.add(op);
         if self.asked.json {
-            return json::line(op);
+            json::add(op, &mut self.lines)?;
+            if self.lines.len() >= MANY {
+                self.pass_on()?;
+            }
+            return Ok(());
         }
         if self.asked.paths {
             self.paths.add(op);
@@ -57,8 +67,17 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
+    /// Passes on what was printed, so that a reader sees it while the workload runs. For each op by itself that would
+    /// be a system call, which takes longer than all else that is done for it.
+    pub(crate) fn pass_on(&mut self) -> Result<()> {
+        let passed_on = json::raw(&self.lines);
+        self.lines.clear();
+        passed_on
+    }
+
     /// Says how the run ended.
     pub(crate) fn end(mut self, outcome: &Outcome) -> Result<()> {
+        self.pass_on()?;
         let summary = Summary::of(outcome, Some(&self.files.total()));
         if let Some(recorder) = self.recorder.take()
             && let Err(error) = recorder.end(&summary)

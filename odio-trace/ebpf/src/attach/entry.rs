@@ -7,22 +7,28 @@ use aya_ebpf::{
 };
 use odio_trace_common::{EngineSeen, Hook, OpKind};
 
-use crate::{aio, bio, journal, op, sync, task, uring};
+use crate::{
+    aio, bio, journal, op,
+    read::{ByHelper, ByLoad},
+    sync, task, uring,
+};
 
 macro_rules! entries {
     ($($kprobe:ident($arg:ident) at [$($function:ident)*] => $body:expr;)*) => {
         $(#[kprobe]
         fn $kprobe(ctx: ProbeContext) -> u32 {
             // 0 where the calling convention has no such argument.
+            type Reads = ByHelper;
             let $arg = |n: usize| ctx.arg::<u64>(n).unwrap_or(0);
-            let _ = &$arg;
+            let _ = (&$arg, core::marker::PhantomData::<Reads>);
             $body;
             0
         }
         $(#[fentry]
         fn $function(ctx: FEntryContext) -> i32 {
+            type Reads = ByLoad;
             let $arg = |n: usize| ctx.arg::<u64>(n);
-            let _ = &$arg;
+            let _ = (&$arg, core::marker::PhantomData::<Reads>);
             $body;
             0
         })*)*
@@ -32,17 +38,17 @@ macro_rules! entries {
 entries! {
     write_begin(arg) at [
         ext4_file_write_iter xfs_file_write_iter btrfs_file_write_iter blkdev_write_iter generic_file_write_iter
-    ] => op::begin(Hook::WriteBegin, OpKind::Write, arg(0), arg(1));
+    ] => op::begin::<Reads>(Hook::WriteBegin, OpKind::Write, arg(0), arg(1));
     read_begin(arg) at [
         ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter blkdev_read_iter generic_file_read_iter
-    ] => op::begin(Hook::ReadBegin, OpKind::Read, arg(0), arg(1));
+    ] => op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1));
     dio_begin(arg) at [
         __iomap_dio_rw __blockdev_direct_IO blkdev_direct_IO
         __blkdev_direct_IO_simple __blkdev_direct_IO_async __blkdev_direct_IO
-    ] => bio::dio_begin(arg(0));
-    iomap_complete(arg) at [iomap_dio_complete] => bio::iomap_complete(arg(0));
+    ] => bio::dio_begin::<Reads>(arg(0));
+    iomap_complete(arg) at [iomap_dio_complete] => bio::iomap_complete::<Reads>(arg(0));
     data_end_dio(arg) at [dio_complete] => bio::dio_complete(arg(0));
-    data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async] => bio::blkdev_bio_end(arg(0));
+    data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async] => bio::blkdev_bio_end::<Reads>(arg(0));
     dio_await(arg) at [dio_await_completion] => bio::dio_await(arg(0));
     deferred_iomap(arg) at [iomap_dio_complete_work] => bio::deferred_iomap(arg(0));
     deferred_dio(arg) at [dio_aio_complete_work] => bio::deferred_dio(arg(0));
@@ -50,7 +56,7 @@ entries! {
         generic_perform_write iomap_file_buffered_write btrfs_buffered_write filemap_read generic_file_buffered_read
     ] => bio::buffered_copy(arg(1));
     buffered_copy_unsized(arg) at [] => bio::buffered_copy_unsized();
-    bio_submit(arg) at [submit_bio] => bio::submit(arg(0));
+    bio_submit(arg) at [submit_bio] => bio::submit::<Reads>(arg(0));
     punt(arg) at [io_queue_iowq io_queue_async_work] => uring::punt(arg(0));
     worker_run(arg) at [io_wq_submit_work] => uring::worker_run(arg(0));
     vfs_fsync(arg) at [vfs_fsync_range] => sync::fsync(Hook::VfsFsync, arg(0), arg(1), arg(2), arg(3));

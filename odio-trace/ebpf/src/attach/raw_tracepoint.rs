@@ -3,7 +3,11 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use odio_trace_common::{EngineSeen, Hook};
 
-use crate::{bio, op, read, scope, sync};
+use crate::{
+    bio, op,
+    read::{self, ByHelper},
+    scope, sync,
+};
 
 macro_rules! raw_tracepoints {
     ($($(#[$doc:meta])* $name:ident($ctx:ident) => $body:expr;)*) => {
@@ -38,12 +42,12 @@ raw_tracepoints! {
     // The plan for kernels without kprobes.
 
     /// `block_bio_queue(struct bio *)`
-    tp_bio_queue(ctx) => bio::submit(ctx.arg::<u64>(0));
+    tp_bio_queue(ctx) => bio::submit::<ByHelper>(ctx.arg::<u64>(0));
     /// `iomap_dio_rw_begin(struct kiocb *, struct iov_iter *, unsigned int, size_t)`
     tp_dio_rw_begin(ctx) => {
         let kiocb = ctx.arg::<u64>(0);
         op::begin_dio(kiocb, ctx.arg::<u64>(1));
-        bio::dio_begin(kiocb)
+        bio::dio_begin::<ByHelper>(kiocb)
     };
     /// `iomap_dio_complete(struct kiocb *, int error, ssize_t ret)`
     tp_dio_complete(ctx) => op::dio_done(ctx.arg::<u64>(0), i64::from(ctx.arg::<i32>(1)), ctx.arg::<i64>(2));

@@ -1,0 +1,212 @@
+//! Places for threads and processes: what most hits ask for, found without a look into a table.
+//!
+//! A place is an element of an array, by the low bits of a thread's or process's number, so finding it is a few
+//! instructions, where a look into a hash table is a hundred. It belongs to the first that comes; whoever finds it taken
+//! is kept in a table as before.
+//!
+//! The kernels that this runs on have no instruction that adds and tells the sum. So who wants a place adds to its
+//! claims and then reads them: of several at once at most one reads 1. Where none does, each goes to the table this time.
+
+use aya_ebpf::{macros::map, maps::Array};
+use odio_trace_common::{Hook, PROCESS_PLACES, ProcessHits};
+
+use crate::{
+    maps::{FileKey, add},
+    task::Task,
+};
+
+const THREAD_PLACES: u32 = 1 << 16;
+
+#[map]
+static THREADS: Array<Thread> = Array::with_max_entries(THREAD_PLACES, 0);
+
+/// Processes whose hits are counted here, and not in the table of hits.
+#[map]
+static PROCESSES: Array<ProcessHits> = Array::with_max_entries(PROCESS_PLACES, 0);
+
+/// How often a process was taken out of the scope: at 0 by the programs, at 1 by the user side. At 2, names sent.
+#[map]
+static CHANGES: Array<u64> = Array::with_max_entries(3, 0);
+
+const NAMES_SENT: u32 = 2;
+
+/// A thread's place.
+#[repr(C)]
+struct Thread {
+    claims: u64,
+    /// The thread's number plus one, 0 for none.
+    owner: u64,
+    task: Task,
+    /// The file whose name was last asked for, and how many had been sent by then.
+    file: FileKey,
+    names_sent: u64,
+}
+
+/// Makes a place the caller's, unless it is or may be another's.
+///
+/// # Safety
+///
+/// `claims` is that of a live place.
+#[inline(always)]
+unsafe fn claim(claims: *mut u64) -> bool {
+    // SAFETY: by the promise above.
+    unsafe {
+        if claims.read_volatile() != 0 {
+            return false;
+        }
+        add(claims, 1);
+        if claims.read_volatile() == 1 {
+            return true;
+        }
+        add(claims, u64::MAX);
+    }
+    false
+}
+
+#[inline(always)]
+fn own(tid: u32) -> Option<*mut Thread> {
+    let place = THREADS.get_ptr_mut(tid & (THREAD_PLACES - 1))?;
+    // SAFETY: a live element.
+    let owner = unsafe { (&raw const (*place).owner).read_volatile() };
+    if owner == u64::from(tid) + 1 { Some(place) } else { None }
+}
+
+/// What the running thread is inside of, if it has a place.
+#[inline(always)]
+pub(crate) fn task(tid: u32) -> Option<*mut Task> {
+    // SAFETY: a live element.
+    own(tid).map(|thread| unsafe { &raw mut (*thread).task })
+}
+
+/// Takes a place for the running thread; false where there is none free.
+#[inline(always)]
+pub(crate) fn take(tid: u32, task: &Task) -> bool {
+    let Some(place) = THREADS.get_ptr_mut(tid & (THREAD_PLACES - 1)) else { return false };
+    // SAFETY: a live element; what is written is the caller's own from the claim on.
+    unsafe {
+        if !claim(&raw mut (*place).claims) {
+            return false;
+        }
+        (*place).task = *task;
+        (*place).file = FileKey::NONE;
+        (&raw mut (*place).owner).write_volatile(u64::from(tid) + 1);
+    }
+    true
+}
+
+/// Gives the running thread's place back; false where it has none.
+#[inline(always)]
+pub(crate) fn leave(tid: u32) -> bool {
+    let Some(place) = own(tid) else { return false };
+    // SAFETY: a live element that is the thread's own until its claim is taken back.
+    unsafe {
+        (&raw mut (*place).owner).write_volatile(0);
+        add(&raw mut (*place).claims, u64::MAX);
+    }
+    true
+}
+
+#[inline(always)]
+fn changes(at: u32) -> u64 {
+    match CHANGES.get_ptr(at) {
+        // SAFETY: an element of the array.
+        Some(count) => unsafe { count.read_volatile() },
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn changed(at: u32) {
+    if let Some(count) = CHANGES.get_ptr_mut(at) {
+        add(count, 1);
+    }
+}
+
+/// A process was taken out of the table of the traced; to be called after it.
+#[inline(always)]
+pub(crate) fn scope_changed() {
+    changed(0);
+}
+
+/// When the scope is looked at: no process has left it while this stays the same. Never 0.
+#[inline(always)]
+pub(crate) fn scope_age() -> u64 {
+    changes(0) + changes(1) + 1
+}
+
+#[inline(always)]
+fn process(tgid: u32) -> Option<*mut ProcessHits> {
+    PROCESSES.get_ptr_mut(tgid & (PROCESS_PLACES - 1))
+}
+
+/// Counts a hit of a process that was in the scope at its present age; false where it was not or is not known to be.
+#[inline(always)]
+pub(crate) fn hit_again(hook: Hook, tgid: u32) -> bool {
+    let Some(place) = process(tgid) else { return false };
+    // SAFETY: a live element.
+    unsafe {
+        if (*place).tgid != tgid || (*place).in_scope_at != scope_age() {
+            return false;
+        }
+        add(&raw mut (*place).hits[hook as usize], 1);
+    }
+    true
+}
+
+/// Counts a hit of a process that was in the scope at this age, 0 where that may change unseen; false where another
+/// process has the place.
+#[inline(always)]
+pub(crate) fn hit(hook: Hook, tgid: u32, in_scope_at: u64) -> bool {
+    // Nobody has the place of process 0, which every free one names.
+    if tgid == 0 {
+        return false;
+    }
+    let Some(place) = process(tgid) else { return false };
+    // SAFETY: a live element; what is written is the caller's own from the claim on.
+    unsafe {
+        if (*place).tgid != tgid {
+            if !claim(&raw mut (*place).claims) {
+                return false;
+            }
+            (*place).tgid = tgid;
+        }
+        (*place).in_scope_at = in_scope_at;
+        add(&raw mut (*place).hits[hook as usize], 1);
+    }
+    true
+}
+
+/// After so many names sent by others, a name is sent again: the table of those sent, and the tracer's own, may have let
+/// go of it by then.
+const NAMES: u64 = 4096;
+
+/// Whether the file is the one that the running thread last asked a name for, not long ago.
+#[inline(always)]
+pub(crate) fn named(tid: u32, key: &FileKey) -> bool {
+    let Some(place) = own(tid) else { return false };
+    // SAFETY: the thread's own place.
+    let (file, sent) = unsafe { (&(*place).file, (*place).names_sent) };
+    file.ino == key.ino
+        && file.dev == key.dev
+        && file.generation == key.generation
+        && file.mount == key.mount
+        && changes(NAMES_SENT) - sent < NAMES
+}
+
+/// The name of the file is known to have been sent.
+#[inline(always)]
+pub(crate) fn name_known(tid: u32, key: &FileKey) {
+    if let Some(place) = own(tid) {
+        // SAFETY: the thread's own place.
+        unsafe {
+            (*place).file = *key;
+            (*place).names_sent = changes(NAMES_SENT);
+        }
+    }
+}
+
+/// A name is sent.
+#[inline(always)]
+pub(crate) fn name_sent() {
+    changed(NAMES_SENT);
+}
