@@ -1014,7 +1014,9 @@ int odio_file_zero_range(const struct odio_file *file,
 /**
  * Cuts the file to `size` bytes, 0 to INT64_MAX, or extends it to there with a hole (ftruncate(2)). The rest of the
  * last block is zeroed, through the page cache even where the file is direct. Durable after a sync and not before.
- * Requests in flight on what is cut off may move fewer bytes, or write the file longer again.
+ * Requests in flight on what is cut off may move fewer bytes, or write the file longer again. Where the size is no
+ * multiple of the filesystem's block, extend the file only while no queued direct write is in flight to its last
+ * block: the kernel zeroes the rest of that block without waiting for it, and may put its old content back.
  *
  * Returns 0 or a negative errno: -EFBIG past the largest file (past RLIMIT_FSIZE the kernel sends SIGXFSZ as well),
  * -EPERM where the file is immutable, append-only or sealed, -EINVAL for a larger size and on a block device, -EBADF

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -348,7 +349,14 @@ static void add_place(char *place)
     }
 }
 
-/* Cuts the files and makes them longer until the pipe ends, and leaves them whole. */
+/*
+ * Cuts the files until the pipe ends, and leaves them whole.
+ *
+ * Only the writes make them longer meanwhile. A truncate(2) that does so on ext4 zeroes the rest of the old last block
+ * through the page cache and does not wait for direct I/O in flight, as one that cuts does (ext4_setattr, 6.18: of AIO
+ * writes into that block the kernel logs "Page cache invalidation failure on direct I/O"); writeback may then put the
+ * block back as it was before the write.
+ */
 static pid_t truncate_meanwhile(int *stop)
 {
     int ends[2];
@@ -363,9 +371,14 @@ static pid_t truncate_meanwhile(int *stop)
     close(ends[1]);
     char byte;
     while (read(ends[0], &byte, 1) != 0) {
-        for (unsigned i = 0; i < area_count; i++)
-            if (areas[i].fault == TRUNCATED && truncate(areas[i].path, random_below(SLOTS * SLOT)) != 0)
+        for (unsigned i = 0; i < area_count; i++) {
+            struct stat now;
+            if (areas[i].fault != TRUNCATED)
+                continue;
+            if (stat(areas[i].path, &now) != 0 ||
+                (now.st_size > 0 && truncate(areas[i].path, random_below((uint32_t)now.st_size)) != 0))
                 _exit(1);
+        }
         usleep(3000);
     }
     for (unsigned i = 0; i < area_count; i++)

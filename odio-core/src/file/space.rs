@@ -43,6 +43,10 @@ impl File {
 
     /// Cuts the file to `size` bytes, or extends it to there with a hole. The rest of the last block is zeroed,
     /// through the page cache even in a direct mode. A block device keeps its size.
+    ///
+    /// Where the size is no multiple of the filesystem's block, extend the file only while no queued direct write is in
+    /// flight to its last block: `ext4_setattr` (6.18) zeroes the rest of that block without waiting for it, and
+    /// writeback may put its old content back.
     pub fn truncate(&self, size: u64) -> Result<(), Error> {
         self.check_writable(Op::Truncate)?;
         check_range(size, 0)?;
