@@ -27,6 +27,7 @@ use crate::{
     progress::{self, Progress},
     scope::Scope,
     session::{Account, Record, Session},
+    step::{Step, Steps},
     sys,
 };
 
@@ -70,21 +71,21 @@ pub(crate) async fn run(
     mut each: impl FnMut(Op) -> Result<()>,
 ) -> Result<Outcome> {
     let target = Target::Command(Launch::as_it_is(command));
-    trace(kernel, plan, dir, target, None, |op| {
+    trace(kernel, plan, dir, target, None, |op, _| {
         each(op).map(|()| true)
     })
     .await
 }
 
-/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. The probes
-/// are calibrated in `dir`.
+/// Traces `target` and calls `each` for every op of it and its children, with its steps where they are asked for; `each`
+/// says whether it took the op. The probes are calibrated in `dir`.
 pub(crate) async fn trace(
     kernel: &Kernel,
     plan: &Plan,
     dir: &Path,
     target: Target<'_>,
     mut progress: Option<Progress>,
-    mut each: impl FnMut(Op) -> Result<bool>,
+    mut each: impl FnMut(Op, &[Step]) -> Result<bool>,
 ) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let (scope, waiting, lasts) = match target {
@@ -116,22 +117,30 @@ pub(crate) async fn trace(
 
     let watched = Watched::of(&session.attached, &session.missing);
     let mut files = Files::new(kernel);
+    let mut steps = Steps::new(plan.steps.clone(), &session.attached, kernel);
     let (mut ops, mut filtered) = (0, 0);
+    let mut id = 0;
     let mut failed = None;
     let mut each = |record| match record {
         Record::File(file) => files.learn(&file),
+        Record::Step(step, stack) => steps.learn(*step, stack),
         Record::Op(record) => {
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
             let place = files.place(record.dev, block_device);
             let name = files.name(&record);
             let deleted = name.as_ref().is_some_and(|name| name.deleted);
             let (file, bytes) = name.map(crate::files::Name::text).unzip();
+            id += 1;
+            let told = steps.of(&record, id);
             let op = Op {
+                id: told.is_some().then_some(id),
+                steps: told.as_ref().map(|told| told.steps.len() as u64),
+                steps_lost: told.as_ref().map(|told| told.lost),
                 file_bytes: bytes.flatten(),
                 file_deleted: deleted,
                 ..Op::new(&record, file, place, watched)
             };
-            match each(op) {
+            match each(op, &told.unwrap_or_default().steps) {
                 Ok(true) => ops += 1,
                 Ok(false) => filtered += 1,
                 Err(error) => _ = failed.get_or_insert(error),

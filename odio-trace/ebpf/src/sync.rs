@@ -6,13 +6,13 @@ use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind};
 use crate::{
     file,
     maps::{hit, lose},
-    op,
+    op, step,
     task::{self, current, in_scope},
 };
 
 /// `vfs_fsync_range(file, start, end, datasync)` or a filesystem's own fsync, which takes the same.
 #[inline(always)]
-pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) {
+pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64, function: u64) {
     let (tgid, tid) = current();
     let traced = in_scope(tgid);
     if traced {
@@ -20,6 +20,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
     }
     let key = task::inside(tid);
     if let Some(state) = op::get(key) {
+        step::took(hook, state, function, file);
         // SAFETY: a live element; one task at a time runs the op or its completion.
         let state = unsafe { &mut *state };
         began(state);
@@ -62,6 +63,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
         None => op::open(key, OpKind::Sync, engine, 0),
     };
     let Some(state) = state else { return };
+    step::took(hook, state, function, file);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
     began(state);

@@ -5,12 +5,14 @@ use anyhow::{Context, Result};
 use super::{
     by_file::ByFile,
     by_path::ByPath,
-    json,
+    json, steps,
     summary::Summary,
     text::{self, Shown},
     writeback,
 };
-use crate::{cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, workload::Outcome};
+use crate::{
+    cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, step::Step, workload::Outcome,
+};
 
 /// Takes every op of a run, then its end.
 pub(crate) struct Sink<'a> {
@@ -38,9 +40,10 @@ impl<'a> Sink<'a> {
         })
     }
 
-    pub(crate) fn op(&mut self, op: &Op) -> Result<()> {
+    /// Takes an op with its steps, none where they were not asked for.
+    pub(crate) fn op(&mut self, op: &Op, steps: &[Step]) -> Result<()> {
         if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.op(op)
+            && let Err(error) = recorder.op(op, steps)
         {
             // What is there stays, as a recording that was cut off.
             self.recorder = None;
@@ -49,7 +52,11 @@ impl<'a> Sink<'a> {
         // The ledger is small, and the line on the run itself is from it.
         self.files.add(op);
         if self.asked.json {
-            return json::line(op);
+            json::line(op)?;
+            return steps.iter().try_for_each(json::line);
+        }
+        if op.steps.is_some() {
+            text::line(steps::op(op, steps))?;
         }
         if self.asked.paths {
             self.paths.add(op);

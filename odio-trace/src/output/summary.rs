@@ -143,7 +143,11 @@ impl Summary {
                 .filter(|(l, _)| {
                     !matches!(
                         l,
-                        Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore
+                        Loss::EndMissed
+                            | Loss::BioUnattributed
+                            | Loss::BegunBefore
+                            // No verdict rests on steps.
+                            | Loss::StepRingFull
                     )
                 })
                 .map(|(_, n)| n)

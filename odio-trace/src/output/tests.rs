@@ -21,6 +21,9 @@ use crate::{
 pub(crate) fn write() -> Op {
     Op {
         kind: "op",
+        id: None,
+        steps: None,
+        steps_lost: None,
         pid: 7,
         tid: 8,
         comm: "writer".into(),
