@@ -436,7 +436,7 @@ fn steps_of(op: &Value, steps: &[Value]) {
         .filter(|b| !b.is_null())
         .collect();
     assert_eq!(bios.len() as u64, count("bio-submit"), "{}", all());
-    let counted = |as_what: &str| bios.iter().filter(move |b| b["counts_as"] == as_what);
+    let counted = |as_what: &'static str| bios.iter().filter(move |b| b["counts_as"] == as_what);
     let data: u64 = counted("data").map(|bio| number(&bio["bytes"])).sum();
     let fua = counted("data").filter(|bio| bio["fua"] == true).count();
     for (field, seen) in [

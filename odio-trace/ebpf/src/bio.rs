@@ -71,14 +71,13 @@ pub(crate) fn submit(bio: u64) {
     let state = unsafe { &mut *state };
     // A write may read the rest of a page first, which carries none of its data.
     let own = if state.op == OpKind::Read as u32 { REQ_OP_READ } else { REQ_OP_WRITE };
-    let counted = match () {
+    step::bio(state, bio, size, fua, preflush, || match () {
         () if flush => StepBits::FLUSH,
         () if super_write => StepBits::SUPER,
         () if what != own => StepBits::OTHER,
         () if opf & config!(req_meta) != 0 => StepBits::META,
         () => StepBits::DATA,
-    };
-    step::bio(state, bio, size, counted, fua, preflush);
+    });
     if flush {
         state.flushes += 1;
         state.flushed_last = 1;

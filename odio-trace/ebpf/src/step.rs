@@ -1,6 +1,6 @@
 //! The steps of an op, one record each, where they are asked for.
 //!
-//! What is asked for stands in a constant: with nothing asked the verifier removes all of this.
+//! What is asked for stands in a constant: with nothing asked the verifier removes all of this but the load of it.
 
 use core::ptr;
 
@@ -14,8 +14,7 @@ use aya_ebpf::{
     },
 };
 use odio_trace_common::{
-    COMM_LEN, Hook, Loss, OpRecord, RecordKind, StackRecord, StepBits, StepConfig, StepLevel,
-    StepRecord,
+    COMM_LEN, Hook, Loss, OpRecord, RecordKind, StackRecord, StepBits, StepConfig, StepLevel, StepRecord,
 };
 
 use crate::{
@@ -25,15 +24,26 @@ use crate::{
 };
 
 #[unsafe(no_mangle)]
-static STEP_CONFIG: StepConfig = StepConfig {
-    level: StepLevel::Off as u32,
-    room: 0,
-};
+static STEP_CONFIG: StepConfig = StepConfig { level: StepLevel::Off as u32, room: 0 };
+
+/// Read alone: what else stands beside it would be loaded where nothing is asked, too.
+#[inline(always)]
+fn level() -> u32 {
+    // SAFETY: a live static; volatile, because the compiler would else use the value above.
+    unsafe { ptr::read_volatile(&raw const STEP_CONFIG.level) }
+}
 
 #[inline(always)]
-fn config() -> StepConfig {
-    // SAFETY: a live static; volatile, because the compiler would else use the value above.
-    unsafe { ptr::read_volatile(&raw const STEP_CONFIG) }
+fn is_on() -> bool {
+    level() != StepLevel::Off as u32
+}
+
+/// Whether there is room that is not kept for the records of ops.
+#[inline(always)]
+fn has_room() -> bool {
+    // SAFETY: as above.
+    let room = unsafe { ptr::read_volatile(&raw const STEP_CONFIG.room) };
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) <= u64::from(room)
 }
 
 /// In place of the number of an argument: which function it is that was entered.
@@ -56,61 +66,57 @@ pub(crate) fn kprobe_at(_: &aya_ebpf::programs::ProbeContext) -> u64 {
 /// `hook` saw something of the op; `state` is its live element. `function` is 0 where the hook has one place only.
 #[inline(always)]
 pub(crate) fn took(hook: Hook, state: *mut OpRecord, function: u64, object: u64) {
-    told(hook, state, function, object, 0, 0);
+    if is_on() {
+        tell(hook, state, function, object, 0, 0);
+    }
 }
 
 /// The same with what it ended with: bytes or a negative errno.
 #[inline(always)]
 pub(crate) fn ended(hook: Hook, state: *mut OpRecord, function: u64, object: u64, result: i64) {
-    told(hook, state, function, object, result, StepBits::RESULT);
+    if is_on() {
+        tell(hook, state, function, object, result, StepBits::RESULT);
+    }
 }
 
-/// A bio of the op goes to the block layer; `what` is one of the first five [`StepBits`].
+/// A bio of the op goes to the block layer; `counted` says which of the first five [`StepBits`] it is.
 #[inline(always)]
-pub(crate) fn bio(state: *mut OpRecord, bio: u64, size: u32, what: u32, fua: bool, preflush: bool) {
-    let fua = if fua { StepBits::FUA } else { 0 };
-    let preflush = if preflush { StepBits::PREFLUSH } else { 0 };
-    told(
-        Hook::BioSubmit,
-        state,
-        0,
-        bio,
-        i64::from(size),
-        what | fua | preflush,
-    );
+pub(crate) fn bio(
+    state: *mut OpRecord, bio: u64, size: u32, fua: bool, preflush: bool, counted: impl FnOnce() -> u32,
+) {
+    if is_on() {
+        let fua = if fua { StepBits::FUA } else { 0 };
+        let preflush = if preflush { StepBits::PREFLUSH } else { 0 };
+        tell(Hook::BioSubmit, state, 0, bio, i64::from(size), counted() | fua | preflush);
+    }
 }
 
 /// As `took`, for an op that may not be there.
 #[inline(always)]
 pub(crate) fn took_by(hook: Hook, key: u64, function: u64, object: u64) {
-    if config().level != StepLevel::Off as u32
+    if is_on()
         && let Some(state) = op::get(key)
     {
-        took(hook, state, function, object);
+        tell(hook, state, function, object, 0, 0);
     }
 }
 
 /// As `ended`, for an op that may not be there.
 #[inline(always)]
 pub(crate) fn ended_by(hook: Hook, key: u64, result: i64) {
-    if config().level != StepLevel::Off as u32
+    if is_on()
         && let Some(state) = op::get(key)
     {
-        ended(hook, state, 0, key, result);
+        tell(hook, state, 0, key, result, StepBits::RESULT);
     }
 }
 
 #[inline(always)]
-fn told(hook: Hook, state: *mut OpRecord, function: u64, object: u64, value: i64, bits: u32) {
-    let level = config().level;
-    if level == StepLevel::Off as u32 {
-        return;
-    }
+fn tell(hook: Hook, state: *mut OpRecord, function: u64, object: u64, value: i64, bits: u32) {
     // SAFETY: a live, aligned member that whoever sees a step of the op only adds to.
     add(unsafe { &raw mut (*state).steps }, 1);
-    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(config().room) {
-        lose(Loss::StepRingFull);
-        return;
+    if !has_room() {
+        return lose(Loss::StepRingFull);
     }
     let (tgid, tid) = current();
     // SAFETY: `state` is live, and these members do not change any more.
@@ -132,7 +138,7 @@ fn told(hook: Hook, state: *mut OpRecord, function: u64, object: u64, value: i64
         stack_bytes: 0,
         comm: bpf_get_current_comm().unwrap_or([0; COMM_LEN]),
     };
-    if level == StepLevel::Stacks as u32 {
+    if level() == StepLevel::Stacks as u32 {
         let Some(mut entry) = EVENTS.reserve::<StackRecord>(0) else {
             return lose(Loss::StepRingFull);
         };
