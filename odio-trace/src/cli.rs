@@ -40,7 +40,8 @@ pub(crate) enum Command {
         odio-trace run -- dd if=/dev/zero of=f bs=4k count=23 oflag=direct\n  \
         odio-trace run --json -- fio --name=w --rw=write --direct=1 --ioengine=libaio --size=1m --bs=4k\n  \
         odio-trace run --paths --histogram --record db.odio -- ./my-database\n  \
-        odio-trace run --file '*.db' --op sync --min-latency 5ms -- ./my-database\n\n\
+        odio-trace run --file '*.db' --op sync --min-latency 5ms -- ./my-database\n  \
+        odio-trace run --steps -- dd if=/dev/zero of=f bs=4k count=1 oflag=direct,dsync\n\n\
         Under sudo the command runs as the user who called sudo, with the environment that sudo made.\n\
         Ends with the command's own exit status.")]
     Run(Run),
@@ -66,7 +67,7 @@ pub(crate) enum Command {
     /// Show a recording: as text, as JSON or as an HTML file; needs no root and not the same machine
     #[command(
         after_help = "Examples:\n  odio-trace run --record db.odio -- ./my-database\n  \
-        odio-trace report db.odio --paths --histogram\n  odio-trace report db.odio -o db.html\n  \
+        odio-trace report db.odio --paths --histogram\n  odio-trace report db.odio --steps\n  odio-trace report db.odio -o db.html\n  \
         odio-trace report db.odio --json | jq 'select(.durability == \"uncommitted\")'\n\n\
         Exit status: 0, 1 no recording or a damaged one, 3 INCONCLUSIVE: the recording was cut off."
     )]
@@ -145,6 +146,9 @@ pub(crate) struct Report {
     /// Also how many ops took how long, a line for every power of two (always in HTML)
     #[arg(long)]
     pub(crate) histogram: bool,
+    /// Also every op with its steps, where they were recorded (`run --steps --record`)
+    #[arg(long, conflicts_with_all = ["json", "output"])]
+    pub(crate) steps: bool,
 }
 
 /// What is said of the ops of a run.
@@ -162,6 +166,12 @@ pub(crate) struct Output {
     /// Also how many ops took how long, a line for every power of two
     #[arg(long)]
     pub(crate) histogram: bool,
+    /// Also every op as it is acknowledged, with each step that a hook saw of it: when, where and by whom
+    #[arg(long)]
+    pub(crate) steps: bool,
+    /// As --steps, with the kernel's calls that led to each step; costs far more
+    #[arg(long)]
+    pub(crate) stacks: bool,
 }
 
 #[derive(Debug, Args)]

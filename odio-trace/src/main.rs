@@ -27,6 +27,7 @@ mod requests;
 mod run;
 mod scope;
 mod session;
+mod step;
 mod sys;
 mod verdict;
 mod vm;

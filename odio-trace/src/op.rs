@@ -30,6 +30,15 @@ const IOCB_SYNC: u32 = 0x4;
 pub(crate) struct Op {
     #[serde(rename = "type", deserialize_with = "word")]
     pub(crate) kind: Word,
+    /// Its number in the run, which its steps bear; left out where none were asked for, as the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<u64>,
+    /// Its steps that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<u64>,
+    /// Its steps that do not, because they were lost. What else is said of the op does not rest on steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) steps_lost: Option<u64>,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
     pub(crate) comm: String,
@@ -150,6 +159,9 @@ impl Op {
         };
         Self {
             kind: "op",
+            id: None,
+            steps: None,
+            steps_lost: None,
             pid: record.tgid,
             tid: record.tid,
             comm: comm(&record.comm),

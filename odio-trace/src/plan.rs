@@ -6,7 +6,10 @@
 use clap::ValueEnum;
 use odio_trace_common::Hook;
 
-use crate::kernel::{Kernel, Kprobe};
+use crate::{
+    kernel::{Kernel, Kprobe},
+    step,
+};
 
 /// Which kinds of probe may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -115,6 +118,8 @@ pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
     pub(crate) sizes: Sizes,
+    /// Whether each step of an op is told as well.
+    pub(crate) steps: step::Asked,
 }
 
 /// The hooks that were watched whole: a probe is in place, and none that was planned failed to attach.

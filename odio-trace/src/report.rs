@@ -11,7 +11,7 @@ use crate::{
     output::{
         by_file::ByFile,
         by_path::ByPath,
-        html, json,
+        html, json, steps,
         summary::Summary,
         text::{self, Shown},
     },
@@ -51,7 +51,10 @@ pub(crate) fn run(arguments: &cli::Report) -> Result<u8> {
             }
             None => None,
         };
-        let (report, end) = collect(file).with_context(|| path.to_string())?;
+        let (report, end) = match collect(file, arguments.steps) {
+            Err(recording::Error::Taker(error)) => return Err(error),
+            collected => collected.with_context(|| path.to_string())?,
+        };
         match html {
             Some(mut file) => {
                 html::write(&report, &mut file)?;
@@ -75,7 +78,8 @@ pub(crate) fn run(arguments: &cli::Report) -> Result<u8> {
     })
 }
 
-fn collect(from: impl std::io::BufRead) -> Result<(Report, End), recording::Error> {
+/// Takes in the recording; with `steps` its ops and steps are shown while it is read.
+fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), recording::Error> {
     let mut header = None;
     let mut devices = Vec::new();
     let mut files = ByFile::default();
@@ -86,9 +90,14 @@ fn collect(from: impl std::io::BufRead) -> Result<(Report, End), recording::Erro
             Line::Header(first) => header = Some(*first),
             Line::Device(device) => devices.push(*device),
             Line::Op(op) => {
+                if steps && op.steps.is_some() {
+                    text::line(steps::header(&op))?;
+                }
                 files.add(&op);
                 paths.add(&op);
             }
+            Line::Step(step) if steps => text::line(steps::line(&step))?,
+            Line::Step(_) => {}
             Line::Summary(last) => summary = Some(*last),
         }
         Ok(())

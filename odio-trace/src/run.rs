@@ -12,7 +12,7 @@ use crate::{
     output::sink::Sink,
     plan, privileges,
     progress::Progress,
-    session,
+    session, step,
     workload::{self, Outcome, Target},
 };
 
@@ -42,18 +42,24 @@ pub(crate) struct Show<'a> {
 /// Traces, and shows the ops and the account.
 pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) -> Result<Outcome> {
     let filter = Filter::new(show.filters, kernel)?;
-    let plan = session::plan(kernel, show.choice);
+    let plan = plan::Plan {
+        steps: step::Asked::of(kernel, show.output.steps, show.output.stacks),
+        ..session::plan(kernel, show.choice)
+    };
+    if let Some(why) = &plan.steps.no_stack {
+        eprintln!("odio-trace: steps have no stacks: {why}");
+    }
     let mut sink = Sink::new(show.output, kernel, &plan)?;
     let progress = Progress::new(show.output.json);
     let outcome = workload::trace(kernel, &plan, Path::new("."), target, progress, |op| {
-        let Some(op) = op else {
+        let Some((op, steps)) = op else {
             sink.pass_on()?;
             return Ok(false);
         };
         if !filter.passes(&op) {
             return Ok(false);
         }
-        sink.op(&op)?;
+        sink.op(&op, steps)?;
         Ok(true)
     })
     .await?;

@@ -16,8 +16,8 @@ use aya::{
     programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
 };
 use odio_trace_common::{
-    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, ProcessHits, RecordKind, ScopeConfig,
-    WritebackKey, WritebackRecord,
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, ProcessHits, RecordKind, STACK_DEPTH,
+    ScopeConfig, StackRecord, StepConfig, StepLevel, StepRecord, WritebackKey, WritebackRecord,
 };
 use tokio::{io::unix::AsyncFd, time::timeout};
 
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) enum Record {
     Op(Box<OpRecord>),
     File(Box<FileRecord>),
+    /// With its stack, where one was asked for.
+    Step(Box<StepRecord>, Vec<u64>),
 }
 
 /// Probes in place, records coming.
@@ -117,7 +119,7 @@ impl Session {
     /// A probe that cannot be attached becomes a [`Missing`]; only where nothing at all can be loaded is it an error.
     pub(crate) fn start(kernel: &Kernel, plan: &Plan, scope: ScopeConfig) -> Result<Self> {
         let config = config(kernel, plan)?;
-        let mut ebpf = load(&config, &scope, plan.sizes)?;
+        let mut ebpf = load(&config, &scope, plan.sizes, plan.steps.level)?;
         let counters = Counters::of(kernel);
         let mut kprobes = Vec::new();
         let btf = Btf::from_sys_fs().ok();
@@ -404,7 +406,7 @@ pub(crate) fn plan(kernel: &Kernel, choice: &Choice) -> Plan {
         return plan;
     };
     let tried = config(kernel, &plan).and_then(|config| {
-        let mut ebpf = load(&config, &ScopeConfig::default(), plan.sizes)?;
+        let mut ebpf = load(&config, &ScopeConfig::default(), plan.sizes, StepLevel::Off)?;
         let btf = Btf::from_sys_fs().ok();
         attach_one(&mut ebpf, btf.as_ref(), Counters::of(kernel), probe).map(drop)
     });
@@ -414,12 +416,18 @@ pub(crate) fn plan(kernel: &Kernel, choice: &Choice) -> Plan {
     }
 }
 
-fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes) -> Result<Ebpf> {
+fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes, steps: StepLevel) -> Result<Ebpf> {
     let level = diagnostics::level();
+    let steps = StepConfig {
+        level: steps as u32,
+        // The records of ops are what a verdict rests on: steps leave them a quarter.
+        room: sizes.ring_bytes / 4 * 3,
+    };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("CONFIG", config, true)
         .override_global("SCOPE_CONFIG", scope, true)
+        .override_global("STEP_CONFIG", &steps, true)
         .override_global(diagnostics::GLOBAL, &level, true)
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .map_max_entries("EVENTS", sizes.ring_bytes);
@@ -454,6 +462,19 @@ fn decode(bytes: &[u8]) -> Option<Record> {
         bytemuck::try_pod_read_unaligned(bytes)
             .ok()
             .map(|r| Record::File(Box::new(r)))
+    } else if kind == RecordKind::Step as u32 {
+        let (step, stack) = bytes.split_at_checked(size_of::<StepRecord>())?;
+        let stack = if stack.is_empty() {
+            Vec::new()
+        } else {
+            bytemuck::try_pod_read_unaligned::<[u64; STACK_DEPTH]>(stack)
+                .ok()?
+                .into()
+        };
+        const { assert!(size_of::<StackRecord>() == size_of::<StepRecord>() + 8 * STACK_DEPTH) };
+        bytemuck::try_pod_read_unaligned(step)
+            .ok()
+            .map(|r| Record::Step(Box::new(r), stack))
     } else {
         None
     }

@@ -27,6 +27,7 @@ use crate::{
     progress::{self, Progress},
     scope::Scope,
     session::{Account, Record, Session},
+    step::{Step, Steps},
     sys,
     verdict::Place,
 };
@@ -72,20 +73,21 @@ pub(crate) async fn run(
 ) -> Result<Outcome> {
     let target = Target::Command(Launch::as_it_is(command));
     trace(kernel, plan, dir, target, None, |op| {
-        op.map_or(Ok(()), &mut each).map(|()| true)
+        op.map_or(Ok(()), |(op, _)| each(op)).map(|()| true)
     })
     .await
 }
 
-/// Traces `target` and calls `each` for every op of it and its children; `each` says whether it took the op. It is
-/// called with `None` when all that waited in the kernel was taken. The probes are calibrated in `dir`.
+/// Traces `target` and calls `each` for every op of it and its children, with its steps where they are asked for; `each`
+/// says whether it took the op. It is called with `None` when all that waited in the kernel was taken. The probes are
+/// calibrated in `dir`.
 pub(crate) async fn trace(
     kernel: &Kernel,
     plan: &Plan,
     dir: &Path,
     target: Target<'_>,
     mut progress: Option<Progress>,
-    mut each: impl FnMut(Option<Op>) -> Result<bool>,
+    mut each: impl FnMut(Option<(Op, &[Step])>) -> Result<bool>,
 ) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let (scope, waiting, lasts) = match target {
@@ -117,7 +119,9 @@ pub(crate) async fn trace(
 
     let watched = Watched::of(&session.attached, &session.missing);
     let mut files = Files::new(kernel);
+    let mut steps = Steps::new(plan.steps.clone(), &session.attached, kernel);
     let (mut ops, mut filtered) = (0, 0);
+    let mut id = 0;
     let mut failed = None;
     let mut each = |record| match record {
         None => {
@@ -126,6 +130,7 @@ pub(crate) async fn trace(
             }
         }
         Some(Record::File(file)) => files.learn(&file),
+        Some(Record::Step(step, stack)) => steps.learn(*step, stack),
         Some(Record::Op(record)) => {
             let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
             let name = files.name(&record);
@@ -135,12 +140,17 @@ pub(crate) async fn trace(
             };
             let deleted = name.as_ref().is_some_and(|name| name.deleted);
             let (file, bytes) = name.map(crate::files::Name::text).unzip();
+            id += 1;
+            let told = steps.of(&record, id);
             let op = Op {
+                id: told.is_some().then_some(id),
+                steps: told.as_ref().map(|told| told.steps.len() as u64),
+                steps_lost: told.as_ref().map(|told| told.lost),
                 file_bytes: bytes.flatten(),
                 file_deleted: deleted,
                 ..Op::new(&record, file, place, watched)
             };
-            match each(Some(op)) {
+            match each(Some((op, &told.unwrap_or_default().steps))) {
                 Ok(true) => ops += 1,
                 Ok(false) => filtered += 1,
                 Err(error) => _ = failed.get_or_insert(error),

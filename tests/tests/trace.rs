@@ -326,3 +326,145 @@ fn the_scope_is_what_was_asked_for_and_nothing_is_passed_on() {
     assert!(attached.iter().all(|&n| n > 5), "{attached:?}");
     assert_eq!(fact("bpf-left"), fact("bpf-before"));
 }
+
+/// The steps of a write are told in order, all of them, and say what its own line counts.
+#[test]
+fn steps_are_in_order_and_as_many_as_the_op_counts() {
+    let output = Run::new(
+        &["--timeout", "900", "--add", "/usr/bin/dd"],
+        &["sh", "-c", include_str!("../guest/steps.sh")],
+    )
+    .output();
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}\n{printed}");
+    let (json, report) = printed.split_once("### report\n").expect("a report");
+    let mut lines: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    let summary = lines.pop().expect("a summary");
+    assert_eq!(summary["losses"], serde_json::json!({}), "{said}");
+
+    let mut ops = 0;
+    let mut told = 0;
+    let mut rest = &lines[..];
+    while let Some((op, after)) = rest.split_first() {
+        if op["type"] == "writeback" {
+            break;
+        }
+        let n = op["steps"].as_u64().expect("a number of steps") as usize;
+        let (steps, after) = after.split_at(n);
+        rest = after;
+        ops += 1;
+        told += n;
+        steps_of(op, steps);
+    }
+    // Three of each engine and situation.
+    assert_eq!(ops, 18, "{printed}");
+    for file in ["psync", "libaio", "io_uring"].map(|e| format!("/mnt/steps.{e}.")) {
+        for (situation, synced) in [("overwrite", false), ("append", true)] {
+            let file = format!("{file}{situation}");
+            let of: Vec<&Value> = lines.iter().filter(|op| op["file"] == *file).collect();
+            assert_eq!(of.len(), 3, "{file}: {printed}");
+            for op in of {
+                assert_eq!(op["fsyncs"] != 0, synced, "{op}");
+                assert_eq!(op["durability"], "durable", "{op}");
+            }
+        }
+    }
+    let shown = |begin: &str| report.lines().filter(|l| l.starts_with(begin)).count();
+    assert_eq!((shown("#"), shown("    +")), (ops, told), "{report}");
+}
+
+/// One op with the lines of its steps.
+fn steps_of(op: &Value, steps: &[Value]) {
+    let all = || {
+        let lines: Vec<String> = steps.iter().map(Value::to_string).collect();
+        format!("{op}\n{}", lines.join("\n"))
+    };
+    assert_eq!(op["type"], "op", "{}", all());
+    assert_eq!(op["steps_lost"], 0, "{}", all());
+    let hooks: Vec<&str> = steps
+        .iter()
+        .map(|step| step["hook"].as_str().expect("a hook"))
+        .collect();
+    let number = |of: &Value| of.as_u64().unwrap_or_else(|| panic!("{of}"));
+    let count = |hook: &str| hooks.iter().filter(|h| **h == hook).count() as u64;
+    let first = |hook: &str| hooks.iter().position(|h| *h == hook);
+    let last = |hook: &str| hooks.iter().rposition(|h| *h == hook);
+
+    let mut before = 0;
+    for step in steps {
+        assert_eq!((&step["type"], &step["op_id"]), (&"step".into(), &op["id"]));
+        assert!(number(&step["ns"]) >= before, "{}", all());
+        before = number(&step["ns"]);
+        let calls = step["stack"].as_array().expect("a stack");
+        assert!(!calls.is_empty(), "{}", all());
+        for call in calls {
+            let call = call.as_str().expect("a call");
+            assert!(call == "?" || call.contains("+0x"), "{call}");
+            assert!(!call.contains("ffff"), "{call}");
+        }
+    }
+
+    // What came after what.
+    let acknowledged = match op["engine"].as_str() {
+        Some("psync") => "syscall-exit",
+        Some("libaio") => "aio-complete",
+        _ => "uring-complete",
+    };
+    assert_eq!(count(acknowledged), 1, "{}", all());
+    let (begun, bio) = (first("dio-begin"), first("bio-submit"));
+    let (ended, acknowledged) = (last("dio-complete"), first(acknowledged));
+    assert!(begun.is_some() && begun < bio, "{}", all());
+    assert!(last("bio-submit") < ended, "{}", all());
+    assert!(ended < acknowledged, "{}", all());
+    if count("fs-fsync") > 0 {
+        assert!(ended < first("vfs-fsync"), "{}", all());
+        assert!(first("vfs-fsync") < first("fs-fsync"), "{}", all());
+        assert!(last("fs-fsync") < acknowledged, "{}", all());
+    }
+    if count("commit-wait") > 0 {
+        assert!(first("fs-fsync") < first("commit-wait"), "{}", all());
+        assert!(last("commit-wait") < acknowledged, "{}", all());
+    }
+
+    // How many of each.
+    let bios: Vec<&Value> = steps
+        .iter()
+        .map(|s| &s["bio"])
+        .filter(|b| !b.is_null())
+        .collect();
+    assert_eq!(bios.len() as u64, count("bio-submit"), "{}", all());
+    let counted = |as_what: &'static str| bios.iter().filter(move |b| b["counts_as"] == as_what);
+    let data: u64 = counted("data").map(|bio| number(&bio["bytes"])).sum();
+    let fua = counted("data").filter(|bio| bio["fua"] == true).count();
+    for (field, seen) in [
+        ("bios", counted("data").count() as u64),
+        ("bio_bytes", data),
+        ("fua", fua as u64),
+        ("flushes", counted("flush").count() as u64),
+        ("vfs_fsyncs", count("vfs-fsync")),
+        ("fsyncs", count("vfs-fsync").max(count("fs-fsync"))),
+        ("commits", count("commit-wait")),
+    ] {
+        assert_eq!(op[field], seen, "{field} of {}", all());
+    }
+    assert_eq!(op["punted"], count("punt") > 0, "{}", all());
+
+    // Where it came from.
+    for step in steps {
+        match step["hook"].as_str() {
+            Some("write-begin") => assert_eq!(step["function"], "ext4_file_write_iter"),
+            Some("bio-submit") => {
+                let calls = step["stack"].as_array().expect("a stack");
+                let through = |begin: &str| {
+                    let is = |call: &Value| call.as_str().is_some_and(|c| c.starts_with(begin));
+                    calls.iter().any(is)
+                };
+                assert!(through("submit_bio+") && through("ext4_"), "{step}");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! # Records shared by the eBPF programs and the user side
 //!
 //! Plain data with a fixed layout: what the user side hands to the programs before they are loaded
-//! ([`Config`]), and what the programs hand back ([`OpRecord`], [`FileRecord`], [`Hook`] hits, [`Loss`]
+//! ([`Config`]), and what the programs hand back ([`OpRecord`], [`FileRecord`], [`StepRecord`], [`Hook`] hits, [`Loss`]
 //! counters). Next to no logic, no allocation, no unsafe but the promise that the layouts are plain data.
 #![no_std]
 
@@ -9,6 +9,7 @@ mod config;
 mod hook;
 mod record;
 mod scope;
+mod step;
 
 pub use config::{ABSENT, Config, Offsets, PADDING, Symbols};
 pub use hook::{Hook, HookHitKey, PROCESS_PLACES, ProcessHits};
@@ -17,3 +18,6 @@ pub use record::{
     WritebackKey, WritebackRecord,
 };
 pub use scope::{ScopeBy, ScopeConfig, comm};
+pub use step::{
+    STACK_DEPTH, StackRecord, StepBits, StepConfig, StepLevel, StepRecord, function_id,
+};

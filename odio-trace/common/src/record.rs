@@ -8,6 +8,8 @@ pub enum RecordKind {
     Op = 1,
     /// A [`FileRecord`].
     File = 2,
+    /// A [`crate::StepRecord`], where steps are asked for.
+    Step = 3,
 }
 
 /// What the program asked for.
@@ -180,6 +182,8 @@ pub struct OpRecord {
     pub checksums: u32,
     /// The op that this task was inside of when this one began (stacked filesystems), or 0.
     pub outer: u64,
+    /// Steps that were taken, sent or lost; 0 where none are asked for.
+    pub steps: u64,
 }
 
 /// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
@@ -288,11 +292,13 @@ pub enum Loss {
     ReadFailed,
     /// A sync, or a request in a worker's hands, that may have been begun before its process was traced.
     BegunBefore,
+    /// A step found no room in the ring buffer.
+    StepRingFull,
 }
 
 impl Loss {
     /// Every counter, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::NameRingFull,
         Self::OpsFull,
@@ -303,6 +309,7 @@ impl Loss {
         Self::BioUnattributed,
         Self::ReadFailed,
         Self::BegunBefore,
+        Self::StepRingFull,
     ];
 
     /// Number of counters.
@@ -321,6 +328,7 @@ impl Loss {
             Self::BioUnattributed => "write or flush bios that belong to no op",
             Self::ReadFailed => "structures that could not be read",
             Self::BegunBefore => "requests left out because they may have begun before the tracing",
+            Self::StepRingFull => "steps that found the ring buffer full",
         }
     }
 }

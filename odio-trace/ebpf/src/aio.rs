@@ -12,6 +12,7 @@ use crate::{
     maps::{AIO_CONTEXTS, lose, put},
     op,
     read::{ByHelper, field},
+    step,
     task::{self, current, sees},
 };
 
@@ -76,6 +77,7 @@ pub(crate) fn sync(work: u64) {
         Some(seen) => op::about(state, file, &seen),
         None => lose(Loss::ReadFailed),
     }
+    step::took(Hook::AioSync, state, 0, iocb);
     task::completing(current().1, iocb);
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn complete(iocb: u64) {
         && unsafe { (*state).op } == OpKind::Sync as u32
     {
         let result: i64 = field(iocb, offset!(aio_kiocb_result)).unwrap_or(0);
+        step::ended(Hook::AioSyncComplete, state, 0, iocb, result);
         op::acknowledge(iocb, Some(EngineSeen::Libaio), result);
         task::completed(current().1, iocb);
     }

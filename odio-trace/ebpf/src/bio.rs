@@ -1,7 +1,7 @@
 //! bios, and the direct I/O code that makes them.
 
 use aya_log_ebpf::debug;
-use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord};
+use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord, StepBits};
 
 use crate::{
     config::{config, offset},
@@ -9,6 +9,7 @@ use crate::{
     maps::lose,
     op,
     read::{ByHelper, Reads, field},
+    step,
     task::{self, current, sees},
     writeback,
 };
@@ -69,6 +70,13 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
     let state = unsafe { &mut *state };
     // A write may read the rest of a page first, which carries none of its data.
     let own = if state.op == OpKind::Read as u32 { REQ_OP_READ } else { REQ_OP_WRITE };
+    step::bio(state, bio, size, fua, preflush, || match () {
+        () if flush => StepBits::FLUSH,
+        () if super_write => StepBits::SUPER,
+        () if what != own => StepBits::OTHER,
+        () if opf & config!(req_meta) != 0 => StepBits::META,
+        () => StepBits::DATA,
+    });
     if flush {
         state.flushes += 1;
         state.flushed_last = 1;
@@ -119,9 +127,10 @@ fn owner<R: Reads>(bio: u64, end_io: u64) -> Option<u64> {
 
 /// The direct I/O code takes `kiocb`, whose position is final now (O_APPEND was applied).
 #[inline(always)]
-pub(crate) fn dio_begin<R: Reads>(kiocb: u64) {
+pub(crate) fn dio_begin<R: Reads>(kiocb: u64, function: u64) {
     task::hit_in_scope(Hook::DioBegin);
     let Some(state) = op::get(kiocb) else { return };
+    step::took(Hook::DioBegin, state, function, kiocb);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
     state.flags |= OpFlags::DIO;
@@ -152,6 +161,7 @@ pub(crate) fn mark_extending<R: Reads>(state: &mut OpRecord, kiocb: u64) {
 #[inline(always)]
 pub(crate) fn iomap_complete<R: Reads>(dio: u64) {
     let Some(state) = R::member::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+    step::took(Hook::DioComplete, state, 0, dio);
     data_ended(state);
     let mut seen = OpFlags::DIO_COMPLETE_SEEN;
     match (R::member::<u32>(dio, offset!(iomap_dio_flags)), field::<u8>(dio, offset!(iomap_dio_wait))) {
@@ -184,8 +194,9 @@ pub(crate) fn data_ended(state: *mut OpRecord) {
 
 /// `dio_complete(struct dio *, ssize_t, unsigned int)`: as `iomap_complete`, for fs/direct-io.c.
 #[inline(always)]
-pub(crate) fn dio_complete(dio: u64) {
+pub(crate) fn dio_complete(dio: u64, function: u64) {
     if let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) {
+        step::took(Hook::DataEnd, state, function, dio);
         data_ended(state);
     }
 }
@@ -193,10 +204,11 @@ pub(crate) fn dio_complete(dio: u64) {
 /// `blkdev_bio_end_io(struct bio *)` and `blkdev_bio_end_io_async(struct bio *)`: a bio of a block device's own direct
 /// I/O ends; of several the last one counts.
 #[inline(always)]
-pub(crate) fn blkdev_bio_end<R: Reads>(bio: u64) {
+pub(crate) fn blkdev_bio_end<R: Reads>(bio: u64, function: u64) {
     if let Some(state) =
         R::member(bio, offset!(bio_end_io)).and_then(|end_io| owner::<R>(bio, end_io)).and_then(op::get)
     {
+        step::took(Hook::DataEnd, state, function, bio);
         data_ended(state);
     }
 }
@@ -207,6 +219,7 @@ pub(crate) fn checksum() {
     task::hit_in_scope(Hook::Checksum);
     let (_, tid) = current();
     let Some(state) = op::get(task::inside(tid)) else { return };
+    step::took(Hook::Checksum, state, 0, 0);
     // SAFETY: a live element; one task at a time runs the op or its completion.
     unsafe { (*state).checksums += 1 }
 }
@@ -216,14 +229,16 @@ pub(crate) fn checksum() {
 pub(crate) fn dio_await(dio: u64) {
     task::hit_in_scope(Hook::DioAwait);
     let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) else { return };
+    step::took(Hook::DioAwait, state, 0, dio);
     // SAFETY: a live element; this task runs the op.
     unsafe { (*state).flags |= OpFlags::WAITED }
 }
 
 /// A worker completes a queued request; `kiocb` is the one it was handed.
 #[inline(always)]
-pub(crate) fn deferred(kiocb: u64) {
+pub(crate) fn deferred(kiocb: u64, function: u64) {
     let Some(state) = op::get(kiocb) else { return };
+    step::took(Hook::DioDeferred, state, function, kiocb);
     // SAFETY: a live element; only the completion side writes this member.
     unsafe { (*state).completion_flags |= OpFlags::DEFERRED }
     let (_, tid) = current();
@@ -232,42 +247,43 @@ pub(crate) fn deferred(kiocb: u64) {
 
 /// The work item that `iomap_dio_complete_work` and `dio_aio_complete_work` run, and the kiocb behind it.
 #[inline(always)]
-pub(crate) fn deferred_iomap(work: u64) {
+pub(crate) fn deferred_iomap(work: u64, function: u64) {
     if let Some(at) = offset!(iomap_dio_work)
         && let Some(kiocb) = field::<u64>(work - at, offset!(iomap_dio_iocb))
     {
-        deferred(kiocb);
+        deferred(kiocb, function);
     }
 }
 
 /// As `deferred_iomap`, for fs/direct-io.c.
 #[inline(always)]
-pub(crate) fn deferred_dio(work: u64) {
+pub(crate) fn deferred_dio(work: u64, function: u64) {
     if let Some(at) = offset!(dio_work)
         && let Some(kiocb) = field::<u64>(work - at, offset!(dio_iocb))
     {
-        deferred(kiocb);
+        deferred(kiocb, function);
     }
 }
 
 /// The op's data is copied through the page cache, by the task that runs the op.
 #[inline(always)]
-pub(crate) fn buffered_copy(iter: u64) {
-    copied(|_| field(iter, offset!(iov_iter_count)));
+pub(crate) fn buffered_copy(iter: u64, function: u64) {
+    copied(function, |_| field(iter, offset!(iov_iter_count)));
 }
 
 /// As `buffered_copy`, where the compiler changed the function's arguments: all of the op counts as copied.
 #[inline(always)]
-pub(crate) fn buffered_copy_unsized() {
-    copied(|state| Some(state.len));
+pub(crate) fn buffered_copy_unsized(function: u64) {
+    copied(function, |state| Some(state.len));
 }
 
 #[inline(always)]
-fn copied(ask: impl FnOnce(&OpRecord) -> Option<u64>) {
+fn copied(function: u64, ask: impl FnOnce(&OpRecord) -> Option<u64>) {
     task::hit_in_scope(Hook::BufferedCopy);
     let (_, tid) = current();
     let key = task::inside(tid);
     let Some(state) = op::get(key) else { return };
+    step::took(Hook::BufferedCopy, state, function, key);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
     if state.flags & OpFlags::BUFFERED == 0 {

@@ -14,6 +14,7 @@ use crate::{
     maps::{COMMITS, JOURNALS, LOG_BUFFERS, known, mark, put},
     op,
     read::field,
+    step,
     task::{self, current},
 };
 
@@ -77,6 +78,7 @@ pub(crate) fn wait(journal: u64, transaction: u32) {
     task::hit_in_scope(Hook::CommitWait);
     let (_, tid) = current();
     let Some(state) = op::get(task::inside(tid)) else { return };
+    step::took(Hook::CommitWait, state, 0, journal);
     // SAFETY: a live element; one task at a time runs the op or its completion.
     let state = unsafe { &mut *state };
     state.commits += 1;
@@ -114,6 +116,7 @@ pub(crate) fn log_force(already_slept: u64) {
     task::hit_in_scope(Hook::LogForce);
     let (_, tid) = current();
     let Some(state) = op::get(task::inside(tid)) else { return };
+    step::took(Hook::LogForce, state, 0, 0);
     if already_slept & 0xff == 0 {
         // SAFETY: a live element; one task at a time runs the op or its completion.
         unsafe { (*state).force_ns = op::now() }
@@ -133,6 +136,7 @@ pub(crate) fn log_wait(buffer: u64) {
         // Not for an fsync.
         return;
     }
+    step::took(Hook::LogWait, state, 0, buffer);
     state.commits += 1;
     state.commit_journal = buffer;
     state.flushed_last = 0;

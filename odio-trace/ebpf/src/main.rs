@@ -21,6 +21,7 @@ mod maps;
 mod op;
 mod read;
 mod scope;
+mod step;
 mod sync;
 mod task;
 mod threads;

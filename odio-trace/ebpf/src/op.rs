@@ -14,6 +14,7 @@ use crate::{
     file, journal,
     maps::{EVENTS, OPS, add, lose, put, wake},
     read::{ByHelper, Reads, field},
+    step,
     task::{self, Task, current, sees},
 };
 
@@ -106,12 +107,13 @@ pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Op
 
 /// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
 #[inline(always)]
-pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
+pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64, function: u64) {
     let (tgid, tid) = current();
     finish_returned(tid);
     if let Some(state) = get(kiocb) {
         if task::inside(tid) == kiocb {
             // The filesystem called a generic write_iter with the same kiocb.
+            step::took(hook, state, function, kiocb);
             task::enter(tid, kiocb);
             return;
         }
@@ -124,6 +126,7 @@ pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
         }
         if flags & OpFlags::PUNTED != 0 || result == EAGAIN || woken {
             sees(hook, tgid);
+            step::took(hook, state, function, kiocb);
             describe::<R>(state, kind, kiocb, iter);
             task::enter(tid, kiocb);
             return;
@@ -155,6 +158,7 @@ pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64) {
     if let Some(state) = open(kiocb, kind, engine, flags) {
         // SAFETY: a live element, just opened by this task.
         unsafe { (*state).outer = outer }
+        step::took(hook, state, function, kiocb);
         describe::<R>(state, kind, kiocb, iter);
         task::enter(tid, kiocb);
         if engine as u32 == EngineSeen::Libaio as u32 {
@@ -224,7 +228,7 @@ pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
 
 /// The entry function returns `ret` for `kiocb`.
 #[inline(always)]
-pub(crate) fn returned(kiocb: u64, ret: i64) {
+pub(crate) fn returned(kiocb: u64, ret: i64, function: u64) {
     let (_, tid) = current();
     let Some(task) = task::of(tid) else { return };
     // SAFETY: only this task writes its own element.
@@ -240,6 +244,7 @@ pub(crate) fn returned(kiocb: u64, ret: i64) {
         task.op = 0;
         return;
     };
+    step::ended(Hook::OpReturn, state, function, kiocb, ret);
     // SAFETY: a live element; the completion side writes other members.
     unsafe {
         (*state).flags |= OpFlags::RETURN_SEEN;
@@ -338,6 +343,7 @@ pub(crate) fn syscall_exit(ret: i64) {
     // A system call can make several requests (sendfile); each entry function's own return is the truth.
     // SAFETY: as above.
     let result = if seen { unsafe { (*state).result } } else { ret };
+    step::ended(Hook::SyscallExit, state, 0, 0, ret);
     acknowledge(key, None, result);
 }
 
@@ -401,9 +407,9 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
     let write = field::<u8>(iter, offset!(iov_iter_data_source)).unwrap_or(0) != 0;
     if write {
-        begin::<ByHelper>(Hook::WriteBegin, OpKind::Write, kiocb, iter);
+        begin::<ByHelper>(Hook::WriteBegin, OpKind::Write, kiocb, iter, 0);
     } else {
-        begin::<ByHelper>(Hook::ReadBegin, OpKind::Read, kiocb, iter);
+        begin::<ByHelper>(Hook::ReadBegin, OpKind::Read, kiocb, iter, 0);
     }
 }
 
@@ -411,6 +417,7 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 #[inline(always)]
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
     let Some(state) = get(kiocb) else { return };
+    step::ended(Hook::DioComplete, state, 0, 0, if error != 0 { error } else { ret });
     bio::data_ended(state);
     // SAFETY: a live element; only the completion side writes this member.
     let (asynchronous, uring) = unsafe {
@@ -431,6 +438,7 @@ pub(crate) fn dio_queued() {
     let (_, tid) = current();
     let key = task::inside(tid);
     if let Some(state) = get(key) {
+        step::took(Hook::OpReturn, state, 0, key);
         // SAFETY: a live element; this task runs the op.
         unsafe { (*state).flags |= OpFlags::QUEUED }
         task::leave(tid);

@@ -8,16 +8,18 @@ use crate::{
     maps::lose,
     op,
     read::ByHelper,
+    step,
     task::{self, current, sees},
 };
 
 /// `vfs_fsync_range(file, start, end, datasync)` or a filesystem's own fsync, which takes the same.
 #[inline(always)]
-pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) {
+pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64, function: u64) {
     let (tgid, tid) = current();
     let traced = sees(hook, tgid);
     let key = task::inside(tid);
     if let Some(state) = op::get(key) {
+        step::took(hook, state, function, file);
         // SAFETY: a live element; one task at a time runs the op or its completion.
         let state = unsafe { &mut *state };
         began(state);
@@ -60,6 +62,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64) 
         None => op::open(key, OpKind::Sync, engine, 0),
     };
     let Some(state) = state else { return };
+    step::took(hook, state, function, file);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
     began(state);

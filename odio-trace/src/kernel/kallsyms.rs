@@ -8,7 +8,7 @@ use std::io::BufRead;
 
 use super::root::{Root, Seen, Unseen};
 
-const PATH: &str = "/proc/kallsyms";
+pub(crate) const PATH: &str = "/proc/kallsyms";
 
 /// A longer line is none of the kernel's: names have at most 511 bytes.
 const MAX_LINE: usize = 4096;
@@ -126,7 +126,7 @@ impl Symbols {
 }
 
 /// `ffffffffc05a1230 t btrfs_sync_file<TAB>[btrfs]`
-fn parse(line: &[u8]) -> Option<(&[u8], char, &str, Option<&str>)> {
+pub(crate) fn parse(line: &[u8]) -> Option<(&[u8], char, &str, Option<&str>)> {
     let line = line.strip_suffix(b"\n")?;
     let space = line.iter().position(|&b| b == b' ')?;
     let (address, rest) = line.split_at(space);

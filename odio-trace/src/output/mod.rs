@@ -8,6 +8,7 @@ pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod latency;
 pub(crate) mod sink;
+pub(crate) mod steps;
 pub(crate) mod summary;
 pub(crate) mod text;
 pub(crate) mod writeback;

@@ -5,12 +5,14 @@ use anyhow::{Context, Result};
 use super::{
     by_file::ByFile,
     by_path::ByPath,
-    json,
+    json, steps,
     summary::Summary,
     text::{self, Shown},
     writeback,
 };
-use crate::{cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, workload::Outcome};
+use crate::{
+    cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, step::Step, workload::Outcome,
+};
 
 /// Bytes that are passed on though more ops are there.
 const MANY: usize = 1 << 16;
@@ -44,9 +46,10 @@ impl<'a> Sink<'a> {
         })
     }
 
-    pub(crate) fn op(&mut self, op: &Op) -> Result<()> {
+    /// Takes an op with its steps, none where they were not asked for.
+    pub(crate) fn op(&mut self, op: &Op, steps: &[Step]) -> Result<()> {
         if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.op(op)
+            && let Err(error) = recorder.op(op, steps)
         {
             // What is there stays, as a recording that was cut off.
             self.recorder = None;
@@ -56,10 +59,16 @@ impl<'a> Sink<'a> {
         self.files.add(op);
         if self.asked.json {
             json::add(op, &mut self.lines)?;
+            for step in steps {
+                json::add(step, &mut self.lines)?;
+            }
             if self.lines.len() >= MANY {
                 self.pass_on()?;
             }
             return Ok(());
+        }
+        if op.steps.is_some() {
+            text::line(steps::op(op, steps))?;
         }
         if self.asked.paths {
             self.paths.add(op);

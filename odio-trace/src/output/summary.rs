@@ -143,7 +143,11 @@ impl Summary {
                 .filter(|(l, _)| {
                     !matches!(
                         l,
-                        Loss::EndMissed | Loss::BioUnattributed | Loss::BegunBefore
+                        Loss::EndMissed
+                            | Loss::BioUnattributed
+                            | Loss::BegunBefore
+                            // No verdict rests on steps.
+                            | Loss::StepRingFull
                     )
                 })
                 .map(|(_, n)| n)
@@ -252,13 +256,17 @@ impl Summary {
     /// The counts in one line.
     pub(crate) fn counts(&self) -> String {
         format!(
-            "{} ops,{} {} lost, {} missed, {} unattributed bios, {} probes",
+            "{} ops,{} {} lost,{} {} missed, {} unattributed bios, {} probes",
             self.ops,
             match self.filtered {
                 0 => String::new(),
                 n => format!(" {n} filtered out,"),
             },
             self.lost,
+            match self.losses.get(Loss::StepRingFull.words()) {
+                None => String::new(),
+                Some(n) => format!(" {n} steps lost,"),
+            },
             self.missed,
             self.unattributed,
             self.probes.len(),

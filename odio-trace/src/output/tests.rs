@@ -21,6 +21,9 @@ use crate::{
 pub(crate) fn write() -> Op {
     Op {
         kind: "op",
+        id: None,
+        steps: None,
+        steps_lost: None,
         pid: 7,
         tid: 8,
         comm: "writer".into(),
@@ -273,6 +276,11 @@ fn a_run_is_called_whole_only_where_nothing_is_missing() {
     };
     for loss in Loss::ALL {
         let said = verdict(&|o| o.account.losses = vec![(loss, 3)]);
+        // No verdict rests on steps.
+        if loss == Loss::StepRingFull {
+            assert_eq!(said, "all seen");
+            continue;
+        }
         assert!(said.starts_with("INCONCLUSIVE: 3 "), "{loss:?}: {said}");
     }
     assert_eq!(
@@ -349,6 +357,23 @@ fn each_loss_and_each_reason_is_told_once() {
              vfs-fsync: an fsync may be missed",
             "no such function; not seen for that:\n  punt: workers are not told",
         ]
+    );
+}
+
+#[test]
+fn lost_steps_are_a_kind_of_their_own() {
+    let mut outcome = outcome();
+    outcome.account.losses = vec![(Loss::StepRingFull, 3)];
+    let summary = Summary::of(&outcome, None);
+    assert_eq!((summary.lost, summary.missed), (0, 0));
+    assert!(summary.gaps.is_empty());
+    let words = "steps that found the ring buffer full";
+    assert_eq!(summary.losses, [(words.to_owned(), 3)].into());
+    assert_eq!(summary.caveats(), [format!("3 {words}")]);
+    assert!(
+        summary.counts().contains("0 lost, 3 steps lost, "),
+        "{}",
+        summary.counts()
     );
 }
 

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use odio_trace_common::StepLevel;
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::{VERSION, WITHOUT_STEPS};
 use crate::{
     kernel::{Dev, Kernel, config},
     output::{summary::Unseen, text::printable},
@@ -52,7 +53,11 @@ impl Header {
     pub(super) fn of(kernel: &Kernel, plan: &Plan) -> Self {
         Self {
             kind: "recording".into(),
-            version: VERSION,
+            version: match plan.steps.level {
+                // Tools that know nothing of steps can read it.
+                StepLevel::Off => WITHOUT_STEPS,
+                _ => VERSION,
+            },
             tracer: env!("CARGO_PKG_VERSION").into(),
             kernel: kernel
                 .facts()

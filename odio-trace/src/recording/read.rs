@@ -8,10 +8,11 @@ use std::{
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
-use super::{Device, EndMark, Header, LONGEST, LONGEST_OP, MOST_DEVICES, VERSION};
+use super::{Device, EndMark, Header, LONGEST, LONGEST_OP, MOST_DEVICES, VERSION, WITHOUT_STEPS};
 use crate::{
     op::Op,
     output::{summary::Summary, text::printable},
+    step::Step,
 };
 
 /// Why a file cannot be read as a recording.
@@ -39,6 +40,8 @@ pub(crate) enum Line {
     Header(Box<Header>),
     Device(Box<Device>),
     Op(Box<Op>),
+    /// Of the op before it.
+    Step(Box<Step>),
     Summary(Box<Summary>),
 }
 
@@ -66,10 +69,17 @@ pub(crate) fn read(
         line: Vec::new(),
         number: 0,
     };
-    match lines.next()? {
-        Some(line) => each(Line::Header(header(line)?), line)?,
+    let with_steps = match lines.next()? {
+        Some(line) => {
+            let header = header(line)?;
+            let with_steps = header.version > WITHOUT_STEPS;
+            each(Line::Header(header), line)?;
+            with_steps
+        }
         None => return Err(Error::NoHeader),
-    }
+    };
+    // Of the last op: its number, and the steps that are still to come.
+    let mut of = (None, 0);
     let mut ops = 0;
     let mut devices = 0;
     let mut summary = false;
@@ -86,7 +96,10 @@ pub(crate) fn read(
         if summary && kind != "end" {
             return Err(damaged("something comes after the summary"));
         }
-        if matches!(kind.as_ref(), "op" | "device") && line.len() > LONGEST_OP {
+        if of.1 > 0 && kind != "step" {
+            return Err(damaged("steps of the op before it are missing"));
+        }
+        if matches!(kind.as_ref(), "op" | "device" | "step") && line.len() > LONGEST_OP {
             return Err(damaged("it is longer than any of its kind"));
         }
         match kind.as_ref() {
@@ -99,7 +112,20 @@ pub(crate) fn read(
             }
             "op" => {
                 ops += 1;
-                each(Line::Op(Box::new(parse(number, line)?)), line)?;
+                let op: Box<Op> = Box::new(parse(number, line)?);
+                of = match with_steps {
+                    true => (op.id, op.steps.unwrap_or(0)),
+                    false => (None, 0),
+                };
+                each(Line::Op(op), line)?;
+            }
+            "step" if with_steps => {
+                let step: Box<Step> = Box::new(parse(number, line)?);
+                if of.1 == 0 || of.0 != Some(step.op_id) {
+                    return Err(damaged("it is a step of no op before it"));
+                }
+                of.1 -= 1;
+                each(Line::Step(step), line)?;
             }
             "summary" => {
                 summary = true;
@@ -137,7 +163,7 @@ fn header(line: &[u8]) -> Result<Box<Header>, Error> {
         Ok(Version { version }) if of_recording && version > u64::from(VERSION) => {
             Err(Error::Newer(version))
         }
-        Ok(Version { version }) if of_recording && version == u64::from(VERSION) => {
+        Ok(Version { version }) if of_recording && (1..=u64::from(VERSION)).contains(&version) => {
             parse(1, line).map(Box::new)
         }
         _ => Err(Error::NotOne("its first line does not say that it is one")),

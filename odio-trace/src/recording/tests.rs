@@ -17,6 +17,7 @@ use crate::{
         tests::{op, outcome, write as a_write},
     },
     plan,
+    step::{self, Step},
 };
 
 fn kernel() -> Kernel {
@@ -57,7 +58,7 @@ fn recorded(ops: &[Op]) -> Vec<u8> {
     .unwrap();
     assert!(!path.exists(), "it has its name only when it is whole");
     for op in ops {
-        recorder.op(op).unwrap();
+        recorder.op(op, &[]).unwrap();
     }
     recorder.end(&Summary::of(&outcome(), None)).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -81,6 +82,7 @@ struct Got {
     header: Option<Header>,
     devices: Vec<Device>,
     ops: Vec<Op>,
+    steps: Vec<Step>,
     summary: Option<Summary>,
 }
 
@@ -91,6 +93,7 @@ fn got(bytes: &[u8]) -> (Got, Result<End, Error>) {
             Line::Header(header) => got.header = Some(*header),
             Line::Device(device) => got.devices.push(*device),
             Line::Op(op) => got.ops.push(*op),
+            Line::Step(step) => got.steps.push(*step),
             Line::Summary(summary) => got.summary = Some(*summary),
         }
         Ok(())
@@ -132,6 +135,74 @@ fn what_is_recorded_is_read() {
     assert_eq!(got.devices[0].fua, Some(true));
     assert_eq!(got.devices[0].disk.as_deref(), Some("nvme2n1"));
     assert_eq!(got.devices[1].device, None);
+}
+
+/// An op with two steps, and what is recorded of it.
+fn with_steps() -> (Op, Vec<Step>, Vec<u8>) {
+    let step = |ns| Step {
+        kind: "step".into(),
+        op_id: 3,
+        ns,
+        cpu: 1,
+        hook: "bio-submit".into(),
+        function: Some("submit_bio".into()),
+        pid: 7,
+        tid: 8,
+        comm: "a\u{1b}".into(),
+        object: None,
+        result: None,
+        bio: None,
+        stack: Some(vec!["submit_bio+0x5".into()]),
+        no_stack: None,
+    };
+    let steps = vec![step(1), step(2)];
+    let op = Op {
+        id: Some(3),
+        steps: Some(2),
+        steps_lost: Some(0),
+        ..a_write()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r");
+    let kernel = kernel();
+    let plan = plan::Plan {
+        steps: step::Asked::of(&kernel, true, false),
+        ..plan::make(&kernel, Default::default(), Ok(()))
+    };
+    let mut recorder = Recorder::create(&path, &kernel, &plan).unwrap();
+    recorder.op(&op, &steps).unwrap();
+    recorder.end(&Summary::of(&outcome(), None)).unwrap();
+    (op, steps, fs::read(&path).unwrap())
+}
+
+#[test]
+fn steps_are_recorded_with_their_op() {
+    let (op, steps, bytes) = with_steps();
+    let (got, end) = got(&bytes);
+    assert_eq!(end.unwrap(), End::Whole);
+    assert_eq!((got.ops, got.steps), (vec![op], steps));
+    assert_eq!(got.header.unwrap().version, 2);
+    let lines: Vec<String> = text(&bytes).lines().map(str::to_owned).collect();
+    for line in &lines {
+        crate::output::schema_tests::holds(&serde_json::from_str(line).unwrap());
+    }
+    // Header, device, op, step, step, summary, end.
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines.clone();
+        change(&mut lines);
+        refused(&compressed((lines.join("\n") + "\n").as_bytes()))
+    };
+    assert!(
+        changed(&|l| drop(l.remove(4))).contains("line 5: steps of the op before it are missing")
+    );
+    assert!(changed(&|l| drop(l.remove(2))).contains("line 3: it is a step of no op before it"));
+    assert!(
+        changed(&|l| l.insert(4, l[4].clone())).contains("line 6: it is a step of no op before it")
+    );
+    let other = |l: &mut Vec<String>| l[3] = l[3].replace("\"op_id\":3", "\"op_id\":4");
+    assert!(changed(&other).contains("line 4: it is a step of no op before it"));
+    let old = |l: &mut Vec<String>| l[0] = l[0].replace("\"version\":2", "\"version\":1");
+    assert!(changed(&old).contains("line 4: it is of a kind that this version does not have"));
 }
 
 #[test]
@@ -177,7 +248,7 @@ fn one_that_was_never_ended_leaves_what_it_has() {
         &plan::make(&kernel, Default::default(), Ok(())),
     )
     .unwrap();
-    recorder.op(&a_write()).unwrap();
+    recorder.op(&a_write(), &[]).unwrap();
     drop(recorder);
     assert!(!path.exists());
     let (got, end) = got(&fs::read(dir.path().join("r.partial")).unwrap());
@@ -251,9 +322,9 @@ fn what_is_no_recording_is_refused() {
     }
     assert_eq!(
         refused(&compressed(
-            b"{\"type\":\"recording\",\"version\":2,\"x\":1}\n"
+            b"{\"type\":\"recording\",\"version\":3,\"x\":1}\n"
         )),
-        "a newer odio-trace has made this recording: its format is version 2, this one reads up to 1"
+        "a newer odio-trace has made this recording: its format is version 3, this one reads up to 2"
     );
     // Random bytes after gzip's mark.
     let garbage: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]

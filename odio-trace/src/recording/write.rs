@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Device, EndMark, Header, LONGEST, partial::Partial};
-use crate::{kernel::Kernel, op::Op, output::summary::Summary, plan::Plan};
+use crate::{kernel::Kernel, op::Op, output::summary::Summary, plan::Plan, step::Step};
 
 /// How long an op may wait in this process before it is passed on to the file, while ops come.
 pub(crate) const PASS_ON: Duration = Duration::from_secs(1);
@@ -41,7 +41,8 @@ impl<'a> Recorder<'a> {
         Ok(recorder)
     }
 
-    pub(crate) fn op(&mut self, op: &Op) -> Result<()> {
+    /// An op and the steps that it says to have.
+    pub(crate) fn op(&mut self, op: &Op, steps: &[Step]) -> Result<()> {
         if self.ops == 0 {
             // Until here there is nothing that could not be had again.
             self.lines.gzip.get_mut().keep();
@@ -51,6 +52,9 @@ impl<'a> Recorder<'a> {
             self.devices.insert(op.dev.clone());
         }
         self.lines.write(op)?;
+        for step in steps {
+            self.lines.write(step)?;
+        }
         self.ops += 1;
         Ok(())
     }

@@ -23,7 +23,7 @@ fn record(path: &Path, ops: &[Op], whole: bool) {
     )
     .unwrap();
     for op in ops {
-        recorder.op(op).unwrap();
+        recorder.op(op, &[]).unwrap();
     }
     if whole {
         recorder.end(&Summary::of(&outcome(), None)).unwrap();
@@ -37,6 +37,7 @@ fn arguments(recording: &Path, output: Option<&Path>) -> cli::Report {
         json: false,
         paths: false,
         histogram: false,
+        steps: false,
     }
 }
 
@@ -134,7 +135,7 @@ fn the_text_of_a_report_names_where_it_was() {
     let recording = dir.path().join("r");
     record(&recording, &[write()], true);
     let file = BufReader::new(File::open(&recording).unwrap());
-    let (report, end) = collect(file).unwrap();
+    let (report, end) = collect(file, false).unwrap();
     assert_eq!(end, End::Whole);
     assert_eq!(
         report.devices[0].words(),

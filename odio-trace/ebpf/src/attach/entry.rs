@@ -5,11 +5,12 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use odio_trace_common::{EngineSeen, Hook, OpKind};
+use odio_trace_common::{EngineSeen, Hook, OpKind, function_id};
 
 use crate::{
     aio, bio, journal, op,
     read::{ByHelper, ByLoad},
+    step::{self, FUNCTION},
     sync, task, uring,
 };
 
@@ -19,7 +20,10 @@ macro_rules! entries {
         fn $kprobe(ctx: ProbeContext) -> u32 {
             // 0 where the calling convention has no such argument.
             type Reads = ByHelper;
-            let $arg = |n: usize| ctx.arg::<u64>(n).unwrap_or(0);
+            let $arg = |n: usize| match n {
+                FUNCTION => step::kprobe_at(&ctx),
+                n => ctx.arg::<u64>(n).unwrap_or(0),
+            };
             let _ = (&$arg, core::marker::PhantomData::<Reads>);
             $body;
             0
@@ -27,7 +31,10 @@ macro_rules! entries {
         $(#[fentry]
         fn $function(ctx: FEntryContext) -> i32 {
             type Reads = ByLoad;
-            let $arg = |n: usize| ctx.arg::<u64>(n);
+            let $arg = |n: usize| match n {
+                FUNCTION => const { function_id(stringify!($function)) },
+                n => ctx.arg::<u64>(n),
+            };
             let _ = (&$arg, core::marker::PhantomData::<Reads>);
             $body;
             0
@@ -38,30 +45,31 @@ macro_rules! entries {
 entries! {
     write_begin(arg) at [
         ext4_file_write_iter xfs_file_write_iter btrfs_file_write_iter blkdev_write_iter generic_file_write_iter
-    ] => op::begin::<Reads>(Hook::WriteBegin, OpKind::Write, arg(0), arg(1));
+    ] => op::begin::<Reads>(Hook::WriteBegin, OpKind::Write, arg(0), arg(1), arg(FUNCTION));
     read_begin(arg) at [
         ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter blkdev_read_iter generic_file_read_iter
-    ] => op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1));
+    ] => op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1), arg(FUNCTION));
     dio_begin(arg) at [
         __iomap_dio_rw __blockdev_direct_IO blkdev_direct_IO
         __blkdev_direct_IO_simple __blkdev_direct_IO_async __blkdev_direct_IO
-    ] => bio::dio_begin::<Reads>(arg(0));
+    ] => bio::dio_begin::<Reads>(arg(0), arg(FUNCTION));
     iomap_complete(arg) at [iomap_dio_complete] => bio::iomap_complete::<Reads>(arg(0));
-    data_end_dio(arg) at [dio_complete] => bio::dio_complete(arg(0));
-    data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async] => bio::blkdev_bio_end::<Reads>(arg(0));
+    data_end_dio(arg) at [dio_complete] => bio::dio_complete(arg(0), arg(FUNCTION));
+    data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async]
+        => bio::blkdev_bio_end::<Reads>(arg(0), arg(FUNCTION));
     dio_await(arg) at [dio_await_completion] => bio::dio_await(arg(0));
-    deferred_iomap(arg) at [iomap_dio_complete_work] => bio::deferred_iomap(arg(0));
-    deferred_dio(arg) at [dio_aio_complete_work] => bio::deferred_dio(arg(0));
+    deferred_iomap(arg) at [iomap_dio_complete_work] => bio::deferred_iomap(arg(0), arg(FUNCTION));
+    deferred_dio(arg) at [dio_aio_complete_work] => bio::deferred_dio(arg(0), arg(FUNCTION));
     buffered_copy(arg) at [
         generic_perform_write iomap_file_buffered_write btrfs_buffered_write filemap_read generic_file_buffered_read
-    ] => bio::buffered_copy(arg(1));
-    buffered_copy_unsized(arg) at [] => bio::buffered_copy_unsized();
+    ] => bio::buffered_copy(arg(1), arg(FUNCTION));
+    buffered_copy_unsized(arg) at [] => bio::buffered_copy_unsized(arg(FUNCTION));
     bio_submit(arg) at [submit_bio] => bio::submit::<Reads>(arg(0));
-    punt(arg) at [io_queue_iowq io_queue_async_work] => uring::punt(arg(0));
+    punt(arg) at [io_queue_iowq io_queue_async_work] => uring::punt(arg(0), arg(FUNCTION));
     worker_run(arg) at [io_wq_submit_work] => uring::worker_run(arg(0));
-    vfs_fsync(arg) at [vfs_fsync_range] => sync::fsync(Hook::VfsFsync, arg(0), arg(1), arg(2), arg(3));
+    vfs_fsync(arg) at [vfs_fsync_range] => sync::fsync(Hook::VfsFsync, arg(0), arg(1), arg(2), arg(3), 0);
     fs_fsync(arg) at [ext4_sync_file xfs_file_fsync xfs_dir_fsync btrfs_sync_file blkdev_fsync fat_file_fsync]
-        => sync::fsync(Hook::FsFsync, arg(0), arg(1), arg(2), arg(3));
+        => sync::fsync(Hook::FsFsync, arg(0), arg(1), arg(2), arg(3), arg(FUNCTION));
     commit_wait(arg) at [jbd2_log_wait_commit] => journal::wait(arg(0), arg(1) as u32);
     commit_run(arg) at [jbd2_journal_commit_transaction] => journal::run(arg(0));
     log_force(arg) at [xlog_force_lsn] => journal::log_force(arg(4));
@@ -69,10 +77,14 @@ entries! {
     checksum(arg) at [btrfs_csum_one_bio] => bio::checksum();
     aio_rw_complete(arg) at [aio_complete_rw] => {
         let kiocb = arg(0);
+        step::ended_by(Hook::AioComplete, kiocb, arg(1) as i64);
         op::acknowledge(kiocb, Some(EngineSeen::Libaio), arg(1) as i64);
         task::completed(task::current().1, kiocb)
     };
     aio_sync(arg) at [aio_fsync_work] => aio::sync(arg(0));
     aio_sync_complete(arg) at [aio_complete] => aio::complete(arg(0));
-    uring_rw_complete(arg) at [io_complete_rw] => task::completed(task::current().1, arg(0));
+    uring_rw_complete(arg) at [io_complete_rw] => {
+        step::took_by(Hook::UringRwComplete, arg(0), 0, arg(0));
+        task::completed(task::current().1, arg(0))
+    };
 }

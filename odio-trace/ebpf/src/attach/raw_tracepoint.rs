@@ -6,7 +6,7 @@ use odio_trace_common::{EngineSeen, Hook};
 use crate::{
     bio, op,
     read::{self, ByHelper},
-    scope, sync,
+    scope, step, sync,
 };
 
 macro_rules! raw_tracepoints {
@@ -24,12 +24,17 @@ raw_tracepoints! {
     /// `sys_exit(struct pt_regs *, long ret)`
     syscall_exit(ctx) => op::syscall_exit(ctx.arg::<i64>(1));
     /// `io_uring_complete(ctx, req, user_data, int res, ...)`, to 6.9
-    uring_complete_res(ctx) => op::acknowledge(
-        ctx.arg::<u64>(1), Some(EngineSeen::IoUring), i64::from(ctx.arg::<i32>(3)));
+    uring_complete_res(ctx) => {
+        let result = i64::from(ctx.arg::<i32>(3));
+        step::ended_by(Hook::UringComplete, ctx.arg::<u64>(1), result);
+        op::acknowledge(ctx.arg::<u64>(1), Some(EngineSeen::IoUring), result)
+    };
     /// `io_uring_complete(ctx, req, struct io_uring_cqe *)`, later; the result is the cqe's second word pair
-    uring_complete_cqe(ctx) => op::acknowledge(
-        ctx.arg::<u64>(1), Some(EngineSeen::IoUring),
-        i64::from(read::field::<i32>(ctx.arg::<u64>(2), Some(8)).unwrap_or(0)));
+    uring_complete_cqe(ctx) => {
+        let result = i64::from(read::field::<i32>(ctx.arg::<u64>(2), Some(8)).unwrap_or(0));
+        step::ended_by(Hook::UringComplete, ctx.arg::<u64>(1), result);
+        op::acknowledge(ctx.arg::<u64>(1), Some(EngineSeen::IoUring), result)
+    };
     /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
     fork(ctx) => scope::forked(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
     /// `task_rename(struct task_struct *task, const char *comm)`
@@ -47,7 +52,7 @@ raw_tracepoints! {
     tp_dio_rw_begin(ctx) => {
         let kiocb = ctx.arg::<u64>(0);
         op::begin_dio(kiocb, ctx.arg::<u64>(1));
-        bio::dio_begin::<ByHelper>(kiocb)
+        bio::dio_begin::<ByHelper>(kiocb, 0)
     };
     /// `iomap_dio_complete(struct kiocb *, int error, ssize_t ret)`
     tp_dio_complete(ctx) => op::dio_done(ctx.arg::<u64>(0), i64::from(ctx.arg::<i32>(1)), ctx.arg::<i64>(2));
@@ -55,6 +60,6 @@ raw_tracepoints! {
     tp_dio_queued(ctx) => { let _ = &ctx; op::dio_queued() };
     /// `ext4_sync_file_enter(struct file *, int datasync)`
     tp_ext4_sync(ctx) => sync::fsync(
-        Hook::FsFsync, ctx.arg::<u64>(0), 0, u64::MAX, ctx.arg::<u64>(1));
+        Hook::FsFsync, ctx.arg::<u64>(0), 0, u64::MAX, ctx.arg::<u64>(1), 0);
 }
 

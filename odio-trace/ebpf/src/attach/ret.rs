@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
+use odio_trace_common::function_id;
 
 use crate::{op, task};
 
@@ -12,7 +13,7 @@ macro_rules! returns {
         $(/// `(struct kiocb *, struct iov_iter *) -> ssize_t`; the return value follows the two arguments.
         #[fexit]
         fn $name(ctx: FExitContext) -> i32 {
-            op::returned(ctx.arg::<u64>(0), ctx.arg::<i64>(2));
+            op::returned(ctx.arg::<u64>(0), ctx.arg::<i64>(2), const { function_id(stringify!($name)) });
             0
         })*
     };
@@ -37,6 +38,6 @@ returns! {
 #[kretprobe]
 fn op_return(ctx: RetProbeContext) -> u32 {
     let (_, tid) = task::current();
-    op::returned(task::inside(tid), ctx.ret::<u64>() as i64);
+    op::returned(task::inside(tid), ctx.ret::<u64>() as i64, 0);
     0
 }
