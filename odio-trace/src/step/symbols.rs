@@ -123,7 +123,7 @@ fn bare(name: &str) -> &str {
 
 /// Whether it is part of how a program is called at a tracepoint or function.
 fn is_tracing(name: &str) -> bool {
-    const BEGINNINGS: [&str; 9] = [
+    const BEGINNINGS: [&str; 13] = [
         "bpf_",
         "__bpf_",
         "__traceiter_",
@@ -132,6 +132,10 @@ fn is_tracing(name: &str) -> bool {
         "arch_stack_walk",
         "get_callchain",
         "kprobe_",
+        "kretprobe_",
+        "rethook_",
+        "arch_rethook_",
+        "trace_call_bpf",
         "ftrace_",
     ];
     BEGINNINGS.iter().any(|begin| name.starts_with(begin))
@@ -148,6 +152,8 @@ mod tests {
         ffffffff81000300 T bpf_get_current_task_btf\n\
         ffffffff81000400 t bpf_trace_run1\n\
         ffffffff81000500 t __traceiter_block_bio_queue\n\
+        ffffffff81000600 t kretprobe_dispatcher\n\
+        ffffffff81000700 t arch_rethook_trampoline\n\
         ffffffffc0000000 t ext4_file_write_iter\t[ext4]\n";
 
     fn symbols(table: &str) -> Result<Symbols, &'static str> {
@@ -162,6 +168,8 @@ mod tests {
         let symbols = symbols(TABLE).unwrap();
         let stack = [
             0xffff_ffff_8100_0410,
+            0xffff_ffff_8100_0610,
+            0xffff_ffff_8100_0710,
             0xffff_ffff_8100_0005,
             0xffff_ffff_8100_0123,
             0xffff_ffff_c000_0040,
