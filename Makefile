@@ -11,7 +11,7 @@ help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
 	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
-	@echo 'make bench     instructions per request beside its peers, and memory; fails over a limit'
+	@echo 'make bench     instructions per request beside its peers, memory, cost of tracing; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
 	@echo 'make man       the manual pages, in target/man'
 	@echo 'make install   library, header, manual pages and odio-trace; PREFIX=/usr/local LIBDIR=lib DESTDIR='

@@ -432,7 +432,8 @@ fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes, steps: StepLevel) ->
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .map_max_entries("EVENTS", sizes.ring_bytes);
     if let Some(entries) = sizes.table_entries {
-        for table in ["OPS", "TASKS"] {
+        // Whoever finds no place goes to the table.
+        for table in ["OPS", "TASKS", "THREADS"] {
             loader.map_max_entries(table, entries);
         }
     }

@@ -172,3 +172,30 @@ fn a_queue_over_sixteen_mebibytes_fails() {
     let (text, good) = verdict("memory.awk", &(line(1) + &line(16385)));
     assert!(!good && text.contains("over"), "{text}");
 }
+
+/// What traced.sh prints where a request takes 1000 by itself, and `added` more under each kind of probes.
+fn traced(added: u32, lost: &str) -> String {
+    let all = 1000 + added;
+    format!(
+        "traced not 1000\nbeside auto 1100\ntraced auto {all} 0 0\nresident auto 1\nlost auto {lost}\n\
+         beside kprobe 1100\ntraced kprobe {all} 0 0\nresident kprobe 1\nlost kprobe 0\ntraced json {all} 0 0\n"
+    )
+}
+
+#[test]
+fn tracing_over_its_limit_or_with_a_loss_fails() {
+    let (text, good) = verdict("traced.awk", &traced(1700, "0"));
+    assert!(good, "{text}");
+    let (text, good) = verdict("traced.awk", &traced(1701, "0"));
+    assert!(!good && text.matches(" over").count() == 1, "{text}");
+    for lost in ["1", ""] {
+        let (text, good) = verdict("traced.awk", &traced(0, lost));
+        assert!(!good && text.contains("--probes auto"), "{text}");
+    }
+    // What the tracer runs meanwhile is in the whole, and what it runs later is added.
+    let own = traced(1700, "0").replace("2700 0 0", "2700 700 700");
+    assert!(verdict("traced.awk", &own).1);
+    let own = own.replace("2700 700 700", "2700 700 701");
+    assert!(!verdict("traced.awk", &own).1);
+    assert!(!verdict("traced.awk", "traced not 1000\n").1);
+}
