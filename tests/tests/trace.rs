@@ -183,7 +183,7 @@ fn the_scope_is_what_was_asked_for_and_nothing_is_passed_on() {
         .status();
     assert!(built.expect("cc").success());
     let ids = ids.to_str().expect("UTF-8");
-    let mut options = vec!["--timeout", "900"];
+    let mut options = vec!["--timeout", "1800"];
     for carried in ["/usr/bin/dd", "/usr/bin/setpriv", "/usr/bin/env", ids] {
         options.extend(["--add", carried]);
     }
