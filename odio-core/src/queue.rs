@@ -450,7 +450,7 @@ impl Queue {
             .file
             .as_ref()
             .expect("a slot in use has a file");
-        let request = Request::sync(kind, file.fd(), self.tables.file(file));
+        let request = Request::sync(kind, file.fd());
         self.goes_to_engine();
         // SAFETY: the slot keeps the file open until the arrival, and a sync has no memory.
         unsafe { self.driver().stage(number, request) };

@@ -65,7 +65,7 @@ fn conforms_on(place: Place) {
     let output = place.run(script, &[program.to_str().expect("UTF-8")]);
     let text = everything(&output);
     // What went well before is of no use then.
-    let last = text.rsplit("== ").next().unwrap_or(&text);
+    let last = text.rsplit("\n== ").next().unwrap_or(&text);
     assert!(
         output.status.success(),
         "{}: {}: {last}",

@@ -346,7 +346,7 @@ mod tests {
         let mut context = Libaio::new(1).unwrap();
         for (kind, opcode) in [(Kind::DataSync, aio::FDSYNC), (Kind::FullSync, aio::FSYNC)] {
             // SAFETY: a sync has no memory, and it is not handed over.
-            unsafe { context.stage(0, Request::sync(kind, 5, None)) };
+            unsafe { context.stage(0, Request::sync(kind, 5)) };
             // SAFETY: nobody else is at the block.
             assert_eq!(unsafe { (*context.blocks[0].get()).opcode }, opcode);
             context.staged.clear();
@@ -359,7 +359,7 @@ mod tests {
         let mut context = Libaio::new(1).unwrap();
         let request = Request {
             flags: 2,
-            ..Request::sync(Kind::Write, 5, None)
+            ..Request::sync(Kind::Write, 5)
         };
         // SAFETY: neither is handed over.
         unsafe { context.stage(0, request) };

@@ -61,12 +61,14 @@ pub(crate) struct Request {
 unsafe impl Send for Request {}
 
 impl Request {
-    /// A sync of a descriptor.
-    pub(crate) fn sync(kind: Kind, fd: RawFd, registered: Option<u32>) -> Request {
+    /// A sync of a descriptor, also where the file has a place in the engine's table: io_uring leaves syncs to a worker,
+    /// which looks the place up when it gets to them (`io_fsync_prep`, `io_wq_submit_work`, 6.18). By then it may be
+    /// empty, or another file's.
+    pub(crate) fn sync(kind: Kind, fd: RawFd) -> Request {
         Request {
             kind,
             fd,
-            registered,
+            registered: None,
             memory: Memory::Plain {
                 address: std::ptr::null_mut(),
                 length: 0,

@@ -342,6 +342,24 @@ fn what_is_taken_in_stays_good_when_its_file_and_pool_are_removed() {
 }
 
 /// The end of a pipe that is readable when the kernel has let go of the file.
+#[test]
+fn a_sync_in_flight_does_not_lose_its_file() {
+    let directory = directory();
+    let file = fresh(&directory, mode("direct"));
+    let mut queue = Queue::new(Engine::IoUring, 4).unwrap();
+    for round in 0..100 {
+        assert!(queue.add_file(&file).unwrap());
+        for number in 0..4 {
+            queue.sync(&file, SyncKind::Data, number).unwrap();
+        }
+        queue.submit().unwrap();
+        assert!(queue.remove_file(&file).unwrap());
+        for _ in 0..4 {
+            assert_eq!(queue.complete().unwrap().result, Ok(0), "round {round}");
+        }
+    }
+}
+
 fn end_of(file: &File) -> std::io::PipeReader {
     let (reader, writer) = std::io::pipe().unwrap();
     replace(writer, file.fd());
