@@ -59,8 +59,9 @@ pub(crate) fn of(
     kernel: &Kernel,
     attached: &[Probe],
 ) -> Vec<Unwatched> {
-    let Ok(symbols) = &kernel.symbols else {
-        return Vec::new();
+    let symbols = match &kernel.symbols {
+        Ok(symbols) if !symbols.addresses_hidden => symbols,
+        _ => return Vec::new(),
     };
     let mut all: BTreeMap<String, u64> = BTreeMap::new();
     for (key, files) in opened {

@@ -72,3 +72,12 @@ fn a_function_without_its_probe_does_not_count() {
     probes.retain(|probe| probe.target != "ext4_file_write_iter");
     assert_eq!(of(&[file], &kernel, &probes).len(), 1);
 }
+
+#[test]
+fn hidden_addresses_tell_nothing() {
+    let mut kernel = kernel();
+    let file = [opened(1, 1, FUSE, O_RDWR)];
+    assert_eq!(of(&file, &kernel, &[]).len(), 1);
+    kernel.symbols.as_mut().unwrap().addresses_hidden = true;
+    assert_eq!(of(&file, &kernel, &[]), []);
+}
