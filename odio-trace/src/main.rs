@@ -29,6 +29,7 @@ mod scope;
 mod session;
 mod step;
 mod sys;
+mod unwatched;
 mod verdict;
 mod vm;
 mod workload;

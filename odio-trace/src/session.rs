@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
 };
 use odio_trace_common::{
-    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, ProcessHits, RecordKind, STACK_DEPTH,
-    ScopeConfig, StackRecord, StepConfig, StepLevel, StepRecord, WritebackKey, WritebackRecord,
+    Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, OpenedKey, ProcessHits, RecordKind,
+    STACK_DEPTH, ScopeConfig, StackRecord, StepConfig, StepLevel, StepRecord, WritebackKey,
+    WritebackRecord,
 };
 use tokio::{io::unix::AsyncFd, time::timeout};
 
@@ -27,6 +28,7 @@ use crate::{
     kernel::Kernel,
     misses::Counters,
     plan::{self, Choice, Kind, Missing, Plan, Probe, Sizes, costs},
+    unwatched::{self, Unwatched},
 };
 
 /// How long a record may wait in the kernel: to be woken for each would cost the traced program more than all else.
@@ -66,6 +68,8 @@ pub(crate) struct Account {
     pub(crate) hits: BTreeMap<(Hook, u32), u64>,
     /// What was written back of files that were written to through the page cache.
     pub(crate) writeback: Vec<(WritebackKey, WritebackRecord)>,
+    /// Files that were opened where no probe sees their requests.
+    pub(crate) unwatched: Vec<Unwatched>,
     /// What the probes did not see, in plain words, and how much of it.
     pub(crate) missed: Vec<(String, u64)>,
     /// Probes whose misses this kernel does not count, or does not tell.
@@ -265,13 +269,19 @@ impl Session {
         Ok(all)
     }
 
-    /// Forgets the files whose writeback is counted: those of the calibration are not the workload's.
-    pub(crate) fn forget_writeback(&mut self) -> Result<()> {
-        let map = self.ebpf.map_mut("WRITEBACK").context("no map WRITEBACK")?;
-        let mut files = HashMap::<_, WritebackKey, WritebackRecord>::try_from(map)?;
-        let keys: Vec<_> = files.keys().collect::<Result<_, _>>()?;
+    /// Forgets the files that were opened or are written back: those of the calibration are not the workload's.
+    pub(crate) fn forget_files(&mut self) -> Result<()> {
+        self.empty::<WritebackKey, WritebackRecord>("WRITEBACK")?;
+        self.empty::<OpenedKey, u64>("OPENED")
+    }
+
+    fn empty<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
+        let map = self.ebpf.map_mut(name);
+        let map = map.with_context(|| format!("no map {name}"))?;
+        let mut table = HashMap::<_, K, V>::try_from(map)?;
+        let keys: Vec<_> = table.keys().collect::<Result<_, _>>()?;
         for key in keys {
-            files.remove(&key)?;
+            table.remove(&key)?;
         }
         Ok(())
     }
@@ -312,6 +322,10 @@ impl Session {
         account
             .writeback
             .sort_by_key(|(file, _)| (file.dev, file.ino));
+        let opened = self.ebpf.map("OPENED").context("no map OPENED")?;
+        let opened = HashMap::<_, OpenedKey, u64>::try_from(opened)?;
+        let opened: Vec<_> = opened.iter().collect::<Result<_, _>>()?;
+        account.unwatched = unwatched::of(&opened, kernel, &self.attached);
         self.count_misses(&mut account);
         let now = kernel.filesystems();
         for late in now.iter().flatten() {

@@ -107,7 +107,7 @@ pub(crate) async fn trace(
     let mut session = Session::start(kernel, plan, scope.config())?;
     let before = calibrate::run(&mut session, kernel, dir);
     session.missing.extend(before.distrusted());
-    session.forget_writeback()?;
+    session.forget_files()?;
     scope.open(&mut session)?;
     let mut diagnostics = Diagnostics::start(session.ebpf_mut());
     debug!("{} probes in place", session.attached.len());

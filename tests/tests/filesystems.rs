@@ -314,3 +314,39 @@ cat /tmp/inodes
         assert_eq!(summary["lost"], 0, "{summary}");
     }
 }
+
+/// UDF's writes are in no list; its reads are the page cache's own, which is.
+#[test]
+fn a_filesystem_that_is_not_watched_is_told() {
+    let script = r#"
+mkudffs /dev/nvme0n1 >/dev/null && mkdir /tmp/udf && mount -t udf /dev/nvme0n1 /tmp/udf || exit 90
+odio-trace run --json -- sh -c 'dd if=/dev/zero of=/tmp/udf/file bs=4k count=3; cat /proc/self/status >/tmp/else' \
+    2>/dev/null | tail -n 1
+odio-trace run --json -- sh -c 'cat /tmp/udf/file /proc/self/status >/tmp/else' 2>/dev/null | tail -n 1
+"#;
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut options = vec!["--kernel", "6.1", "--fs", "none", "--module", "udf"];
+    options.extend(["--timeout", "900", "--add", "/usr/sbin/mkudffs"]);
+    let output = Run::new(&options, &["sh", "-c", script]).output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let runs: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let [written, read] = &runs[..] else {
+        panic!("{printed}\n{said}")
+    };
+    assert_eq!(
+        written["unwatched"],
+        serde_json::json!([{"fs": "udf", "opens": 1}]),
+        "{written}"
+    );
+    let gap = "1 file opened on udf, whose requests are not watched";
+    assert!(
+        written["gaps"].as_array().unwrap().contains(&gap.into()),
+        "{written}"
+    );
+    assert_eq!(read["unwatched"], serde_json::json!([]), "{read}");
+}

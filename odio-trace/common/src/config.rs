@@ -46,8 +46,13 @@ offsets! {
     file_inode = "file", "f_inode";
     file_dentry = "file", "f_path.dentry";
     file_mnt = "file", "f_path.mnt";
+    file_op = "file", "f_op";
+    file_operations_read = "file_operations", "read_iter";
+    file_operations_write = "file_operations", "write_iter";
     mount_mnt = "mount", "mnt";
     mount_id = "mount", "mnt_id";
+    files_table = "files_struct", "fdt";
+    files_table_files = "fdtable", "fd";
     inode_ino = "inode", "i_ino";
     inode_generation = "inode", "i_generation";
     inode_size = "inode", "i_size";
@@ -55,6 +60,7 @@ offsets! {
     inode_rdev = "inode", "i_rdev";
     inode_sb = "inode", "i_sb";
     super_block_dev = "super_block", "s_dev";
+    super_block_magic = "super_block", "s_magic";
     dentry_parent = "dentry", "d_parent";
     dentry_name = "dentry", "d_name.name";
     dentry_hashed = "dentry", "d_hash.pprev";
@@ -77,6 +83,7 @@ offsets! {
     blkdev_dio_bio = "blkdev_dio", "bio";
     io_kiocb_work = "io_kiocb", "work";
     journal_running = "journal_s", "j_running_transaction";
+    task_files = "task_struct", "files";
     task_pid = "task_struct", "pid";
     task_tgid = "task_struct", "tgid";
     transaction_tid = "transaction_s", "t_tid";

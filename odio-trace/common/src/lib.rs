@@ -7,12 +7,14 @@
 
 mod config;
 mod hook;
+mod open;
 mod record;
 mod scope;
 mod step;
 
 pub use config::{ABSENT, Config, Offsets, PADDING, Symbols};
 pub use hook::{Hook, HookHitKey, PROCESS_PLACES, ProcessHits};
+pub use open::OpenedKey;
 pub use record::{
     COMM_LEN, EngineSeen, FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpKind, OpRecord, RecordKind,
     WritebackKey, WritebackRecord,

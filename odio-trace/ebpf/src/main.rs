@@ -19,6 +19,7 @@ mod file;
 mod journal;
 mod maps;
 mod op;
+mod open;
 mod read;
 mod scope;
 mod step;

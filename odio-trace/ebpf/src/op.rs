@@ -320,8 +320,9 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
 
 /// A system call returns to the program with `ret`.
 #[inline(always)]
-pub(crate) fn syscall_exit(ret: i64) {
+pub(crate) fn syscall_exit(regs: u64, ret: i64) {
     let (tgid, tid) = current();
+    crate::open::returned(tgid, regs, ret);
     let Some(task) = task::of(tid) else {
         task::settle(tgid, tid);
         return;

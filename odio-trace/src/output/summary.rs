@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::by_file::Tally;
 use crate::{
     plan::{Missing, Probe},
+    unwatched::Unwatched,
     workload::Outcome,
 };
 
@@ -40,6 +41,9 @@ pub(crate) struct Summary {
     pub(crate) open: u64,
     pub(crate) probes: Vec<Attached>,
     pub(crate) missing: Vec<Unseen>,
+    /// Filesystems without a probe of which files were opened.
+    #[serde(default)]
+    pub(crate) unwatched: Vec<Unwatched>,
     /// Hits of each hook by process.
     pub(crate) processes: BTreeMap<String, BTreeMap<String, u64>>,
     /// What of the run was lost or not seen, in few words each; empty where all was seen.
@@ -162,6 +166,7 @@ impl Summary {
             open: account.open,
             probes: outcome.attached.iter().map(attached).collect(),
             missing: outcome.missing.iter().map(Unseen::from).collect(),
+            unwatched: account.unwatched.clone(),
             processes,
             gaps: Vec::new(),
         };
@@ -186,6 +191,12 @@ impl Summary {
         .into_iter()
         .flatten()
         .collect();
+        for Unwatched { fs, opens } in &self.unwatched {
+            let files = if *opens == 1 { "file" } else { "files" };
+            gaps.push(format!(
+                "{opens} {files} opened on {fs}, whose requests are not watched"
+            ));
+        }
         if interrupted {
             gaps.push("the tracer was stopped before the command ended".into());
         }

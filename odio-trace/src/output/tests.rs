@@ -385,6 +385,10 @@ fn the_summary_has_its_keys() {
         (Loss::EndMissed, 2),
         (Loss::BioUnattributed, 4),
     ];
+    outcome.account.unwatched = vec![crate::unwatched::Unwatched {
+        fs: "fuse".into(),
+        opens: 2,
+    }];
     outcome.account.open = 1;
     outcome.account.hits.insert((Hook::BioSubmit, 7), 11);
     outcome.account.hits.insert((Hook::BioSubmit, 9), 2);
@@ -423,12 +427,14 @@ fn the_summary_has_its_keys() {
             "processes",
             json!({"7": {"bio-submit": 11}, "9": {"bio-submit": 2}}),
         ),
+        ("unwatched", json!([{"fs": "fuse", "opens": 2}])),
         (
             "gaps",
             json!([
                 "3 records lost",
                 "3 ends or hits missed",
                 "4 bios of no op",
+                "2 files opened on fuse, whose requests are not watched",
                 "1 hook not watched whole"
             ]),
         ),
