@@ -350,7 +350,7 @@ fn engine(seen: u32) -> &'static str {
     }
 }
 
-fn comm(bytes: &[u8]) -> String {
+pub(crate) fn comm(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -7,11 +7,12 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use odio_trace_common::{COMM_LEN, Hook, OpRecord, StepBits, StepLevel, StepRecord, function_id};
+use odio_trace_common::{Hook, OpRecord, StepBits, StepLevel, StepRecord, function_id};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::Kernel,
+    op::comm,
     plan::{Kind, Probe},
 };
 
@@ -318,11 +319,6 @@ fn counts_as(bits: u32) -> &'static str {
         b if b & StepBits::SUPER != 0 => "super",
         _ => "other",
     }
-}
-
-fn comm(bytes: &[u8; COMM_LEN]) -> String {
-    let end = bytes.iter().position(|&b| b == 0).unwrap_or(COMM_LEN);
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

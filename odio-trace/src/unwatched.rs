@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Filesystems whose files are no data on a device: what they are asked is answered by the kernel, or is in memory.
-/// On overlayfs the layers' own files are opened as well. From linux/magic.h.
+/// Nor overlayfs, which passes requests on to layers below that are watched or not: that is not looked at. From
+/// linux/magic.h.
 const NO_STORAGE: &[u64] = &[
     0x0000_1cd1, // devpts
     0x0000_9fa0, // proc

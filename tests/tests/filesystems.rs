@@ -323,6 +323,13 @@ mkudffs /dev/nvme0n1 >/dev/null && mkdir /tmp/udf && mount -t udf /dev/nvme0n1 /
 odio-trace run --json -- sh -c 'dd if=/dev/zero of=/tmp/udf/file bs=4k count=3; cat /proc/self/status >/tmp/else' \
     2>/dev/null | tail -n 1
 odio-trace run --json -- sh -c 'cat /tmp/udf/file /proc/self/status >/tmp/else' 2>/dev/null | tail -n 1
+mkdir /sys/fs/cgroup/traced
+odio-trace attach --json --cgroup /sys/fs/cgroup/traced >/tmp/attached 2>/tmp/said &
+until grep -q tracing /tmp/said; do usleep 100000; kill -0 $! || exit 91; done
+sh -c 'echo $$ >/sys/fs/cgroup/traced/cgroup.procs; exec dd if=/dev/zero of=/tmp/udf/file bs=4k count=3' 2>/dev/null
+kill -INT $!
+wait $!
+tail -n 1 /tmp/attached
 "#;
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut options = vec!["--kernel", "6.1", "--fs", "none", "--module", "udf"];
@@ -335,14 +342,13 @@ odio-trace run --json -- sh -c 'cat /tmp/udf/file /proc/self/status >/tmp/else' 
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
-    let [written, read] = &runs[..] else {
+    let [written, read, of_cgroup] = &runs[..] else {
         panic!("{printed}\n{said}")
     };
-    assert_eq!(
-        written["unwatched"],
-        serde_json::json!([{"fs": "udf", "opens": 1}]),
-        "{written}"
-    );
+    for run in [written, of_cgroup] {
+        let udf = serde_json::json!([{"fs": "udf", "opens": 1}]);
+        assert_eq!(run["unwatched"], udf, "{run}");
+    }
     let gap = "1 file opened on udf, whose requests are not watched";
     assert!(
         written["gaps"].as_array().unwrap().contains(&gap.into()),

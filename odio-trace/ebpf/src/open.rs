@@ -8,9 +8,9 @@ use odio_trace_common::{Loss, OpenedKey};
 
 use crate::{
     config::offset,
-    maps::{add, known, lose, put},
+    maps::{add, lose, put},
     read::field,
-    task::in_scope,
+    scope,
 };
 
 /// How many files of each kind were opened.
@@ -35,12 +35,12 @@ const S_IFBLK: u16 = 0o060_000;
 /// A system call of process `tgid` returns; `regs` are those that it was called with.
 #[inline(always)]
 pub(crate) fn returned(tgid: u32, regs: u64, ret: i64) {
-    if ret < 0 || !known(u64::from(tgid)) {
+    if ret < 0 || !scope::may_be(tgid) {
         return;
     }
     let call = field::<u64>(regs, Some(ORIG_AX));
     if let Some(OPEN | CREAT | OPENAT | OPEN_BY_HANDLE_AT | OPENAT2) = call
-        && in_scope(tgid)
+        && scope::in_scope(tgid)
         && count(ret as u64).is_none()
     {
         lose(Loss::ReadFailed);

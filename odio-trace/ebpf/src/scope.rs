@@ -47,11 +47,16 @@ pub(crate) fn in_scope(tgid: u32) -> bool {
     }
 }
 
+/// False of most processes that are not traced, in few instructions.
+#[inline(always)]
+pub(crate) fn may_be(tgid: u32) -> bool {
+    by(ScopeBy::Cgroup) || known(u64::from(tgid))
+}
+
 /// Whether the process, which is the running one, is traced; counts the hit of `hook` if it is.
 #[inline(always)]
 pub(crate) fn sees(hook: Hook, tgid: u32) -> bool {
-    // First what most hits are: of a process that is not traced.
-    if !by(ScopeBy::Cgroup) && !known(u64::from(tgid)) {
+    if !may_be(tgid) {
         return false;
     }
     if threads::hit_again(hook, tgid) {

@@ -341,7 +341,6 @@ fn what_is_taken_in_stays_good_when_its_file_and_pool_are_removed() {
     }
 }
 
-/// The end of a pipe that is readable when the kernel has let go of the file.
 #[test]
 fn a_sync_in_flight_does_not_lose_its_file() {
     let directory = directory();
@@ -360,6 +359,7 @@ fn a_sync_in_flight_does_not_lose_its_file() {
     }
 }
 
+/// The end of a pipe that is readable when the kernel has let go of the file.
 fn end_of(file: &File) -> std::io::PipeReader {
     let (reader, writer) = std::io::pipe().unwrap();
     replace(writer, file.fd());
