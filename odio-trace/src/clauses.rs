@@ -252,8 +252,13 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
-        what: "how long the device took, on vfat and block devices",
+        what: "how long the device took, on vfat",
         all: &[hook(Hook::BioSubmit), hook(Hook::DataEnd)],
+        or: &[],
+    },
+    Clause {
+        what: "how long the device took of an io_uring request of a block device",
+        all: &[hook(Hook::BioSubmit), hook(Hook::UringRwComplete)],
         or: &[],
     },
     Clause {

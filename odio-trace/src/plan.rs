@@ -182,20 +182,12 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
         &[
             "__iomap_dio_rw",
             "__blockdev_direct_IO",
-            // A write of a block device goes to a part of it that has another name, and then to one of those after it.
-            "blkdev_direct_IO",
+            // The bios of what else a block device does directly say so themselves.
             "__blkdev_direct_IO_simple",
-            "__blkdev_direct_IO_async",
-            "__blkdev_direct_IO",
         ],
     ),
     (Hook::DioComplete, "iomap_complete", &["iomap_dio_complete"]),
     (Hook::DataEnd, "data_end_dio", &["dio_complete"]),
-    (
-        Hook::DataEnd,
-        "data_end_blkdev",
-        &["blkdev_bio_end_io", "blkdev_bio_end_io_async"],
-    ),
     (Hook::DioAwait, "dio_await", &["dio_await_completion"]),
     (
         Hook::DioDeferred,
@@ -568,7 +560,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::OpReturn => "queued and inline completions cannot be told apart",
         Hook::DioBegin => "direct requests cannot be told from fallbacks",
         Hook::DioComplete => "whether a write changed metadata is not seen: durability is unknown",
-        Hook::DataEnd => "how long a device took is not told for vfat and block devices",
+        Hook::DataEnd => "how long a device took is not told for vfat",
         Hook::DioAwait => {
             "inlined by the compiler on most kernels; iomap's own wait flag stands in for it"
         }
@@ -590,7 +582,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         }
         Hook::AioComplete => "Linux AIO requests are taken as acknowledged when their data is done",
         Hook::AioSync | Hook::AioSyncComplete => "fsync through Linux AIO is not seen",
-        Hook::UringRwComplete => "an io_uring request's worker is let go of late",
+        Hook::UringRwComplete => {
+            "an io_uring request's worker is let go of late, and how long a block device took for one is not told"
+        },
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",
         Hook::Fork => "children of the workload are not followed",

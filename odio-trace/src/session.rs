@@ -243,11 +243,14 @@ impl Session {
 
     /// Ops that are open now.
     pub(crate) fn open_ops(&self) -> u64 {
-        let Some(map) = self.ebpf.map("OPS") else {
+        let Some(map) = self.ebpf.map("OPEN") else {
             return 0;
         };
-        HashMap::<_, u64, [u8; size_of::<OpRecord>()]>::try_from(map)
-            .map_or(0, |ops| ops.keys().filter(Result::is_ok).count() as u64)
+        Array::<_, u64>::try_from(map).map_or(0, |open| {
+            open.iter()
+                .filter_map(Result::ok)
+                .fold(0, u64::wrapping_add)
+        })
     }
 
     fn counted(&self) -> Result<PerCpuArray<&MapData, u64>> {
@@ -447,7 +450,7 @@ fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes, steps: StepLevel) ->
         .map_max_entries("EVENTS", sizes.ring_bytes);
     if let Some(entries) = sizes.table_entries {
         // Whoever finds no place goes to the table.
-        for table in ["OPS", "TASKS", "THREADS"] {
+        for table in ["PLACES", "OPS", "TASKS", "THREADS"] {
             loader.map_max_entries(table, entries);
         }
     }

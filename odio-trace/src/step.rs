@@ -226,7 +226,7 @@ impl Steps {
             pid: record.tgid,
             tid: record.tid,
             comm: comm(&record.comm),
-            object: objects.number(kind_of_object(hook, function), record.object),
+            object: objects.number(kind_of_object(hook), record.object),
             result: has(StepBits::RESULT).then_some(record.value),
             bio: (hook == Hook::BioSubmit).then(|| Bio {
                 counts_as: counts_as(record.bits).into(),
@@ -297,12 +297,10 @@ impl Objects {
     }
 }
 
-fn kind_of_object(hook: Hook, function: Option<&str>) -> Option<&'static str> {
+fn kind_of_object(hook: Hook) -> Option<&'static str> {
     Some(match hook {
         Hook::BioSubmit => "bio",
-        Hook::DataEnd if function == Some("dio_complete") => "dio",
-        Hook::DataEnd => "bio",
-        Hook::DioComplete | Hook::DioAwait => "dio",
+        Hook::DataEnd | Hook::DioComplete | Hook::DioAwait => "dio",
         Hook::VfsFsync | Hook::FsFsync => "file",
         Hook::CommitWait => "journal",
         Hook::LogWait => "log-buffer",

@@ -166,7 +166,8 @@ pub struct OpRecord {
     pub commit_transaction: u32,
     /// Name of the thread that asked.
     pub comm: [u8; COMM_LEN],
-    /// Counts the return of the entry function and the acknowledgement; the record goes out after both.
+    /// Counts the return of the entry function and the acknowledgement; the record goes out after both. In the high half
+    /// whether the first of them has gone on.
     pub phase: u64,
     /// The journal it waited for, 0 for none: a `journal_t`, or the buffer of XFS's log (`struct xlog_in_core`).
     pub commit_journal: u64,
@@ -185,6 +186,9 @@ pub struct OpRecord {
     /// Steps that were taken, sent or lost; 0 where none are asked for.
     pub steps: u64,
 }
+
+/// Words over which the programs count the ops that are open; their sum counts.
+pub const COUNTED_OPEN: u32 = 64;
 
 /// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
 pub const FILE_PATH_LEN: usize = 4096;

@@ -10,7 +10,7 @@ use crate::{
     config::offset,
     file,
     maps::{AIO_CONTEXTS, lose, put},
-    op,
+    op, ops,
     read::{ByHelper, field},
     step,
     task::{self, current, sees},
@@ -85,7 +85,7 @@ pub(crate) fn sync(work: u64) {
 #[inline(always)]
 pub(crate) fn complete(iocb: u64) {
     // Reads and writes were acknowledged by `aio_complete_rw`.
-    if let Some(state) = op::get(iocb)
+    if let Some(state) = ops::get(iocb)
         // SAFETY: a live element; this task completes the op.
         && unsafe { (*state).op } == OpKind::Sync as u32
     {

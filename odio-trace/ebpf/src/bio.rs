@@ -7,7 +7,7 @@ use crate::{
     config::{config, offset},
     journal,
     maps::lose,
-    op,
+    op, ops,
     read::{ByHelper, Reads, field},
     step,
     task::{self, current, sees},
@@ -50,12 +50,14 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
         }
     }
 
-    let direct = owner::<R>(bio, end_io);
-    let key = direct.unwrap_or_else(|| task::inside(tid));
-    let Some(state) = op::get(key) else {
+    let direct = is_direct(end_io);
+    let task = task::of(tid);
+    // Nobody sends a bio of a traced op who is neither traced nor known to work for one that is.
+    let owner = if direct && (traced || task.is_some()) { owner::<R>(bio, end_io) } else { None };
+    let Some(state) = ops::get(owner.unwrap_or_else(|| task::inside_of(task))) else {
         // A filesystem's own log belongs to all that wait for it. Direct I/O sends no page cache, though the program's
         // buffer may be some file's that it maps.
-        let data = direct.is_none() && what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
+        let data = !direct && what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
         let common = log_write
             || super_write
             || journal::bio(tid, fua && preflush)
@@ -68,6 +70,9 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
     };
     // SAFETY: a live element; bios of one op are submitted by one task at a time.
     let state = unsafe { &mut *state };
+    if direct && state.flags & OpFlags::BLOCK_DEVICE != 0 {
+        state.flags |= OpFlags::DIO;
+    }
     // A write may read the rest of a page first, which carries none of its data.
     let own = if state.op == OpKind::Read as u32 { REQ_OP_READ } else { REQ_OP_WRITE };
     step::bio(state, bio, size, fua, preflush, || match () {
@@ -104,12 +109,20 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
     }
 }
 
-/// The kiocb that the bio's own pointers lead to, if it belongs to direct I/O.
+/// Whether a bio that ends so is of direct I/O and names its kiocb.
+#[inline(always)]
+fn is_direct(end_io: u64) -> bool {
+    end_io != 0
+        && (end_io == config!(symbols.iomap_dio_bio_end_io)
+            || end_io == config!(symbols.blkdev_bio_end_io_async)
+            || end_io == config!(symbols.blkdev_bio_end_io)
+            || end_io == config!(symbols.dio_bio_end_io)
+            || end_io == config!(symbols.dio_bio_end_aio))
+}
+
+/// The kiocb that the pointers of a bio of direct I/O lead to.
 #[inline(always)]
 fn owner<R: Reads>(bio: u64, end_io: u64) -> Option<u64> {
-    if end_io == 0 {
-        return None;
-    }
     if end_io == config!(symbols.iomap_dio_bio_end_io) {
         return field(R::member(bio, offset!(bio_private))?, offset!(iomap_dio_iocb));
     }
@@ -129,7 +142,7 @@ fn owner<R: Reads>(bio: u64, end_io: u64) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn dio_begin<R: Reads>(kiocb: u64, function: u64) {
     task::hit_in_scope(Hook::DioBegin);
-    let Some(state) = op::get(kiocb) else { return };
+    let Some(state) = ops::get(kiocb) else { return };
     step::took(Hook::DioBegin, state, function, kiocb);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };
@@ -160,7 +173,7 @@ pub(crate) fn mark_extending<R: Reads>(state: &mut OpRecord, kiocb: u64) {
 /// `iomap_dio_complete(struct iomap_dio *)`.
 #[inline(always)]
 pub(crate) fn iomap_complete<R: Reads>(dio: u64) {
-    let Some(state) = R::member::<u64>(dio, offset!(iomap_dio_iocb)).and_then(op::get) else { return };
+    let Some(state) = R::member::<u64>(dio, offset!(iomap_dio_iocb)).and_then(ops::get) else { return };
     step::took(Hook::DioComplete, state, 0, dio);
     data_ended(state);
     let mut seen = OpFlags::DIO_COMPLETE_SEEN;
@@ -195,22 +208,30 @@ pub(crate) fn data_ended(state: *mut OpRecord) {
 /// `dio_complete(struct dio *, ssize_t, unsigned int)`: as `iomap_complete`, for fs/direct-io.c.
 #[inline(always)]
 pub(crate) fn dio_complete(dio: u64, function: u64) {
-    if let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) {
+    if let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(ops::get) {
         step::took(Hook::DataEnd, state, function, dio);
         data_ended(state);
     }
 }
 
-/// `blkdev_bio_end_io(struct bio *)` and `blkdev_bio_end_io_async(struct bio *)`: a bio of a block device's own direct
-/// I/O ends; of several the last one counts.
+/// Whether the op is asynchronous direct I/O of a block device: nothing is called when its data ends but what
+/// acknowledges it, or leads to that.
 #[inline(always)]
-pub(crate) fn blkdev_bio_end<R: Reads>(bio: u64, function: u64) {
-    if let Some(state) =
-        R::member(bio, offset!(bio_end_io)).and_then(|end_io| owner::<R>(bio, end_io)).and_then(op::get)
-    {
-        step::took(Hook::DataEnd, state, function, bio);
+pub(crate) fn by_itself(state: &OpRecord) -> bool {
+    const ALL: u64 = OpFlags::ASYNC | OpFlags::DIO | OpFlags::BLOCK_DEVICE;
+    state.flags & ALL == ALL
+}
+
+/// `io_complete_rw(struct kiocb *, long)`: the request is done; io_uring tells the program later, in its own task.
+#[inline(always)]
+pub(crate) fn uring_rw_complete(kiocb: u64) {
+    let Some(state) = ops::get(kiocb) else { return };
+    step::took(Hook::UringRwComplete, state, 0, kiocb);
+    // SAFETY: a live element; only the completion side writes this member.
+    if unsafe { by_itself(&*state) } {
         data_ended(state);
     }
+    task::completed(current().1, kiocb);
 }
 
 /// btrfs makes checksums of data that the running task sends: they are new items in its trees.
@@ -218,7 +239,7 @@ pub(crate) fn blkdev_bio_end<R: Reads>(bio: u64, function: u64) {
 pub(crate) fn checksum() {
     task::hit_in_scope(Hook::Checksum);
     let (_, tid) = current();
-    let Some(state) = op::get(task::inside(tid)) else { return };
+    let Some(state) = ops::get(task::inside(tid)) else { return };
     step::took(Hook::Checksum, state, 0, 0);
     // SAFETY: a live element; one task at a time runs the op or its completion.
     unsafe { (*state).checksums += 1 }
@@ -228,7 +249,7 @@ pub(crate) fn checksum() {
 #[inline(always)]
 pub(crate) fn dio_await(dio: u64) {
     task::hit_in_scope(Hook::DioAwait);
-    let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(op::get) else { return };
+    let Some(state) = field::<u64>(dio, offset!(dio_iocb)).and_then(ops::get) else { return };
     step::took(Hook::DioAwait, state, 0, dio);
     // SAFETY: a live element; this task runs the op.
     unsafe { (*state).flags |= OpFlags::WAITED }
@@ -237,7 +258,7 @@ pub(crate) fn dio_await(dio: u64) {
 /// A worker completes a queued request; `kiocb` is the one it was handed.
 #[inline(always)]
 pub(crate) fn deferred(kiocb: u64, function: u64) {
-    let Some(state) = op::get(kiocb) else { return };
+    let Some(state) = ops::get(kiocb) else { return };
     step::took(Hook::DioDeferred, state, function, kiocb);
     // SAFETY: a live element; only the completion side writes this member.
     unsafe { (*state).completion_flags |= OpFlags::DEFERRED }
@@ -282,7 +303,7 @@ fn copied(function: u64, ask: impl FnOnce(&OpRecord) -> Option<u64>) {
     task::hit_in_scope(Hook::BufferedCopy);
     let (_, tid) = current();
     let key = task::inside(tid);
-    let Some(state) = op::get(key) else { return };
+    let Some(state) = ops::get(key) else { return };
     step::took(Hook::BufferedCopy, state, function, key);
     // SAFETY: a live element; this task runs the op.
     let state = unsafe { &mut *state };

@@ -12,7 +12,7 @@ use odio_trace_common::{Hook, Loss, OpFlags};
 use crate::{
     config::offset,
     maps::{COMMITS, JOURNALS, LOG_BUFFERS, known, mark, put},
-    op,
+    op, ops,
     read::field,
     step,
     task::{self, current},
@@ -77,7 +77,7 @@ pub(crate) fn bio(tid: u32, barrier: bool) -> bool {
 pub(crate) fn wait(journal: u64, transaction: u32) {
     task::hit_in_scope(Hook::CommitWait);
     let (_, tid) = current();
-    let Some(state) = op::get(task::inside(tid)) else { return };
+    let Some(state) = ops::get(task::inside(tid)) else { return };
     step::took(Hook::CommitWait, state, 0, journal);
     // SAFETY: a live element; one task at a time runs the op or its completion.
     let state = unsafe { &mut *state };
@@ -115,7 +115,7 @@ pub(crate) fn log_write(buffer: u64, barrier: bool) {
 pub(crate) fn log_force(already_slept: u64) {
     task::hit_in_scope(Hook::LogForce);
     let (_, tid) = current();
-    let Some(state) = op::get(task::inside(tid)) else { return };
+    let Some(state) = ops::get(task::inside(tid)) else { return };
     step::took(Hook::LogForce, state, 0, 0);
     if already_slept & 0xff == 0 {
         // SAFETY: a live element; one task at a time runs the op or its completion.
@@ -129,7 +129,7 @@ pub(crate) fn log_force(already_slept: u64) {
 pub(crate) fn log_wait(buffer: u64) {
     task::hit_in_scope(Hook::LogWait);
     let (_, tid) = current();
-    let Some(state) = op::get(task::inside(tid)) else { return };
+    let Some(state) = ops::get(task::inside(tid)) else { return };
     // SAFETY: a live element; one task at a time runs the op or its completion.
     let state = unsafe { &mut *state };
     if state.force_ns == 0 {

@@ -20,6 +20,7 @@ mod journal;
 mod maps;
 mod op;
 mod open;
+mod ops;
 mod read;
 mod scope;
 mod step;

@@ -5,13 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, OpRecord, WritebackKey, WritebackRecord};
+use odio_trace_common::{COMM_LEN, Hook, HookHitKey, Loss, WritebackKey, WritebackRecord};
 
 use crate::{config::config, journal::Journal, task::Task, threads};
-
-/// Ops that are open, by kiocb, or by thread id for a sync call.
-#[map]
-pub(crate) static OPS: HashMap<u64, OpRecord> = HashMap::with_max_entries(16384, 0);
 
 /// What a task is inside of, by thread id, of those that have no place in [`crate::threads`].
 #[map]
@@ -162,6 +158,30 @@ pub(crate) fn hit(hook: Hook, tgid: u32, in_scope_at: u64) {
 pub(crate) fn add(word: *mut u64, n: u64) {
     // SAFETY: the callers pass a live, aligned word of a map element.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) word, in(reg) n) }
+}
+
+/// Makes a place the caller's, unless it is or may be another's.
+///
+/// The kernels that this runs on have no instruction that adds and tells the sum. So who wants a place adds to its
+/// claims and then reads them: of several at once at most one reads 1. Where none does, each goes without this time.
+///
+/// # Safety
+///
+/// `claims` is that of a live place.
+#[inline(always)]
+pub(crate) unsafe fn claim(claims: *mut u64) -> bool {
+    // SAFETY: by the promise above.
+    unsafe {
+        if claims.read_volatile() != 0 {
+            return false;
+        }
+        add(claims, 1);
+        if claims.read_volatile() == 1 {
+            return true;
+        }
+        add(claims, u64::MAX);
+    }
+    false
 }
 
 /// Inserts or replaces; counts a full map as `loss`.

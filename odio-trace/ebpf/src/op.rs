@@ -1,10 +1,6 @@
 //! An op from its first sight to its record.
 
-use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm},
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm};
 use aya_log_ebpf::{debug, warn};
 use odio_trace_common::{COMM_LEN, EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord, RecordKind};
 
@@ -12,10 +8,11 @@ use crate::{
     aio, bio,
     config::{config, offset},
     file, journal,
-    maps::{EVENTS, OPS, add, lose, put, wake},
+    maps::{EVENTS, lose, wake},
+    ops,
     read::{ByHelper, Reads, field},
     step,
-    task::{self, Task, current, sees},
+    task::{self, Task, current, may_be, sees},
 };
 
 const EAGAIN: i64 = -11;
@@ -25,93 +22,36 @@ const EIOCBQUEUED: i64 = -529;
 /// there the same kiocb enters the filesystem again.
 const WAITS_FOR_PAGE: u64 = OpFlags::ASYNC | OpFlags::QUEUED | OpFlags::BUFFERED;
 
-/// The op's state; the pointer lives as long as the program does.
-#[inline(always)]
-pub(crate) fn get(key: u64) -> Option<*mut OpRecord> {
-    if key == 0 || !is_open(key) { None } else { OPS.get_ptr_mut(&key) }
-}
-
-/// Places of [`OPEN`].
-const OPEN_PLACES: u32 = 1 << 16;
-
-/// How many open ops have a key of which this is the place. At 0 the look into the table is spared: most hits are of
-/// requests that are not traced.
-#[map]
-static OPEN: Array<u64> = Array::with_max_entries(OPEN_PLACES, 0);
-
-/// A key is a pointer or a thread's number: neighbours of either kind have different places.
-#[inline(always)]
-fn open_place(key: u64) -> u32 {
-    let low: u64;
-    // The low half of a pointer, by a move that the verifier allows of one: an fentry's own may not be shifted or
-    // masked, nor is the helper's reading of one cheap.
-    // SAFETY: a move from one register to another.
-    unsafe { core::arch::asm!("w0 = w1", in("r1") key, out("r0") low, options(pure, nomem, nostack)) }
-    ((low >> 6) ^ (low << 3)) as u32 & (OPEN_PLACES - 1)
-}
-
-#[inline(always)]
-fn is_open(key: u64) -> bool {
-    match OPEN.get_ptr(open_place(key)) {
-        // SAFETY: an element of the array.
-        Some(count) => unsafe { count.read_volatile() != 0 },
-        None => true,
-    }
-}
-
-#[inline(always)]
-fn count_open(key: u64, by: u64) {
-    if let Some(count) = OPEN.get_ptr_mut(open_place(key)) {
-        add(count, by);
-    }
-}
-
-/// Closes an op; true for one of those that try.
-#[inline(always)]
-fn remove(key: u64) -> bool {
-    let removed = OPS.remove(&key).is_ok();
-    if removed {
-        count_open(key, u64::MAX);
-    }
-    removed
-}
-
-// SAFETY: integers and arrays of them; zero is a valid value.
-static BLANK: OpRecord = unsafe { core::mem::zeroed() };
-
 /// Opens an op under `key` for the running task, with nothing known of it but who asked.
 #[inline(always)]
 pub(crate) fn open(key: u64, kind: OpKind, engine: EngineSeen, flags: u64) -> Option<*mut OpRecord> {
     let (tgid, tid) = current();
-    // Too large for the stack, and a per-CPU copy could be another task's: an fentry may be preempted.
-    count_open(key, 1);
-    if !put(&OPS, &key, &BLANK, Loss::OpsFull) {
-        count_open(key, u64::MAX);
-        return None;
-    }
-    let state = OPS.get_ptr_mut(&key)?;
-    // SAFETY: a live element, of which only the running task knows.
-    unsafe {
-        (*state).kind = RecordKind::Op as u32;
-        (*state).op = kind as u32;
-        (*state).engine = engine as u32;
-        (*state).tgid = tgid;
-        (*state).tid = tid;
-        (*state).begin_ns = now();
-        (*state).flags = flags;
+    ops::insert(key, |state| {
+        state.kind = RecordKind::Op as u32;
+        state.op = kind as u32;
+        state.engine = engine as u32;
+        state.tgid = tgid;
+        state.tid = tid;
+        state.begin_ns = now();
+        state.flags = flags;
         // What cannot be named stays blank.
-        bpf_get_current_comm((&raw mut (*state).comm).cast(), COMM_LEN as u32);
-    }
-    Some(state)
+        // SAFETY: the helper writes as many bytes as it is told.
+        unsafe { bpf_get_current_comm((&raw mut state.comm).cast(), COMM_LEN as u32) };
+    })
 }
 
 /// `write_iter` or `read_iter` is entered: `(struct kiocb *, struct iov_iter *)`.
 #[inline(always)]
 pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64, function: u64) {
     let (tgid, tid) = current();
-    finish_returned(tid);
-    if let Some(state) = get(kiocb) {
-        if task::inside(tid) == kiocb {
+    let task = task::of(tid);
+    if task.is_none() && !may_be(tgid) {
+        return;
+    }
+    finish_returned(task);
+    let outer = task::inside_of(task);
+    if let Some(state) = ops::get(kiocb) {
+        if outer == kiocb {
             // The filesystem called a generic write_iter with the same kiocb.
             step::took(hook, state, function, kiocb);
             task::enter(tid, kiocb);
@@ -140,11 +80,10 @@ pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64, f
     if !sees(hook, tgid) {
         return;
     }
-    if task::request(tid) == task::BEGUN_BEFORE {
+    if task::request_of(task) == task::BEGUN_BEFORE {
         lose(Loss::BegunBefore);
         return;
     }
-    let outer = task::inside(tid);
     let complete: u64 = R::member(kiocb, offset!(kiocb_complete)).unwrap_or(0);
     let (engine, flags) = if complete == 0 {
         (EngineSeen::Psync, 0)
@@ -169,14 +108,14 @@ pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64, f
 
 /// A system call that makes several requests (sendfile, splice) is not over when one of them is: the next one ends it.
 #[inline(always)]
-fn finish_returned(tid: u32) {
-    let Some(element) = task::of(tid) else { return };
+fn finish_returned(task: Option<*mut Task>) {
+    let Some(element) = task else { return };
     // SAFETY: only this task writes its own element.
     let task = unsafe { &mut *element };
     if task.depth > 0 || task.completing > 0 || task.op == 0 {
         return;
     }
-    if let Some(state) = get(task.op) {
+    if let Some(state) = ops::get(task.op) {
         // SAFETY: a live element of a synchronous op, which only this task touches.
         let (seen, result) = unsafe { ((*state).flags & OpFlags::RETURN_SEEN != 0, (*state).result) };
         if seen {
@@ -240,7 +179,7 @@ pub(crate) fn returned(kiocb: u64, ret: i64, function: u64) {
     if task.depth > 0 {
         return;
     }
-    let Some(state) = get(kiocb) else {
+    let Some(state) = ops::get(kiocb) else {
         task.op = 0;
         return;
     };
@@ -274,7 +213,7 @@ pub(crate) fn returned(kiocb: u64, ret: i64, function: u64) {
         // SAFETY: as above.
         unsafe { (*state).flags |= OpFlags::QUEUED }
     }
-    if second_phase(state) {
+    if ops::second_to_end(kiocb, state) {
         send(kiocb, state);
     }
 }
@@ -292,12 +231,16 @@ pub(crate) fn waited_for_data(state: &mut OpRecord, now: u64) {
 /// The op is acknowledged with `result`: bytes or a negative errno.
 #[inline(always)]
 pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
-    let Some(state) = get(key) else { return };
+    let Some(state) = ops::get(key) else { return };
     // SAFETY: a live element; the submitting side writes other members.
     unsafe {
         (*state).result = result;
         (*state).end_ns = now();
         (*state).completion_flags |= OpFlags::ACKED;
+        // A block device acknowledges where its data ends, but for io_uring, which tells the program later.
+        if bio::by_itself(&*state) && (*state).engine != EngineSeen::IoUring as u32 {
+            (*state).data_end_ns = (*state).end_ns;
+        }
         journal::settle(&mut *state);
         if let Some(engine) = engine {
             (*state).engine = engine as u32;
@@ -311,8 +254,8 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
         if blank {
             // A worker was handed something that is no read, write or sync.
             debug!((), "request {:x} of a worker was no read, write or sync", key);
-            remove(key);
-        } else if !waits_for_return || second_phase(state) {
+            ops::remove(key);
+        } else if !waits_for_return || ops::second_to_end(key, state) {
             send(key, state);
         }
     }
@@ -333,7 +276,7 @@ pub(crate) fn syscall_exit(regs: u64, ret: i64) {
         *task = Task { request: (*task).request, ..Task::NONE };
         key
     };
-    let Some(state) = get(key) else { return };
+    let Some(state) = ops::get(key) else { return };
     // SAFETY: a live element of a synchronous op, which only this task touches.
     let (asynchronous, seen) = unsafe {
         ((*state).flags & OpFlags::ASYNC != 0, (*state).flags & OpFlags::RETURN_SEEN != 0)
@@ -348,53 +291,22 @@ pub(crate) fn syscall_exit(regs: u64, ret: i64) {
     acknowledge(key, None, result);
 }
 
-/// True for the second of the two that end an asynchronous op: the return of its entry function, and its
-/// acknowledgement, which may be on two CPUs at once.
-#[inline(always)]
-fn second_phase(state: *mut OpRecord) -> bool {
-    // SAFETY: a live, aligned member that both sides only add to.
-    let phase = unsafe { &raw mut (*state).phase };
-    // The add is a full barrier, so at least one of the two sides reads 2; both may.
-    add(phase, 1);
-    // SAFETY: as above.
-    unsafe { phase.read_volatile() >= 2 }
-}
-
-/// Closes the op and sends its record. Of two that try at once, one succeeds.
+/// Closes the op and sends its record.
 ///
 /// The record is copied straight into the ring buffer: a per-CPU copy on the way could be overwritten by a kprobe in
 /// an interrupt that comes over a tracepoint's program.
 #[inline(always)]
 pub(crate) fn send(key: u64, state: *mut OpRecord) {
     let Some(mut entry) = EVENTS.reserve::<OpRecord>(0) else {
-        if remove(key) {
-            lose(Loss::RingFull);
-            warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
-        }
+        ops::remove(key);
+        lose(Loss::RingFull);
+        warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
         return;
     };
     // SAFETY: the element is live; the copy is taken before it may be reused.
-    unsafe { copy(entry.as_mut_ptr(), state) }
-    if remove(key) {
-        entry.submit(wake());
-    } else {
-        entry.discard(0);
-    }
-}
-
-/// Copies a record by words. What the compiler would make of an assignment is a call that copies it by bytes.
-///
-/// # Safety
-///
-/// Both are a record, and nobody else writes `to`.
-#[inline(always)]
-unsafe fn copy(to: *mut OpRecord, from: *const OpRecord) {
-    const { assert!(size_of::<OpRecord>().is_multiple_of(8) && align_of::<OpRecord>() == 8) }
-    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
-    for i in 0..size_of::<OpRecord>() / 8 {
-        // SAFETY: a word of both; volatile, so that the loop stays one.
-        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) }
-    }
+    unsafe { ops::copy(entry.as_mut_ptr(), state) }
+    ops::remove(key);
+    entry.submit(wake());
 }
 
 #[inline(always)]
@@ -417,7 +329,7 @@ pub(crate) fn begin_dio(kiocb: u64, iter: u64) {
 /// `iomap_dio_complete` as a tracepoint: the end of the op where nothing later is seen.
 #[inline(always)]
 pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
-    let Some(state) = get(kiocb) else { return };
+    let Some(state) = ops::get(kiocb) else { return };
     step::ended(Hook::DioComplete, state, 0, 0, if error != 0 { error } else { ret });
     bio::data_ended(state);
     // SAFETY: a live element; only the completion side writes this member.
@@ -438,7 +350,7 @@ pub(crate) fn dio_done(kiocb: u64, error: i64, ret: i64) {
 pub(crate) fn dio_queued() {
     let (_, tid) = current();
     let key = task::inside(tid);
-    if let Some(state) = get(key) {
+    if let Some(state) = ops::get(key) {
         step::took(Hook::OpReturn, state, 0, key);
         // SAFETY: a live element; this task runs the op.
         unsafe { (*state).flags |= OpFlags::QUEUED }

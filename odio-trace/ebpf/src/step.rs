@@ -19,7 +19,7 @@ use odio_trace_common::{
 
 use crate::{
     maps::{EVENTS, add, lose, wake},
-    op,
+    op, ops,
     task::current,
 };
 
@@ -95,7 +95,7 @@ pub(crate) fn bio(
 #[inline(always)]
 pub(crate) fn took_by(hook: Hook, key: u64, function: u64, object: u64) {
     if is_on()
-        && let Some(state) = op::get(key)
+        && let Some(state) = ops::get(key)
     {
         tell(hook, state, function, object, 0, 0);
     }
@@ -105,7 +105,7 @@ pub(crate) fn took_by(hook: Hook, key: u64, function: u64, object: u64) {
 #[inline(always)]
 pub(crate) fn ended_by(hook: Hook, key: u64, result: i64) {
     if is_on()
-        && let Some(state) = op::get(key)
+        && let Some(state) = ops::get(key)
     {
         tell(hook, state, 0, key, result, StepBits::RESULT);
     }

@@ -6,7 +6,7 @@ use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind};
 use crate::{
     file,
     maps::lose,
-    op,
+    op, ops,
     read::ByHelper,
     step,
     task::{self, current, sees},
@@ -18,7 +18,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64, 
     let (tgid, tid) = current();
     let traced = sees(hook, tgid);
     let key = task::inside(tid);
-    if let Some(state) = op::get(key) {
+    if let Some(state) = ops::get(key) {
         step::took(hook, state, function, file);
         // SAFETY: a live element; one task at a time runs the op or its completion.
         let state = unsafe { &mut *state };
@@ -48,7 +48,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64, 
     } else {
         (request, EngineSeen::IoUring)
     };
-    let state = match op::get(key) {
+    let state = match ops::get(key) {
         // io_uring's worker: the op was opened where it was handed over.
         Some(state) if request != 0 => Some(state),
         Some(state) => {

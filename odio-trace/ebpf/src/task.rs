@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use odio_trace_common::{Hook, Loss};
 
-pub(crate) use crate::scope::{in_scope, late, sees};
+pub(crate) use crate::scope::{in_scope, late, may_be, sees};
 use crate::{
     maps::{TASKS, known, mark, put},
     threads,
@@ -78,7 +78,13 @@ fn note(tid: u32, task: &Task) {
 /// The op that the running task is inside of, 0 for none.
 #[inline(always)]
 pub(crate) fn inside(tid: u32) -> u64 {
-    match of(tid) {
+    inside_of(of(tid))
+}
+
+/// As `inside`, of what was noted of the running task.
+#[inline(always)]
+pub(crate) fn inside_of(task: Option<*mut Task>) -> u64 {
+    match task {
         // SAFETY: a live element of the map; this task is the only one to write it.
         Some(task) => unsafe {
             if (*task).depth > 0 || (*task).completing > 0 { (*task).op } else { 0 }
@@ -90,8 +96,14 @@ pub(crate) fn inside(tid: u32) -> u64 {
 /// The io_uring request that the running task works on for somebody, 0 for none.
 #[inline(always)]
 pub(crate) fn request(tid: u32) -> u64 {
-    match of(tid) {
-        // SAFETY: as in `inside`.
+    request_of(of(tid))
+}
+
+/// As `request`, of what was noted of the running task.
+#[inline(always)]
+pub(crate) fn request_of(task: Option<*mut Task>) -> u64 {
+    match task {
+        // SAFETY: as in `inside_of`.
         Some(task) => unsafe { (*task).request },
         None => 0,
     }
@@ -115,7 +127,7 @@ pub(crate) fn settled(tid: u32) -> bool {
 #[inline(always)]
 pub(crate) fn enter(tid: u32, op: u64) {
     if let Some(task) = of(tid) {
-        // SAFETY: as in `inside`.
+        // SAFETY: as in `inside_of`.
         unsafe {
             if (*task).op == op && (*task).depth > 0 {
                 (*task).depth += 1;
@@ -139,7 +151,7 @@ pub(crate) fn completing(tid: u32, op: u64) {
 #[inline(always)]
 pub(crate) fn completed(tid: u32, op: u64) {
     if let Some(task) = of(tid) {
-        // SAFETY: as in `inside`.
+        // SAFETY: as in `inside_of`.
         if unsafe { (*task).completing > 0 && (*task).op == op } {
             forget(tid);
         }
@@ -156,7 +168,7 @@ pub(crate) fn work_on(tid: u32, request: u64) {
 #[inline(always)]
 pub(crate) fn is_completing(tid: u32) -> bool {
     match of(tid) {
-        // SAFETY: as in `inside`.
+        // SAFETY: as in `inside_of`.
         Some(task) => unsafe { (*task).completing > 0 },
         None => false,
     }
@@ -166,7 +178,7 @@ pub(crate) fn is_completing(tid: u32) -> bool {
 #[inline(always)]
 pub(crate) fn leave(tid: u32) {
     if let Some(task) = of(tid) {
-        // SAFETY: as in `inside`.
+        // SAFETY: as in `inside_of`.
         unsafe { (*task).depth = 0 }
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! A place is an element of an array, by the low bits of a thread's or process's number, so finding it is a few
 //! instructions, where a look into a hash table is a hundred. It belongs to the first that comes; whoever finds it taken
-//! is kept in a table as before.
-//!
-//! The kernels that this runs on have no instruction that adds and tells the sum. So who wants a place adds to its
-//! claims and then reads them: of several at once at most one reads 1. Where none does, each goes to the table this time.
+//! is kept in a table.
 
 use aya_ebpf::{macros::map, maps::Array};
 use odio_trace_common::{Hook, PROCESS_PLACES, ProcessHits};
 
 use crate::{
-    maps::{FileKey, add},
+    maps::{FileKey, add, claim},
     task::Task,
 };
 
@@ -40,27 +37,6 @@ struct Thread {
     /// The file whose name was last asked for, and how many had been sent by then.
     file: FileKey,
     names_sent: u64,
-}
-
-/// Makes a place the caller's, unless it is or may be another's.
-///
-/// # Safety
-///
-/// `claims` is that of a live place.
-#[inline(always)]
-unsafe fn claim(claims: *mut u64) -> bool {
-    // SAFETY: by the promise above.
-    unsafe {
-        if claims.read_volatile() != 0 {
-            return false;
-        }
-        add(claims, 1);
-        if claims.read_volatile() == 1 {
-            return true;
-        }
-        add(claims, u64::MAX);
-    }
-    false
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use odio_trace_common::{EngineSeen, Hook, OpFlags, OpKind};
 
 use crate::{
     config::offset,
-    op, step,
+    op, ops, step,
     task::{self, current, in_scope, sees},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn punt(request: u64, function: u64) {
     let (tgid, _) = current();
     let traced = sees(Hook::Punt, tgid);
-    match op::get(request) {
+    match ops::get(request) {
         // SAFETY: a live element; this task runs the op.
         Some(state) => unsafe { (*state).flags |= OpFlags::PUNTED },
         None if traced => {
@@ -31,7 +31,7 @@ pub(crate) fn worker_run(work: u64) {
     if let Some(at) = offset!(io_kiocb_work) {
         let (tgid, tid) = current();
         let request = work - at;
-        if let Some(state) = op::get(request) {
+        if let Some(state) = ops::get(request) {
             step::took(Hook::WorkerRun, state, 0, request);
             task::work_on(tid, request);
         } else if task::late() && in_scope(tgid) {

@@ -50,13 +50,10 @@ entries! {
         ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter blkdev_read_iter generic_file_read_iter
     ] => op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1), arg(FUNCTION));
     dio_begin(arg) at [
-        __iomap_dio_rw __blockdev_direct_IO blkdev_direct_IO
-        __blkdev_direct_IO_simple __blkdev_direct_IO_async __blkdev_direct_IO
+        __iomap_dio_rw __blockdev_direct_IO __blkdev_direct_IO_simple
     ] => bio::dio_begin::<Reads>(arg(0), arg(FUNCTION));
     iomap_complete(arg) at [iomap_dio_complete] => bio::iomap_complete::<Reads>(arg(0));
     data_end_dio(arg) at [dio_complete] => bio::dio_complete(arg(0), arg(FUNCTION));
-    data_end_blkdev(arg) at [blkdev_bio_end_io blkdev_bio_end_io_async]
-        => bio::blkdev_bio_end::<Reads>(arg(0), arg(FUNCTION));
     dio_await(arg) at [dio_await_completion] => bio::dio_await(arg(0));
     deferred_iomap(arg) at [iomap_dio_complete_work] => bio::deferred_iomap(arg(0), arg(FUNCTION));
     deferred_dio(arg) at [dio_aio_complete_work] => bio::deferred_dio(arg(0), arg(FUNCTION));
@@ -83,8 +80,5 @@ entries! {
     };
     aio_sync(arg) at [aio_fsync_work] => aio::sync(arg(0));
     aio_sync_complete(arg) at [aio_complete] => aio::complete(arg(0));
-    uring_rw_complete(arg) at [io_complete_rw] => {
-        step::took_by(Hook::UringRwComplete, arg(0), 0, arg(0));
-        task::completed(task::current().1, arg(0))
-    };
+    uring_rw_complete(arg) at [io_complete_rw] => bio::uring_rw_complete(arg(0));
 }
