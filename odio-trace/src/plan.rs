@@ -584,7 +584,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::AioSync | Hook::AioSyncComplete => "fsync through Linux AIO is not seen",
         Hook::UringRwComplete => {
             "an io_uring request's worker is let go of late, and how long a block device took for one is not told"
-        },
+        }
         Hook::UringComplete => "io_uring requests are never seen to end",
         Hook::SyscallExit => "synchronous requests are never seen to end",
         Hook::Fork => "children of the workload are not followed",

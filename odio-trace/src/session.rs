@@ -175,11 +175,11 @@ impl Session {
     /// To be called after a process was taken out of the table of the traced: the programs look there again.
     pub(crate) fn scope_changed(&mut self) -> Result<()> {
         // The programs count their own changes at another place.
-        const BY_USER: u32 = 1;
-        let changes = self.ebpf.map_mut("CHANGES").context("no map CHANGES")?;
+        let changes = self.ebpf.map_mut("USER_CHANGES");
+        let changes = changes.context("no map USER_CHANGES")?;
         let mut changes = Array::<_, u64>::try_from(changes)?;
-        let count = changes.get(&BY_USER, 0)?;
-        Ok(changes.set(BY_USER, count + 1, 0)?)
+        let count = changes.get(&0, 0)?;
+        Ok(changes.set(0, count + 1, 0)?)
     }
 
     /// Traces a process while `work` runs, and forgets it: no hit, no loss and no file of it is in any account.

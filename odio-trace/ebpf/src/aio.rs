@@ -73,7 +73,7 @@ pub(crate) fn sync(work: u64) {
         state.flags |= OpFlags::DATASYNC;
     }
     let file: u64 = field(iocb, offset!(aio_kiocb_file)).unwrap_or(0);
-    match file::look::<ByHelper>(file) {
+    match file::look::<ByHelper>(file, current().1) {
         Some(seen) => op::about(state, file, &seen),
         None => lose(Loss::ReadFailed),
     }

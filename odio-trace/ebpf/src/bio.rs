@@ -29,6 +29,13 @@ const IOMAP_DIO_COW: u32 = 1 << 1;
 pub(crate) fn submit<R: Reads>(bio: u64) {
     let (tgid, tid) = current();
     let traced = sees(Hook::BioSubmit, tgid);
+    let task = task::of(tid);
+    let end_io: u64 = R::member(bio, offset!(bio_end_io)).unwrap_or(0);
+    let direct = is_direct(end_io);
+    // Nobody sends a bio of a traced op who is neither traced nor known to work for one that is.
+    if direct && !traced && task.is_none() {
+        return;
+    }
     let (Some(opf), Some(size)) =
         (R::member::<u32>(bio, offset!(bio_opf)), R::member::<u32>(bio, offset!(bio_size)))
     else {
@@ -40,7 +47,6 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
     let preflush = opf & config!(req_preflush) != 0;
     let flush = what == REQ_OP_FLUSH || (size == 0 && preflush);
 
-    let end_io: u64 = R::member(bio, offset!(bio_end_io)).unwrap_or(0);
     let super_write = end_io != 0 && end_io == config!(symbols.btrfs_end_super_write);
     let log_write = end_io != 0 && end_io == config!(symbols.xlog_bio_end_io);
     if log_write {
@@ -50,10 +56,7 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
         }
     }
 
-    let direct = is_direct(end_io);
-    let task = task::of(tid);
-    // Nobody sends a bio of a traced op who is neither traced nor known to work for one that is.
-    let owner = if direct && (traced || task.is_some()) { owner::<R>(bio, end_io) } else { None };
+    let owner = if direct { owner::<R>(bio, end_io) } else { None };
     let Some(state) = ops::get(owner.unwrap_or_else(|| task::inside_of(task))) else {
         // A filesystem's own log belongs to all that wait for it. Direct I/O sends no page cache, though the program's
         // buffer may be some file's that it maps.

@@ -20,19 +20,50 @@ const NAME_LEN: usize = 256;
 /// Most directories between a file and the root of its filesystem that are looked at.
 const MAX_DEPTH: usize = 40;
 
-/// What an op needs to know of its file.
+/// What an op needs to know of its file, and where that was read.
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct File {
-    pub(crate) dev: u32,
+    /// `struct file`, its inode and superblock.
+    address: u64,
+    inode: u64,
+    sb: u64,
     pub(crate) ino: u64,
     pub(crate) generation: u32,
+    pub(crate) dev: u32,
     pub(crate) mount: u32,
     pub(crate) flags: u32,
-    pub(crate) mode: u16,
+    mode: u32,
+    /// 1 where the thread has used it before and its name was sent.
+    named: u32,
 }
 
 impl File {
+    pub(crate) const NONE: Self = Self {
+        address: 0,
+        inode: 0,
+        sb: 0,
+        ino: 0,
+        generation: 0,
+        dev: 0,
+        mount: 0,
+        flags: 0,
+        mode: 0,
+        named: 0,
+    };
+
+    /// Whether the kernel keeps this file where that one was, and nothing says that it is another.
+    #[inline(always)]
+    fn is_still(&self, last: &Self) -> bool {
+        self.address == last.address
+            && self.inode == last.inode
+            && self.sb == last.sb
+            && self.ino == last.ino
+            && self.generation == last.generation
+    }
+
     pub(crate) fn is_block_device(&self) -> bool {
-        self.mode & S_IFMT == S_IFBLK
+        self.mode & u32::from(S_IFMT) == u32::from(S_IFBLK)
     }
 }
 
@@ -55,20 +86,32 @@ pub(crate) fn is_block_device(state: &OpRecord) -> bool {
     state.flags & OpFlags::BLOCK_DEVICE != 0
 }
 
-/// Looks at a `struct file`; `None` where a member is absent or unreadable.
+/// Looks at a `struct file` that thread `tid`, which is running, uses; `None` where a member is absent or unreadable.
 #[inline(always)]
-pub(crate) fn look<R: Reads>(file: u64) -> Option<File> {
+pub(crate) fn look<R: Reads>(file: u64, tid: u32) -> Option<File> {
     let inode: u64 = R::member(file, offset!(file_inode))?;
-    let (dev, ino, _) = identify::<R>(inode)?;
-    let mode: u16 = R::member(inode, offset!(inode_mode))?;
-    Some(File {
-        dev,
-        ino,
+    let mut seen = File {
+        address: file,
+        inode,
+        sb: R::member(inode, offset!(inode_sb))?,
+        ino: R::member(inode, offset!(inode_ino))?,
         generation: R::member(inode, offset!(inode_generation)).unwrap_or(0),
-        mount: mount::<R>(file).unwrap_or(0),
         flags: R::member(file, offset!(file_flags))?,
-        mode,
-    })
+        ..File::NONE
+    };
+    if let Some(last) = threads::last_file(tid) {
+        // SAFETY: the running thread's own.
+        let last = unsafe { &*last };
+        if seen.is_still(last) {
+            (seen.dev, seen.mount, seen.mode, seen.named) = (last.dev, last.mount, last.mode, 1);
+            return Some(seen);
+        }
+    }
+    let (dev, _, _) = identify::<R>(inode)?;
+    seen.dev = dev;
+    seen.mode = u32::from(R::member::<u16>(inode, offset!(inode_mode))?);
+    seen.mount = mount::<R>(file).unwrap_or(0);
+    Some(seen)
 }
 
 /// The number of the mount that the file was opened through.
@@ -100,17 +143,17 @@ fn within_path(used: usize) -> usize {
 /// Sends the file's name the first time it is seen.
 #[inline(always)]
 pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
+    if seen.named != 0 {
+        return;
+    }
     let key = FileKey {
         ino: seen.ino,
         dev: seen.dev,
         generation: seen.generation,
         mount: u64::from(seen.mount),
     };
-    if threads::named(tid, &key) {
-        return;
-    }
     if FILES.get_ptr(&key).is_some() {
-        threads::name_known(tid, &key);
+        threads::uses_file(tid, seen);
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<FileRecord>(0) else {
@@ -153,7 +196,7 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         (*record).tgid = tgid;
         (*record).names_len = used as u32;
         (*record).truncated = truncated;
-        (*record).mode = u32::from(seen.mode);
+        (*record).mode = seen.mode;
         (*record).deleted = u32::from(deleted);
         (*record).reserved = 0;
     }

@@ -120,11 +120,6 @@ pub(crate) struct FileKey {
     pub(crate) mount: u64,
 }
 
-impl FileKey {
-    /// No mount has such a number.
-    pub(crate) const NONE: Self = Self { ino: 0, dev: 0, generation: 0, mount: u64::MAX };
-}
-
 /// Counts something that was lost.
 #[inline(always)]
 pub(crate) fn lose(loss: Loss) {

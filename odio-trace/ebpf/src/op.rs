@@ -128,7 +128,7 @@ fn finish_returned(task: Option<*mut Task>) {
 /// Fills in what the kiocb says about the op.
 #[inline(always)]
 fn describe<R: Reads>(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64) {
-    // SAFETY: `state` is a live element of OPS; the op is run by one task at a time.
+    // SAFETY: `state` is a live element; the op is run by one task at a time.
     let state = unsafe { &mut *state };
     state.tries += 1;
     state.result = 0;
@@ -138,7 +138,7 @@ fn describe<R: Reads>(state: *mut OpRecord, kind: OpKind, kiocb: u64, iter: u64)
     state.op = kind as u32;
     let filp: u64 = R::member(kiocb, offset!(kiocb_filp)).unwrap_or(0);
     let (Some(seen), Some(offset), Some(len)) = (
-        file::look::<R>(filp),
+        file::look::<R>(filp, current().1),
         R::member::<u64>(kiocb, offset!(kiocb_pos)),
         R::member::<u64>(iter, offset!(iov_iter_count)),
     ) else {

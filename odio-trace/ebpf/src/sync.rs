@@ -79,7 +79,7 @@ pub(crate) fn fsync(hook: Hook, file: u64, start: u64, end: u64, datasync: u64, 
         state.fs_fsyncs = 1;
     }
     who(state, tid, key);
-    match file::look::<ByHelper>(file) {
+    match file::look::<ByHelper>(file, tid) {
         Some(seen) => op::about(state, file, &seen),
         None => lose(Loss::ReadFailed),
     }

@@ -8,7 +8,8 @@ use aya_ebpf::{macros::map, maps::Array};
 use odio_trace_common::{Hook, PROCESS_PLACES, ProcessHits};
 
 use crate::{
-    maps::{FileKey, add, claim},
+    file::File,
+    maps::{add, claim},
     task::Task,
 };
 
@@ -21,11 +22,14 @@ static THREADS: Array<Thread> = Array::with_max_entries(THREAD_PLACES, 0);
 #[map]
 static PROCESSES: Array<ProcessHits> = Array::with_max_entries(PROCESS_PLACES, 0);
 
-/// How often a process was taken out of the scope: at 0 by the programs, at 1 by the user side. At 2, names sent.
+/// How often the user side took a process out of the scope.
 #[map]
-static CHANGES: Array<u64> = Array::with_max_entries(3, 0);
+static USER_CHANGES: Array<u64> = Array::with_max_entries(1, 0);
 
-const NAMES_SENT: u32 = 2;
+/// How often a program did.
+static mut SCOPE_CHANGES: u64 = 0;
+
+static mut NAMES_SENT: u64 = 0;
 
 /// A thread's place.
 #[repr(C)]
@@ -34,8 +38,8 @@ struct Thread {
     /// The thread's number plus one, 0 for none.
     owner: u64,
     task: Task,
-    /// The file whose name was last asked for, and how many had been sent by then.
-    file: FileKey,
+    /// The file that it last used, and how many names had been sent by then.
+    file: File,
     names_sent: u64,
 }
 
@@ -64,7 +68,7 @@ pub(crate) fn take(tid: u32, task: &Task) -> bool {
             return false;
         }
         (*place).task = *task;
-        (*place).file = FileKey::NONE;
+        (*place).file = File::NONE;
         (&raw mut (*place).owner).write_volatile(u64::from(tid) + 1);
     }
     true
@@ -83,31 +87,22 @@ pub(crate) fn leave(tid: u32) -> bool {
 }
 
 #[inline(always)]
-fn changes(at: u32) -> u64 {
-    match CHANGES.get_ptr(at) {
-        // SAFETY: an element of the array.
-        Some(count) => unsafe { count.read_volatile() },
-        None => 0,
-    }
-}
-
-#[inline(always)]
-fn changed(at: u32) {
-    if let Some(count) = CHANGES.get_ptr_mut(at) {
-        add(count, 1);
-    }
+fn count(of: *mut u64) -> u64 {
+    // SAFETY: callers name one of the statics above, or an element of a map.
+    unsafe { of.read_volatile() }
 }
 
 /// A process was taken out of the table of the traced; to be called after it.
 #[inline(always)]
 pub(crate) fn scope_changed() {
-    changed(0);
+    add(&raw mut SCOPE_CHANGES, 1);
 }
 
 /// When the scope is looked at: no process has left it while this stays the same. Never 0.
 #[inline(always)]
 pub(crate) fn scope_age() -> u64 {
-    changes(0) + changes(1) + 1
+    let by_user = USER_CHANGES.get_ptr_mut(0).map_or(0, count);
+    count(&raw mut SCOPE_CHANGES) + by_user + 1
 }
 
 #[inline(always)]
@@ -156,27 +151,25 @@ pub(crate) fn hit(hook: Hook, tgid: u32, in_scope_at: u64) -> bool {
 /// go of it by then.
 const NAMES: u64 = 4096;
 
-/// Whether the file is the one that the running thread last asked a name for, not long ago.
+/// The file that the running thread last used, if its name was sent not long ago.
 #[inline(always)]
-pub(crate) fn named(tid: u32, key: &FileKey) -> bool {
-    let Some(place) = own(tid) else { return false };
+pub(crate) fn last_file(tid: u32) -> Option<*const File> {
+    let place = own(tid)?;
     // SAFETY: the thread's own place.
-    let (file, sent) = unsafe { (&(*place).file, (*place).names_sent) };
-    file.ino == key.ino
-        && file.dev == key.dev
-        && file.generation == key.generation
-        && file.mount == key.mount
-        && changes(NAMES_SENT) - sent < NAMES
+    unsafe {
+        let fresh = count(&raw mut NAMES_SENT) - (*place).names_sent < NAMES;
+        fresh.then_some(&raw const (*place).file)
+    }
 }
 
-/// The name of the file is known to have been sent.
+/// The running thread uses a file whose name is known to have been sent.
 #[inline(always)]
-pub(crate) fn name_known(tid: u32, key: &FileKey) {
+pub(crate) fn uses_file(tid: u32, file: &File) {
     if let Some(place) = own(tid) {
         // SAFETY: the thread's own place.
         unsafe {
-            (*place).file = *key;
-            (*place).names_sent = changes(NAMES_SENT);
+            (*place).file = *file;
+            (*place).names_sent = count(&raw mut NAMES_SENT);
         }
     }
 }
@@ -184,5 +177,5 @@ pub(crate) fn name_known(tid: u32, key: &FileKey) {
 /// A name is sent.
 #[inline(always)]
 pub(crate) fn name_sent() {
-    changed(NAMES_SENT);
+    add(&raw mut NAMES_SENT, 1);
 }
