@@ -59,6 +59,22 @@ pub(crate) enum Command {
         odio-trace matrix --mode direct+dsync --engine libaio --json\n\n\
         Exit status: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 nothing can be traced here.")]
     Matrix(Matrix),
+    /// Hold the requests of a command, or of a recording, against a policy
+    #[command(after_help = "Examples:\n  \
+        odio-trace verify --policy wal.toml -- ./my-database --selftest\n  \
+        odio-trace verify --policy wal.toml --junit wal.xml --recording db.odio\n  \
+        odio-trace vm --kernel 6.12 --add wal.toml -- odio-trace verify --policy wal.toml -- ./my-database\n\n\
+        A policy, of one rule:\n  \
+        [[rule]]\n  \
+        name = \"the log is direct and durable\"\n  \
+        file = \"*.wal\"              # as --file of run; or a list\n  \
+        op = \"write\"                # read, write, sync; or a list\n  \
+        at_least = 100              # fewer prove nothing\n  \
+        cache = \"direct\"\n  \
+        durable_before_ack = true\n  \
+        latency = { p99 = \"5ms\" }\n\n\
+        Exit status: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 nothing can be traced here.")]
+    Verify(Verify),
     /// Run a command in a throwaway virtual machine with a kernel that can be traced
     #[command(after_help = "Examples:\n  odio-trace vm -- odio-trace matrix\n  \
         odio-trace vm --kernel 6.1 --add /usr/bin/fio -- odio-trace run -- fio job.fio\n\n\
@@ -149,6 +165,27 @@ pub(crate) struct Report {
     /// Also every op with its steps, where they were recorded (`run --steps --record`)
     #[arg(long, conflicts_with_all = ["json", "output"])]
     pub(crate) steps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Rules, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Judge this recording; needs no root and not the same machine
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "as_root", "probes"], required_unless_present = "command")]
+    pub(crate) recording: Option<PathBuf>,
+    /// Also write the verdicts as a JUnit file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Under sudo, run the command as root too
+    #[arg(long)]
+    pub(crate) as_root: bool,
+    #[command(flatten)]
+    pub(crate) choice: plan::Choice,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// What is said of the ops of a run.

@@ -11,6 +11,8 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 
+use serde::Deserialize;
+
 use crate::{
     glob::Glob,
     kernel::{Dev, Kernel},
@@ -18,7 +20,8 @@ use crate::{
 };
 
 /// What an op may be asked to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Read,
     Write,
@@ -48,6 +51,22 @@ fn glob(text: OsString) -> Result<Glob> {
     Glob::new(text.as_bytes())
 }
 
+/// What the op is.
+pub(crate) fn kind(op: &Op) -> Kind {
+    match op.op {
+        "read" => Kind::Read,
+        "write" => Kind::Write,
+        _ => Kind::Sync,
+    }
+}
+
+/// The bytes of its file's path, where it is known.
+pub(crate) fn name(op: &Op) -> Option<&[u8]> {
+    op.file_bytes
+        .as_deref()
+        .or(op.file.as_deref().map(str::as_bytes))
+}
+
 /// Filters with the devices looked up.
 #[derive(Debug)]
 pub(crate) struct Filter<'a> {
@@ -70,21 +89,12 @@ impl<'a> Filter<'a> {
     /// Whether the op is to be shown.
     pub(crate) fn passes(&self, op: &Op) -> bool {
         let asked = self.asked;
-        let name = op
-            .file_bytes
-            .as_deref()
-            .or(op.file.as_deref().map(str::as_bytes));
         let file = |name| asked.file.iter().any(|glob| glob.fits(name));
-        let kind = match op.op {
-            "read" => Kind::Read,
-            "write" => Kind::Write,
-            _ => Kind::Sync,
-        };
         let fast =
             |at_least: Duration| op.acknowledged && u128::from(op.latency_ns) < at_least.as_nanos();
-        (asked.file.is_empty() || name.is_none_or(file))
+        (asked.file.is_empty() || name(op).is_none_or(file))
             && (self.devs.is_empty() || self.devs.contains(&op.dev))
-            && (asked.op.is_empty() || asked.op.contains(&kind))
+            && (asked.op.is_empty() || asked.op.contains(&kind(op)))
             && !asked.min_latency.is_some_and(fast)
     }
 }

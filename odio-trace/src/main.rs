@@ -19,6 +19,7 @@ mod misses;
 mod op;
 mod output;
 mod plan;
+mod policy;
 mod privileges;
 mod progress;
 mod recording;
@@ -31,6 +32,7 @@ mod step;
 mod sys;
 mod unwatched;
 mod verdict;
+mod verify;
 mod vm;
 mod workload;
 
@@ -45,6 +47,9 @@ use crate::{
     kernel::Kernel,
     output::NobodyReads,
 };
+
+/// As clap has it.
+const USAGE: u8 = 2;
 
 /// Nothing can be traced here.
 const CANNOT_TRACE: u8 = 4;
@@ -79,6 +84,19 @@ fn run(command: &Command) -> Result<u8> {
         Command::Doctor(doctor) => doctor::run(doctor, &survey()),
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
         Command::Attach(arguments) => traced(async { attach::run(arguments, &able()?).await }),
+        Command::Verify(arguments) => {
+            let policy = match verify::policy(arguments) {
+                Ok(policy) => policy,
+                Err(error) => {
+                    eprintln!("odio-trace: {error:#}");
+                    return Ok(USAGE);
+                }
+            };
+            match &arguments.recording {
+                Some(recording) => verify::replay(arguments, &policy, recording),
+                None => traced(async { verify::trace(arguments, &policy, &able()?).await }),
+            }
+        }
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
     }
 }

@@ -84,7 +84,8 @@ fn blind(record: &OpRecord, hook: Hook) -> OpRecord {
         }
         Hook::VfsFsync => left.vfs_fsyncs = 0,
         Hook::FsFsync => left.fs_fsyncs = 0,
-        Hook::DataEnd | Hook::UringRwComplete => left.data_end_ns = 0,
+        Hook::DataEnd if record.flags & OpFlags::BLOCK_DEVICE == 0 => left.data_end_ns = 0,
+        Hook::UringRwComplete if record.flags & OpFlags::BLOCK_DEVICE != 0 => left.data_end_ns = 0,
         Hook::Checksum => left.checksums = 0,
         Hook::LogForce => left.force_ns = 0,
         Hook::CommitWait => {

@@ -6,6 +6,8 @@ pub(crate) mod by_file;
 pub(crate) mod by_path;
 pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod judgement;
+pub(crate) mod junit;
 pub(crate) mod latency;
 pub(crate) mod sink;
 pub(crate) mod steps;

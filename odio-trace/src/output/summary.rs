@@ -50,6 +50,8 @@ pub(crate) struct Summary {
     pub(crate) gaps: Vec<String>,
 }
 
+const INTERRUPTED: &str = "the tracer was stopped before the command ended";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -198,7 +200,7 @@ impl Summary {
             ));
         }
         if interrupted {
-            gaps.push("the tracer was stopped before the command ended".into());
+            gaps.push(INTERRUPTED.into());
         }
         let mut hooks: Vec<&str> = Vec::new();
         for missing in self.missing.iter().filter(|m| m.is_silent()) {
@@ -224,6 +226,11 @@ impl Summary {
             ));
         }
         gaps
+    }
+
+    /// The gaps that no op tells of by itself: all but ops whose durability or way was not seen.
+    pub(crate) fn run_gaps(&self) -> Vec<String> {
+        self.find_gaps(self.gaps.iter().any(|gap| gap == INTERRUPTED), None)
     }
 
     /// The line on the run itself: `all seen`, or what makes it inconclusive.

@@ -1,0 +1,240 @@
+//! Ops held against the rules, one by one, and what comes of it.
+
+use std::collections::BTreeMap;
+
+use super::{Match, Policy, Requirement, Rule, requirement::Held};
+use crate::{
+    op::Op,
+    output::{
+        by_path,
+        latency::{Times, readable},
+    },
+};
+
+/// What a rule, or a policy, comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    Pass,
+    Inconclusive,
+    Fail,
+}
+
+impl Verdict {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Inconclusive => "INCONCLUSIVE",
+            Self::Fail => "FAIL",
+        }
+    }
+
+    /// The exit status.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Inconclusive => 3,
+        }
+    }
+}
+
+/// Ways of breaking a rule that are told apart. Past that a person reads none of them, and memory has an end.
+const MOST: usize = 64;
+
+/// Ops that broke one requirement in the same way, on one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) requirement: Requirement,
+    pub(crate) ops: u64,
+    /// What the first of them was, and of whom.
+    pub(crate) first: String,
+    /// What was seen of them.
+    pub(crate) seen: String,
+    /// What would mend it.
+    pub(crate) fix: &'static str,
+}
+
+/// What one rule came to.
+#[derive(Debug)]
+pub(crate) struct Judged<'a> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) verdict: Verdict,
+    /// Ops that the rule is for.
+    pub(crate) ops: u64,
+    pub(crate) violations: Vec<Violation>,
+    /// Ops that broke it in further ways.
+    pub(crate) others: u64,
+    /// Limits of time that were exceeded.
+    pub(crate) slow: Vec<String>,
+    /// What keeps it from a PASS, without a violation.
+    pub(crate) doubts: Vec<String>,
+}
+
+/// The rules, and what was seen of each.
+pub(crate) struct Judge<'a> {
+    rules: Vec<Account<'a>>,
+}
+
+struct Account<'a> {
+    rule: &'a Rule,
+    requirements: Vec<Requirement>,
+    ops: u64,
+    unnamed: u64,
+    violations: BTreeMap<(Requirement, String, String), Violation>,
+    others: u64,
+    not_seen: BTreeMap<Requirement, u64>,
+    times: Times,
+    /// Ops of which the time is not known.
+    untimed: u64,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(policy: &'a Policy) -> Self {
+        let account = |rule: &'a Rule| Account {
+            rule,
+            requirements: rule.requirements(),
+            ops: 0,
+            unnamed: 0,
+            violations: BTreeMap::new(),
+            others: 0,
+            not_seen: BTreeMap::new(),
+            times: Times::default(),
+            untimed: 0,
+        };
+        Self {
+            rules: policy.rules().iter().map(account).collect(),
+        }
+    }
+
+    /// Holds an op against every rule that is for it.
+    pub(crate) fn add(&mut self, op: &Op) {
+        for account in &mut self.rules {
+            match account.rule.matches(op) {
+                Match::No => {}
+                Match::Unnamed => account.unnamed += 1,
+                Match::Yes => account.add(op),
+            }
+        }
+    }
+
+    /// What each rule came to.
+    pub(crate) fn end(self) -> Vec<Judged<'a>> {
+        self.rules.into_iter().map(Account::end).collect()
+    }
+}
+
+impl<'a> Account<'a> {
+    fn add(&mut self, op: &Op) {
+        self.ops += 1;
+        if !op.acknowledged {
+            self.untimed += 1;
+        } else if op.result >= 0 {
+            self.times.add(op.latency_ns);
+        }
+        for &requirement in &self.requirements {
+            match requirement.hold(op) {
+                None | Some(Held::Kept) => {}
+                Some(Held::NotSeen) => *self.not_seen.entry(requirement).or_default() += 1,
+                Some(Held::Broken) => {
+                    let seen = requirement.seen(op);
+                    let way = (requirement, by_path::file(op), seen.clone());
+                    let full = self.violations.len() >= MOST;
+                    match self.violations.get_mut(&way) {
+                        Some(violation) => violation.ops += 1,
+                        None if full => self.others += 1,
+                        None => {
+                            let violation = Violation {
+                                requirement,
+                                ops: 1,
+                                first: describe(op),
+                                seen,
+                                fix: requirement.fix(op),
+                            };
+                            self.violations.insert(way, violation);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(self) -> Judged<'a> {
+        let counted = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
+        let mut slow = Vec::new();
+        let mut doubts = Vec::new();
+        for (name, share, limit) in self.rule.latency.limits() {
+            let took = if share < 1.0 {
+                self.times.quantile(share)
+            } else {
+                self.times.max()
+            };
+            if u128::from(took) > limit.as_nanos() {
+                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                slow.push(format!(
+                    "latency {name} is {}, the limit {}",
+                    readable(took),
+                    readable(limit)
+                ));
+            }
+        }
+        if self.rule.latency.limits().next().is_some() {
+            doubts.extend(counted(
+                self.untimed,
+                "ops whose end was not seen have no latency",
+            ));
+        }
+        if self.ops < self.rule.at_least {
+            doubts.push(format!(
+                "{} ops matched, at_least {} are asked for",
+                self.ops, self.rule.at_least
+            ));
+        }
+        doubts.extend(counted(
+            self.unnamed,
+            "ops may be the rule's: the name of their file was not seen",
+        ));
+        for (requirement, n) in &self.not_seen {
+            doubts.push(format!(
+                "{requirement}: not seen of {n} ops whether it holds"
+            ));
+        }
+        let verdict = if !self.violations.is_empty() || !slow.is_empty() {
+            Verdict::Fail
+        } else if !doubts.is_empty() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        };
+        Judged {
+            rule: self.rule,
+            verdict,
+            ops: self.ops,
+            violations: self.violations.into_values().collect(),
+            others: self.others,
+            slow,
+            doubts,
+        }
+    }
+}
+
+/// The op and its path, in a line.
+fn describe(op: &Op) -> String {
+    let what = match op.op {
+        "sync" => "sync".into(),
+        other => format!("{other} of {} bytes at {}", op.len, op.offset),
+    };
+    format!(
+        "{what} of {}, {} {}, by {} (pid {}): {} bios, {} FUA, {} flushes, {} fsyncs, {} commits, result {}",
+        by_path::file(op),
+        op.engine,
+        op.mode,
+        op.comm,
+        op.pid,
+        op.bios,
+        op.fua,
+        op.flushes,
+        by_path::fsyncs(op),
+        op.commits,
+        op.result,
+    )
+}
