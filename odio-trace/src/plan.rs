@@ -68,6 +68,8 @@ pub(crate) enum Kind {
     Fentry,
     Fexit,
     RawTracepoint,
+    /// A raw tracepoint whose program knows the types of its arguments.
+    BtfTracepoint,
 }
 
 impl Kind {
@@ -78,6 +80,7 @@ impl Kind {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
             Self::RawTracepoint => "raw-tracepoint",
+            Self::BtfTracepoint => "btf-tracepoint",
         }
     }
 }
@@ -329,6 +332,7 @@ pub(crate) fn make(kernel: &Kernel, probes: Probes, fentry: Result<(), &str>) ->
         Some(why) => with_tracepoints(kernel, &mut plan, &why),
     }
     always(kernel, &mut plan);
+    fua_issue(kernel, ways.fentry.is_ok(), &mut plan);
     plan.missing.sort_by_key(|m| m.hook);
     plan.missing.dedup();
     plan
@@ -494,7 +498,8 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
         }
     }
     for &hook in Hook::ALL {
-        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook) || hook == Hook::UringComplete;
+        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook)
+            || matches!(hook, Hook::UringComplete | Hook::FuaIssue);
         if !elsewhere && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, format!("{why}, and no tracepoint shows it"));
         }
@@ -529,6 +534,41 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
             Hook::UringComplete,
             "this kernel has no tracepoint io_uring_complete".into(),
         ),
+    }
+}
+
+/// The tracepoint at which a request is issued to its driver, and its programs by where they find the request.
+const RQ_ISSUE: &str = "block_rq_issue";
+
+/// Requests as they are issued: a tracepoint with types where those can be had (`typed`), for it fires for every
+/// request of the machine.
+fn fua_issue(kernel: &Kernel, typed: bool, plan: &mut Plan) {
+    let request = |of: &String| of == "struct request *";
+    let untyped = match kernel
+        .tracepoint_arguments(RQ_ISSUE)
+        .map(|arguments| arguments.iter().position(request))
+    {
+        Some(Some(0)) => "rq_issue",
+        Some(Some(1)) => "rq_issue_of_queue",
+        Some(_) => return plan.miss(Hook::FuaIssue, format!("{RQ_ISSUE} names no request here")),
+        None => {
+            let why = format!("this kernel has no tracepoint {RQ_ISSUE}");
+            return plan.miss(Hook::FuaIssue, why);
+        }
+    };
+    let unread = ["cmd_flags", "bio"].map(|member| kernel.offset("request", member).is_none());
+    if unread.contains(&true) {
+        let why = "where a request keeps its flags and its bio is not known here";
+        return plan.miss(Hook::FuaIssue, why.into());
+    }
+    plan.tracepoint(Hook::FuaIssue, untyped, RQ_ISSUE);
+    if typed && let Some(probe) = plan.probes.pop() {
+        plan.probes.push(Probe {
+            kind: Kind::BtfTracepoint,
+            program: format!("typed_{untyped}"),
+            instead: Some(Box::new(probe.clone())),
+            ..probe
+        });
     }
 }
 
@@ -575,6 +615,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::DioDeferred => "an fsync that a worker runs for a queued request belongs to no op",
         Hook::BufferedCopy => "a fallback to the page cache is not seen",
         Hook::BioSubmit => "where data goes is not seen: nothing can be proven",
+        Hook::FuaIssue => {
+            "whether FUA that was asked for goes to the device is not seen: durability that rests on it is unknown"
+        }
         Hook::Punt | Hook::WorkerRun => {
             "requests that io_uring hands to workers cannot be told from others"
         }

@@ -299,7 +299,7 @@ impl Objects {
 
 fn kind_of_object(hook: Hook, function: Option<&str>) -> Option<&'static str> {
     Some(match hook {
-        Hook::BioSubmit => "bio",
+        Hook::BioSubmit | Hook::FuaIssue => "bio",
         Hook::DataEnd if function == Some("dio_complete") => "dio",
         Hook::DataEnd => "bio",
         Hook::DioComplete | Hook::DioAwait => "dio",

@@ -5,7 +5,7 @@ use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord, StepBits};
 
 use crate::{
     config::{config, offset},
-    journal,
+    issue, journal,
     maps::lose,
     op,
     read::{ByHelper, Reads, field},
@@ -95,7 +95,10 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
         state.bios += 1;
         state.flushed_last = 0;
         state.bio_bytes += u64::from(size);
-        state.fua += u32::from(fua);
+        if fua {
+            state.fua += 1;
+            issue::expect(bio, key, state);
+        }
         state.preflush += u32::from(preflush);
         let copied = state.flags & OpFlags::BUFFERED != 0 || state.op == OpKind::Sync as u32;
         if copied && what == REQ_OP_WRITE {
