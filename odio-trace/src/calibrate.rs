@@ -155,12 +155,7 @@ impl Seen {
     ///
     /// `iomap`: the filesystem's direct I/O is that of iomap, and a new block makes its dsync write an fsync.
     /// `issues_fua`: its device is issued requests, and FUA with them where a write asks for it.
-    fn held_against(
-        &self,
-        sent: &Sent,
-        iomap: bool,
-        issues_fua: bool,
-    ) -> Vec<(Hook, u64, u64)> {
+    fn held_against(&self, sent: &Sent, iomap: bool, issues_fua: bool) -> Vec<(Hook, u64, u64)> {
         let is = |op: &OpRecord, kind: OpKind| op.op == kind as u32;
         // libodio tries a read of the first block where it opens a file for direct I/O.
         let read = |op: &OpRecord| is(op, OpKind::Read) && op.offset >= BLOCK;

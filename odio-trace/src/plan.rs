@@ -537,24 +537,21 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
     }
 }
 
-/// The tracepoint at which a request is issued to its driver, and its programs by where they find the request.
+/// The tracepoint at which a request is issued to its driver.
 const RQ_ISSUE: &str = "block_rq_issue";
 
 /// Requests as they are issued: a tracepoint with types where those can be had (`typed`), for it fires for every
 /// request of the machine.
 fn fua_issue(kernel: &Kernel, typed: bool, plan: &mut Plan) {
-    let request = |of: &String| of == "struct request *";
-    let untyped = match kernel
-        .tracepoint_arguments(RQ_ISSUE)
-        .map(|arguments| arguments.iter().position(request))
-    {
-        Some(Some(0)) => "rq_issue",
-        Some(Some(1)) => "rq_issue_of_queue",
-        Some(_) => return plan.miss(Hook::FuaIssue, format!("{RQ_ISSUE} names no request here")),
-        None => {
-            let why = format!("this kernel has no tracepoint {RQ_ISSUE}");
-            return plan.miss(Hook::FuaIssue, why);
+    let untyped = match kernel.tracepoint_arguments(RQ_ISSUE) {
+        None => Err(format!("this kernel has no tracepoint {RQ_ISSUE}")),
+        Some(arguments) => {
+            takes_request(&arguments).ok_or_else(|| format!("{RQ_ISSUE} names no request here"))
         }
+    };
+    let untyped = match untyped {
+        Ok(untyped) => untyped,
+        Err(why) => return plan.miss(Hook::FuaIssue, why),
     };
     let unread = ["cmd_flags", "bio"].map(|member| kernel.offset("request", member).is_none());
     if unread.contains(&true) {
@@ -569,6 +566,16 @@ fn fua_issue(kernel: &Kernel, typed: bool, plan: &mut Plan) {
             instead: Some(Box::new(probe.clone())),
             ..probe
         });
+    }
+}
+
+/// The program that finds the request where a kernel has it among the tracepoint's arguments.
+fn takes_request(arguments: &[String]) -> Option<&'static str> {
+    match arguments.iter().position(|of| of == "struct request *")? {
+        0 => Some("rq_issue"),
+        // After its queue, to 5.10.
+        1 => Some("rq_issue_of_queue"),
+        _ => None,
     }
 }
 

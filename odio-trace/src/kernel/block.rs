@@ -218,16 +218,16 @@ mod tests {
             cache(&[safe.clone(), unsafe_one.clone()]),
             (Some(true), Some(false))
         );
-        assert_eq!(
-            cache(&[safe.clone(), with(None, None)]),
-            (None, None)
-        );
+        assert_eq!(cache(&[safe.clone(), with(None, None)]), (None, None));
         let stacked = Block {
             requests: false,
             ..safe.clone()
         };
         assert_eq!(Cache::of(&[]).requests, None);
-        assert_eq!(Cache::of(&[safe.clone(), safe.clone()]).requests, Some(true));
+        assert_eq!(
+            Cache::of(&[safe.clone(), safe.clone()]).requests,
+            Some(true)
+        );
         assert_eq!(Cache::of(&[safe, stacked]).requests, Some(false));
         assert_eq!(
             cache(&[with(None, None), unsafe_one]),

@@ -48,7 +48,7 @@ raw_tracepoints! {
     process_gone(ctx) => scope::gone(ctx.arg::<u64>(0));
     /// `block_rq_issue(struct request *)`
     rq_issue(ctx) => issue::issued::<ByHelper>(ctx.arg::<u64>(0));
-    /// `block_rq_issue(struct request_queue *, struct request *)`, to 5.10
+    /// `block_rq_issue(struct request_queue *, struct request *)` of some kernels up to 5.10
     rq_issue_of_queue(ctx) => issue::issued::<ByHelper>(ctx.arg::<u64>(1));
 
     // The plan for kernels without kprobes.
