@@ -69,6 +69,8 @@ impl Calibration {
 /// Makes the requests in `dir` and holds the session's hooks against them. The session follows no process yet, or
 /// none any more: what comes in meanwhile and is not of this is dropped.
 pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibration {
+    // What is mounted where is known by whole paths.
+    let dir = &dir.canonicalize().unwrap_or_else(|_| dir.into());
     let mut calibration = Calibration::default();
     let mut seen = Seen::default();
     let sent = session

@@ -42,6 +42,9 @@ a_file() {
     dd if=/dev/zero of=/mnt/file bs=4k count=31 oflag=direct 2>/dev/null || exit 95
     sync
     every_engine file /mnt/file
+    # In the working directory, as each run is calibrated.
+    echo '### doctor'
+    odio-trace doctor --json
 }
 
 devices() {

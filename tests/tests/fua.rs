@@ -91,14 +91,14 @@ fn run(kernel: &str, fs: &str, cases: &str) -> BTreeMap<String, Case> {
             let told: Value = serde_json::from_str(line).expect("JSON");
             if told["op"] == "write" && told["mode"] == "direct+dsync" {
                 case.writes.push(told);
-            } else if told["type"] == "summary" {
+            } else if told["type"] == "doctor" || told["type"] == "summary" {
                 case.summary = told;
             }
         } else if line.contains("block_rq_issue") {
             case.issued += u64::from(is_data_with_fua(line));
         }
     }
-    for (name, case) in &cases {
+    for (name, case) in cases.iter().filter(|(name, _)| *name != "doctor") {
         for loss in ["lost", "missed", "unattributed", "open"] {
             assert_eq!(case.summary[loss], 0, "{name}: {}", case.summary);
         }
@@ -164,6 +164,20 @@ fn file(kernel: &str) {
         case.each(engine, 1, 1, "durable", "FUA on all data as issued");
         // The journal's own commits may be among them.
         assert!(case.issued >= case.sum("fua_issued"), "{engine}");
+    }
+    let tried = &cases["doctor"].summary["calibration"]["tried"];
+    let tried = tried.as_array().expect("what was tried");
+    for hook in [
+        "dio-begin",
+        "dio-complete",
+        "bio-submit",
+        "vfs-fsync",
+        "fs-fsync",
+        "fua-issue",
+    ] {
+        let of_hook = tried.iter().find(|t| t["hook"] == hook);
+        let of_hook = of_hook.unwrap_or_else(|| panic!("{hook} was not tried: {tried:?}"));
+        assert_eq!(of_hook["sent"], of_hook["saw"], "{hook}");
     }
 }
 
