@@ -153,6 +153,12 @@ impl Event {
         comm.starts_with("\"kworker/") || comm.starts_with("\"dio/")
     }
 
+    /// A request for data with FUA that a driver is given. An F before the W is PREFLUSH.
+    fn issues_fua(&self) -> bool {
+        let flags = self.values["rwbs"].split_once('W');
+        flags.is_some_and(|(_, after)| after.contains('F'))
+    }
+
     fn is_flush(&self) -> bool {
         self.number("size") == 0 && self.number("opf") & REQ_PREFLUSH != 0
     }
@@ -248,15 +254,29 @@ fn event(line: &str) -> Option<Event> {
     let (_, thread) = line[..processor].trim().rsplit_once('-')?;
     let mut rest = line[processor + 6..].splitn(3, ": ");
     let (_, name, values) = (rest.next()?, rest.next()?, rest.next()?);
-    Some(Event {
-        thread: thread.parse().ok()?,
-        name: name.to_owned(),
-        values: values
+    let values = match name {
+        "block_rq_issue" => request(values)?,
+        _ => values
             .split_whitespace()
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
+    };
+    Some(Event {
+        thread: thread.parse().ok()?,
+        name: name.to_owned(),
+        values,
     })
+}
+
+/// `259,0 WFS 4096 () 2048 + 8 [dd]`
+fn request(values: &str) -> Option<BTreeMap<String, String>> {
+    let words: Vec<&str> = values.split_whitespace().collect();
+    let plus = words.iter().position(|word| *word == "+")?;
+    let value = |name: &str, at: usize| Some((name.to_owned(), (*words.get(at)?).to_owned()));
+    [value("rwbs", 1), value("sector", plus.checked_sub(1)?)]
+        .into_iter()
+        .collect()
 }
 
 impl Case {
@@ -381,8 +401,22 @@ impl Case {
             sum("bio_bytes"),
             data.iter().map(|e| e.number("size")).sum(),
         );
-        let fua = data.iter().filter(|e| e.number("opf") & REQ_FUA != 0);
-        equal("data bios with FUA in ops", sum("fua"), fua.count() as u64);
+        let fua = || data.iter().filter(|e| e.number("opf") & REQ_FUA != 0);
+        equal(
+            "data bios with FUA in ops",
+            sum("fua"),
+            fua().count() as u64,
+        );
+        // The journal has sectors of its own.
+        let sectors: BTreeSet<u64> = fua().map(|e| e.number("sector")).collect();
+        let issued = self.trace.events.iter().filter(|e| {
+            e.name == "block_rq_issue" && e.issues_fua() && sectors.contains(&e.number("sector"))
+        });
+        equal(
+            "data bios with FUA in ops that were issued with it",
+            sum("fua_issued"),
+            issued.count() as u64,
+        );
         let flushes = self
             .workload("submit_bio")
             .chain(self.workers("submit_bio"));
@@ -422,6 +456,8 @@ mod tests {
          a-b [c]-11      [001] d..1.     1.000003: task_newtask: pid=12 comm=a-b clone_flags=50f00 oom_score_adj=0
          a-b [c]-12      [001] .....     1.000004: submit_bio: (submit_bio+0x0/0x90) comm="a-b [c]" opf=133121 size=4096
            <...>-7       [001] .....     1.000005: submit_bio: (submit_bio+0x0/0x90) comm="kworker/1:1" opf=262145 size=0
+          <idle>-0       [000] d.s..     1.000006: block_rq_issue: 259,0 WFS 4096 () 2048 + 8 [a + b]
+          <idle>-0       [000] d.s..     1.000006: block_rq_issue: 259,0 FF 0 () 0 + 0 [a + b]
       odio-trace-10      [001] .....     1.000006: submit_bio: (submit_bio+0x0/0x90) comm="odio-trace" opf=4096 size=4096
 "##;
 
@@ -433,11 +469,13 @@ mod tests {
         assert_eq!(trace.tree(10), BTreeSet::from([10, 11]));
         assert_eq!(trace.process_of(12), 11);
         assert_eq!(trace.parent[&11], (10, "odio-trace".to_owned()));
-        let [data, flush, meta] = &trace.events[..] else {
+        let [data, flush, issued, flushed, meta] = &trace.events[..] else {
             panic!("{trace:?}")
         };
         assert!(data.is_data() && !data.is_flush() && data.number("opf") & REQ_FUA != 0);
         assert!(flush.is_flush() && !flush.is_data() && flush.is_kworker());
         assert!(!meta.is_data() && meta.thread == 10);
+        assert!(issued.issues_fua() && issued.number("sector") == 2048);
+        assert!(!flushed.issues_fua());
     }
 }

@@ -36,6 +36,9 @@ const BUFFERED: u64 = 5;
 const DIRECT: u64 = 7;
 const DSYNC: u64 = 11;
 const READS: u64 = 3;
+/// Of blocks that are written already, two at a time: by that they are told from the others.
+const OVERWRITES: u64 = 13;
+const OVERWRITE: u64 = 2 * BLOCK;
 
 /// How long the last of them may take to be acknowledged.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -66,6 +69,8 @@ impl Calibration {
 /// Makes the requests in `dir` and holds the session's hooks against them. The session follows no process yet, or
 /// none any more: what comes in meanwhile and is not of this is dropped.
 pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibration {
+    // What is mounted where is known by whole paths.
+    let dir = &dir.canonicalize().unwrap_or_else(|_| dir.into());
     let mut calibration = Calibration::default();
     let mut seen = Seen::default();
     let sent = session
@@ -78,9 +83,19 @@ pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibra
                 .push(format!("nothing was calibrated: {error:#}"));
             Sent::default()
         });
-    let iomap = kernel
-        .fs_of(dir)
-        .is_some_and(|fs| matches!(fs.as_str(), "ext4" | "xfs"));
+    // Where no write is seen to begin, as on a kernel with few tracepoints, what it does belongs to none.
+    let begins = session
+        .attached
+        .iter()
+        .any(|p| matches!(p.hook, Hook::WriteBegin | Hook::DioBegin));
+    let iomap = begins
+        && kernel
+            .fs_of(dir)
+            .is_some_and(|fs| matches!(fs.as_str(), "ext4" | "xfs"));
+    let issues_fua = kernel.dev_of(dir).is_some_and(|dev| {
+        let cache = kernel.write_cache(dev);
+        [cache.volatile, cache.fua, cache.requests] == [Some(true); 3]
+    });
     let watched = |hook: &Hook| {
         session.attached.iter().any(|p| p.hook == *hook)
             && !session.missing.iter().any(|m| m.hook == *hook)
@@ -98,7 +113,7 @@ pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibra
         .iter()
         .any(|p| matches!(p.kind, Kind::Fexit | Kind::Kretprobe));
     calibration.tried = seen
-        .held_against(&sent, iomap)
+        .held_against(&sent, iomap, issues_fua)
         .into_iter()
         .filter(|(hook, sent, _)| *sent > 0 && watched(hook))
         // A tracepoint tells only that a request was queued.
@@ -116,6 +131,7 @@ struct Sent {
     uring: u64,
     dsync: u64,
     reads: u64,
+    overwrites: u64,
 }
 
 /// The records of what was sent.
@@ -146,11 +162,13 @@ impl Seen {
     /// Each hook with what was sent through it and what it saw.
     ///
     /// `iomap`: the filesystem's direct I/O is that of iomap, and a new block makes its dsync write an fsync.
-    fn held_against(&self, sent: &Sent, iomap: bool) -> Vec<(Hook, u64, u64)> {
+    /// `issues_fua`: its device is issued requests, and FUA with them where a write asks for it.
+    fn held_against(&self, sent: &Sent, iomap: bool, issues_fua: bool) -> Vec<(Hook, u64, u64)> {
         let is = |op: &OpRecord, kind: OpKind| op.op == kind as u32;
         // libodio tries a read of the first block where it opens a file for direct I/O.
         let read = |op: &OpRecord| is(op, OpKind::Read) && op.offset >= BLOCK;
-        let write = |op: &OpRecord| is(op, OpKind::Write);
+        let overwrite = |op: &OpRecord| is(op, OpKind::Write) && op.len == OVERWRITE;
+        let write = |op: &OpRecord| is(op, OpKind::Write) && op.len != OVERWRITE;
         let sync = |op: &OpRecord| is(op, OpKind::Sync);
         let has = |op: &OpRecord, flag| (op.flags | op.completion_flags) & flag != 0;
         let by = |op: &OpRecord, engine: EngineSeen| write(op) && op.engine == engine as u32;
@@ -191,6 +209,15 @@ impl Seen {
                 Hook::BioSubmit,
                 only_iomap(direct),
                 self.count(|op| write(op) && has(op, OpFlags::DIO) && op.bios > 0),
+            ),
+            (
+                Hook::FuaIssue,
+                // That a write needs no fsync, and so asks for FUA, is up to the filesystem.
+                match iomap && issues_fua && sent.overwrites > 0 {
+                    true => self.count(|op| overwrite(op) && op.fua > 0),
+                    false => 0,
+                },
+                self.count(|op| overwrite(op) && op.fua > 0 && op.fua_issued == u64::from(op.fua)),
             ),
             (
                 Hook::VfsFsync,
@@ -285,6 +312,13 @@ fn send(
             for _ in 0..DSYNC {
                 let bytes = dsync.buffer(BLOCK as usize)?;
                 dsync.write_at(&bytes, next(&mut sent.dsync))?;
+                seen.take(session);
+            }
+            let first = end - DSYNC * BLOCK;
+            for _ in 0..OVERWRITES {
+                let bytes = dsync.buffer(OVERWRITE as usize)?;
+                dsync.write_at(&bytes, first)?;
+                sent.overwrites += 1;
                 seen.take(session);
             }
             let mut bytes = dsync.buffer(BLOCK as usize)?;

@@ -182,13 +182,21 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
-        what: "FUA on all data of a direct overwrite (ext4, XFS)",
+        what: "FUA on all data of a direct overwrite, as it is issued (ext4, XFS)",
         all: &[
             hook(Hook::DioBegin),
             hook(Hook::DioComplete),
             hook(Hook::BioSubmit),
+            hook(Hook::FuaIssue),
         ],
-        or: &[],
+        or: &[(
+            &[
+                hook(Hook::DioBegin),
+                hook(Hook::DioComplete),
+                hook(Hook::BioSubmit),
+            ],
+            "on a device without a volatile write cache or without FUA, and on one that is made of others",
+        )],
     },
     Clause {
         what: "an fsync inside a write",

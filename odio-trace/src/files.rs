@@ -226,6 +226,7 @@ impl<'a> Files<'a> {
                     read_only: !block_device && kernel.read_only(dev),
                     volatile_cache: cache.volatile,
                     fua: cache.fua,
+                    requests: cache.requests,
                 }
             })
             .clone()

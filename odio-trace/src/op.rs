@@ -85,6 +85,9 @@ pub(crate) struct Op {
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
     pub(crate) fua: u32,
+    /// Of these, those that were issued to the device's driver with it; null where that was not watched.
+    #[serde(default)]
+    pub(crate) fua_issued: Option<u64>,
     pub(crate) preflush: u32,
     pub(crate) flushes: u32,
     pub(crate) fsyncs: u32,
@@ -139,6 +142,7 @@ impl Op {
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
+            fua_issued: record.fua_issued,
             preflush: record.preflush,
             flushes: record.flushes,
             fsyncs,
@@ -194,6 +198,7 @@ impl Op {
             bios: record.bios,
             bio_bytes: record.bio_bytes,
             fua: record.fua,
+            fua_issued: watched.has(Hook::FuaIssue).then_some(record.fua_issued),
             preflush: record.preflush,
             flushes: record.flushes,
             fsyncs,

@@ -68,6 +68,8 @@ pub(crate) enum Kind {
     Fentry,
     Fexit,
     RawTracepoint,
+    /// A raw tracepoint whose program knows the types of its arguments.
+    BtfTracepoint,
 }
 
 impl Kind {
@@ -78,6 +80,7 @@ impl Kind {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
             Self::RawTracepoint => "raw-tracepoint",
+            Self::BtfTracepoint => "btf-tracepoint",
         }
     }
 }
@@ -321,6 +324,7 @@ pub(crate) fn make(kernel: &Kernel, probes: Probes, fentry: Result<(), &str>) ->
         Some(why) => with_tracepoints(kernel, &mut plan, &why),
     }
     always(kernel, &mut plan);
+    fua_issue(kernel, ways.fentry.is_ok(), &mut plan);
     plan.missing.sort_by_key(|m| m.hook);
     plan.missing.dedup();
     plan
@@ -486,7 +490,8 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
         }
     }
     for &hook in Hook::ALL {
-        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook) || hook == Hook::UringComplete;
+        let elsewhere = ALWAYS.iter().any(|(h, ..)| *h == hook)
+            || matches!(hook, Hook::UringComplete | Hook::FuaIssue);
         if !elsewhere && !plan.probes.iter().any(|p| p.hook == hook) {
             plan.miss(hook, format!("{why}, and no tracepoint shows it"));
         }
@@ -521,6 +526,48 @@ fn always(kernel: &Kernel, plan: &mut Plan) {
             Hook::UringComplete,
             "this kernel has no tracepoint io_uring_complete".into(),
         ),
+    }
+}
+
+/// The tracepoint at which a request is issued to its driver.
+const RQ_ISSUE: &str = "block_rq_issue";
+
+/// Requests as they are issued: a tracepoint with types where those can be had (`typed`), for it fires for every
+/// request of the machine.
+fn fua_issue(kernel: &Kernel, typed: bool, plan: &mut Plan) {
+    let untyped = match kernel.tracepoint_arguments(RQ_ISSUE) {
+        None => Err(format!("this kernel has no tracepoint {RQ_ISSUE}")),
+        Some(arguments) => {
+            takes_request(&arguments).ok_or_else(|| format!("{RQ_ISSUE} names no request here"))
+        }
+    };
+    let untyped = match untyped {
+        Ok(untyped) => untyped,
+        Err(why) => return plan.miss(Hook::FuaIssue, why),
+    };
+    let unread = ["cmd_flags", "bio"].map(|member| kernel.offset("request", member).is_none());
+    if unread.contains(&true) {
+        let why = "where a request keeps its flags and its bio is not known here";
+        return plan.miss(Hook::FuaIssue, why.into());
+    }
+    plan.tracepoint(Hook::FuaIssue, untyped, RQ_ISSUE);
+    if typed && let Some(probe) = plan.probes.pop() {
+        plan.probes.push(Probe {
+            kind: Kind::BtfTracepoint,
+            program: format!("typed_{untyped}"),
+            instead: Some(Box::new(probe.clone())),
+            ..probe
+        });
+    }
+}
+
+/// The program that finds the request where a kernel has it among the tracepoint's arguments.
+fn takes_request(arguments: &[String]) -> Option<&'static str> {
+    match arguments.iter().position(|of| of == "struct request *")? {
+        0 => Some("rq_issue"),
+        // After its queue, to 5.10.
+        1 => Some("rq_issue_of_queue"),
+        _ => None,
     }
 }
 
@@ -567,6 +614,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::DioDeferred => "an fsync that a worker runs for a queued request belongs to no op",
         Hook::BufferedCopy => "a fallback to the page cache is not seen",
         Hook::BioSubmit => "where data goes is not seen: nothing can be proven",
+        Hook::FuaIssue => {
+            "whether FUA that was asked for goes to the device is not seen: durability that rests on it is unknown"
+        }
         Hook::Punt | Hook::WorkerRun => {
             "requests that io_uring hands to workers cannot be told from others"
         }

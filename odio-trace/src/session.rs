@@ -13,7 +13,9 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink},
+    programs::{
+        BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramFd, RawTracePoint, links::FdLink,
+    },
 };
 use odio_trace_common::{
     Config, FileRecord, Hook, HookHitKey, Loss, OpRecord, OpenedKey, ProcessHits, RecordKind,
@@ -551,6 +553,11 @@ fn attach_one(
             }
             program.attach(&probe.target)?;
         }
+        Kind::BtfTracepoint => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(&probe.target, btf.context("this kernel shows no BTF")?)?;
+            program.attach()?;
+        }
     }
     Ok(None)
 }
@@ -562,6 +569,7 @@ fn fd_of(program: &Program, kind: Kind) -> Option<&ProgramFd> {
         (Kind::Fentry, Program::FEntry(program)) => program.fd().ok(),
         (Kind::Fexit, Program::FExit(program)) => program.fd().ok(),
         (Kind::RawTracepoint, Program::RawTracePoint(program)) => program.fd().ok(),
+        (Kind::BtfTracepoint, Program::BtfTracePoint(program)) => program.fd().ok(),
         _ => None,
     }
 }

@@ -299,7 +299,7 @@ impl Objects {
 
 fn kind_of_object(hook: Hook) -> Option<&'static str> {
     Some(match hook {
-        Hook::BioSubmit => "bio",
+        Hook::BioSubmit | Hook::FuaIssue => "bio",
         Hook::DataEnd | Hook::DioComplete | Hook::DioAwait => "dio",
         Hook::VfsFsync | Hook::FsFsync => "file",
         Hook::CommitWait => "journal",

@@ -19,7 +19,10 @@ pub(crate) struct Evidence {
     pub(crate) result: i64,
     pub(crate) bios: u32,
     pub(crate) bio_bytes: u64,
+    /// Data bios with FUA, as they were handed to the block layer.
     pub(crate) fua: u32,
+    /// Of these, those that were issued to the device with it.
+    pub(crate) fua_issued: u64,
     /// Data bios with PREFLUSH.
     pub(crate) preflush: u32,
     pub(crate) flushes: u32,
@@ -77,6 +80,8 @@ pub(crate) struct Place {
     pub(crate) volatile_cache: Option<bool>,
     /// Whether a write may carry FUA to the device; without, the kernel flushes after it.
     pub(crate) fua: Option<bool>,
+    /// Whether the device is issued requests, which are seen. One that takes bios as they are (dm, md) issues others.
+    pub(crate) requests: Option<bool>,
 }
 
 /// The verdict on one op: `None` where there is nothing to be durable (reads, failures).
@@ -192,8 +197,16 @@ const SENT: &[Rule] = &[
         "the device has no volatile write cache, so the FUA that was asked for is not passed on; metadata unchanged"),
     rule(|e| vouched(e) && all_fua(e) && e.place.fua == Some(false), Durable,
         "FUA was asked for on all data; the device has none, so the kernel flushed after it; metadata unchanged"),
-    rule(|e| vouched(e) && all_fua(e), Durable, "FUA on all data, metadata unchanged"),
+    rule(|e| vouched(e) && all_fua(e) && all_issued(e), Durable, "FUA on all data as issued, metadata unchanged"),
+    // What it makes of the bios is not tied to them, so as of a flush its word is taken: it says that it passes FUA on.
+    rule(|e| vouched(e) && all_fua(e) && e.place.fua == Some(true) && e.place.requests == Some(false), Durable,
+        "FUA was asked for on all data, and the device, which issues no request of its own, says that it passes it on; \
+         metadata unchanged"),
     rule(|e| vouched(e) && no_cache(e), Durable, "the device has no volatile write cache, metadata unchanged"),
+    rule(|e| vouched(e) && all_fua(e) && !e.watched.has(Hook::FuaIssue), Unknown,
+        "FUA was asked for on all data; whether it was issued to the device could not be seen here"),
+    rule(|e| vouched(e) && all_fua(e), Unknown,
+        "FUA was asked for on all data, and on a part of it was not seen to be issued to the device"),
     rule(all_fua, Unknown, "FUA on all data, but whether the file's older metadata is committed was not seen"),
     rule(|e| volatile(e) && e.fua > 0, DeviceCache, "no flush, and FUA on a part of the data only"),
     rule(volatile, DeviceCache, "no flush and no FUA"),
@@ -274,6 +287,11 @@ fn no_cache(e: &Evidence) -> bool {
 
 fn all_fua(e: &Evidence) -> bool {
     e.fua == e.bios
+}
+
+/// FUA reached the driver with all data that asked for it. Only where that was watched can it have been counted.
+fn all_issued(e: &Evidence) -> bool {
+    e.fua_issued >= u64::from(e.fua)
 }
 
 /// The kernel itself vouches that the file's older metadata needs no commit. Only iomap skips the fsync of a dsync

@@ -16,7 +16,7 @@ count_with_tracefs() {
     mkdir "$ROOM" "$COUNT" || exit 90
     {
         # The name is taken when the event happens: the one in front of a line is only as good as a small cache.
-        echo 'p:truth/submit_bio submit_bio comm=$comm opf=+16(%di):u32 size=+40(%di):u32'
+        echo 'p:truth/submit_bio submit_bio comm=$comm opf=+16(%di):u32 sector=+32(%di):u64 size=+40(%di):u32'
         echo 'p:truth/vfs_fsync_range vfs_fsync_range comm=$comm'
         echo "p:truth/fs_fsync $1 comm=\$comm"
         [ -z "$2" ] || echo "p:truth/commit_wait $2 comm=\$comm"
@@ -24,6 +24,7 @@ count_with_tracefs() {
     echo 0 >$COUNT/tracing_on
     echo 8192 >$COUNT/buffer_size_kb || exit 92
     echo 1 >$COUNT/events/truth/enable || exit 93
+    echo 1 >$COUNT/events/block/block_rq_issue/enable || exit 93
     # Tells which thread belongs to which process, from the clone flags. (The option record-tgid only remembers
     # threads that it saw being scheduled.)
     echo 1 >$COUNT/events/task/task_newtask/enable || exit 94

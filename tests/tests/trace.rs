@@ -443,6 +443,7 @@ fn steps_of(op: &Value, steps: &[Value]) {
         ("bios", counted("data").count() as u64),
         ("bio_bytes", data),
         ("fua", fua as u64),
+        ("fua_issued", count("fua-issue")),
         ("flushes", counted("flush").count() as u64),
         ("vfs_fsyncs", count("vfs-fsync")),
         ("fsyncs", count("vfs-fsync").max(count("fs-fsync"))),

@@ -403,23 +403,23 @@ fn check(
 ) {
     let cache = mode.split('+').next().expect("a cache");
     let number = |field: &str| op[field].as_u64().unwrap_or(u64::MAX);
-    let counts = ["bios", "fua", "fsyncs", "vfs_fsyncs"].map(number);
+    let counts = ["bios", "fua", "fua_issued", "fsyncs", "vfs_fsyncs"].map(number);
     // A commit that another fsync had already made leaves only the flush.
     let barriers = number("commits") + number("flushes");
     let (counted, settled, durability): (_, _, Option<&str>) = match expect {
-        Expect::Data(durability) => ([1, 0, 0, 0], barriers == 0, Some(durability)),
-        Expect::Fua => ([1, 1, 0, 0], barriers == 0, Some("durable")),
-        Expect::Fsync => ([1, 0, 1, 1], barriers > 0, Some("durable")),
-        Expect::PageCache => ([0, 0, 0, 0], barriers == 0, Some("page-cache")),
+        Expect::Data(durability) => ([1, 0, 0, 0, 0], barriers == 0, Some(durability)),
+        Expect::Fua => ([1, 1, 1, 0, 0], barriers == 0, Some("durable")),
+        Expect::Fsync => ([1, 0, 0, 1, 1], barriers > 0, Some("durable")),
+        Expect::PageCache => ([0, 0, 0, 0, 0], barriers == 0, Some("page-cache")),
         // Read ahead makes one bio for several requests.
-        Expect::Read if cache == "buffered" => ([counts[0], 0, 0, 0], barriers == 0, None),
-        Expect::Read => ([1, 0, 0, 0], barriers == 0, None),
+        Expect::Read if cache == "buffered" => ([counts[0], 0, 0, 0, 0], barriers == 0, None),
+        Expect::Read => ([1, 0, 0, 0, 0], barriers == 0, None),
     };
     // How fast the device was decides whether an asynchronous request is queued, and who then runs its fsync.
     let completed = match (engine, op["completion"].as_str(), op["fsync_by"].as_str()) {
-        ("psync", Some("waited"), by) => by == Some(if counts[2] > 0 { "caller" } else { "none" }),
+        ("psync", Some("waited"), by) => by == Some(if counts[3] > 0 { "caller" } else { "none" }),
         ("psync", ..) => false,
-        (_, Some("queued"), by) => by == Some(if counts[2] > 0 { "kworker" } else { "none" }),
+        (_, Some("queued"), by) => by == Some(if counts[3] > 0 { "kworker" } else { "none" }),
         (_, Some("inline"), by) => by == Some("none"),
         (_, Some("waited"), by) => by == Some("caller"),
         _ => false,
@@ -476,6 +476,7 @@ fn check_matrix(case: &Case, wrong: &mut Vec<String>) {
             || row["verdict"] != "PASS"
             || row["fsyncs"] != fsyncs
             || row["fua"] != fua
+            || row["fua_issued"] != fua
             || !completed
         {
             wrong.push(format!("matrix: {row}"));

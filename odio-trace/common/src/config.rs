@@ -73,6 +73,8 @@ offsets! {
     page_mapping = "page", "mapping";
     address_space_host = "address_space", "host";
     bio_private = "bio", "bi_private";
+    request_cmd_flags = "request", "cmd_flags";
+    request_bio = "request", "bio";
     iomap_dio_iocb = "iomap_dio", "iocb";
     iomap_dio_flags = "iomap_dio", "flags";
     iomap_dio_wait = "iomap_dio", "wait_for_completion";

@@ -40,6 +40,8 @@ hooks! {
     BufferedCopy = "buffered-copy";
     /// A bio goes to the block layer.
     BioSubmit = "bio-submit";
+    /// A request for data with FUA goes to the device's driver: `block_rq_issue`.
+    FuaIssue = "fua-issue";
     /// io_uring hands the request to an io-wq worker.
     Punt = "punt";
     /// An io-wq worker takes up a request.

@@ -146,7 +146,7 @@ pub struct OpRecord {
     pub bio_bytes: u64,
     /// Data bios in the op's own direction that are not metadata.
     pub bios: u32,
-    /// Data bios with FUA.
+    /// Data bios with FUA, as they were handed to the block layer.
     pub fua: u32,
     /// Data bios with PREFLUSH.
     pub preflush: u32,
@@ -185,6 +185,8 @@ pub struct OpRecord {
     pub outer: u64,
     /// Steps that were taken, sent or lost; 0 where none are asked for.
     pub steps: u64,
+    /// Of the data bios with FUA, those whose request still had it when it was issued to the driver.
+    pub fua_issued: u64,
 }
 
 /// Words over which the programs count the ops that are open; their sum counts.

@@ -5,7 +5,7 @@ use odio_trace_common::{Hook, Loss, OpFlags, OpKind, OpRecord, StepBits};
 
 use crate::{
     config::{config, offset},
-    journal,
+    issue, journal,
     maps::lose,
     op, ops,
     read::{ByHelper, Reads, field},
@@ -57,7 +57,8 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
     }
 
     let owner = if direct { owner::<R>(bio, end_io) } else { None };
-    let Some(state) = ops::get(owner.unwrap_or_else(|| task::inside_of(task))) else {
+    let key = owner.unwrap_or_else(|| task::inside_of(task));
+    let Some(state) = ops::get(key) else {
         // A filesystem's own log belongs to all that wait for it. Direct I/O sends no page cache, though the program's
         // buffer may be some file's that it maps.
         let data = !direct && what == REQ_OP_WRITE && !flush && opf & config!(req_meta) == 0;
@@ -103,7 +104,10 @@ pub(crate) fn submit<R: Reads>(bio: u64) {
         state.bios += 1;
         state.flushed_last = 0;
         state.bio_bytes += u64::from(size);
-        state.fua += u32::from(fua);
+        if fua {
+            state.fua += 1;
+            issue::expect(bio, key, state);
+        }
         state.preflush += u32::from(preflush);
         let copied = state.flags & OpFlags::BUFFERED != 0 || state.op == OpKind::Sync as u32;
         if copied && what == REQ_OP_WRITE {

@@ -16,6 +16,7 @@ mod attach;
 mod bio;
 mod config;
 mod file;
+mod issue;
 mod journal;
 mod maps;
 mod op;

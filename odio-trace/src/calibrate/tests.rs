@@ -21,6 +21,7 @@ const SENT: Sent = Sent {
     uring: 7,
     dsync: 11,
     reads: 3,
+    overwrites: 13,
 };
 
 /// What every hook sees of [`SENT`] on iomap.
@@ -49,6 +50,15 @@ fn whole() -> Seen {
             ..dsync
         },
     );
+    push(
+        13,
+        OpRecord {
+            len: OVERWRITE,
+            fua: 1,
+            fua_issued: 1,
+            ..dsync
+        },
+    );
     // The first is libodio's own.
     for offset in 0..=3 {
         let read = op(OpKind::Read, EngineSeen::Psync, OpFlags::DIO);
@@ -64,7 +74,7 @@ fn whole() -> Seen {
 }
 
 fn wrong(seen: &Seen, iomap: bool) -> Vec<(Hook, u64, u64)> {
-    let tried = seen.held_against(&SENT, iomap);
+    let tried = seen.held_against(&SENT, iomap, iomap);
     tried
         .into_iter()
         .filter(|(_, sent, saw)| *sent > 0 && sent != saw)
@@ -85,7 +95,7 @@ fn a_hook_that_saw_less_is_named_with_both_numbers() {
     }
     assert_eq!(wrong(&seen, true), [(Hook::BioSubmit, 25, 0)]);
     let calibration = Calibration {
-        tried: seen.held_against(&SENT, true),
+        tried: seen.held_against(&SENT, true, true),
         not_sent: Vec::new(),
     };
     let missing: Vec<Missing> = calibration.distrusted().collect();
@@ -97,6 +107,25 @@ fn a_hook_that_saw_less_is_named_with_both_numbers() {
     let at = seen.ops.iter().position(sync).unwrap();
     seen.ops[at].fs_fsyncs = 0;
     assert_eq!(wrong(&seen, true), [(Hook::FsFsync, 5, 4)]);
+}
+
+#[test]
+fn fua_is_held_against_the_overwrites_that_asked_for_it() {
+    let overwrite = |op: &&mut OpRecord| op.len == OVERWRITE;
+    let mut seen = whole();
+    let first = seen.ops.iter_mut().find(overwrite).unwrap();
+    first.fua_issued = 0;
+    assert_eq!(wrong(&seen, true), [(Hook::FuaIssue, 13, 12)]);
+    // The filesystem had something to commit, and ran an fsync.
+    let first = seen.ops.iter_mut().find(overwrite).unwrap();
+    (first.fua, first.vfs_fsyncs) = (0, 1);
+    assert_eq!(wrong(&seen, true), []);
+    // A device that is not issued FUA shows nothing of the hook.
+    for op in seen.ops.iter_mut().filter(overwrite) {
+        op.fua_issued = 0;
+    }
+    let tried = seen.held_against(&SENT, true, false);
+    assert!(tried.contains(&(Hook::FuaIssue, 0, 0)), "{tried:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn ext4() -> Place {
         read_only: false,
         volatile_cache: Some(true),
         fua: Some(true),
+        requests: Some(true),
     }
 }
 
@@ -46,6 +47,15 @@ fn dsync() -> OpRecord {
     OpRecord {
         file_flags: (libc::O_DIRECT | libc::O_DSYNC).cast_unsigned(),
         ..overwrite()
+    }
+}
+
+/// Without an fsync, since FUA is on all of its data.
+fn fua() -> OpRecord {
+    OpRecord {
+        fua: 1,
+        fua_issued: 1,
+        ..dsync()
     }
 }
 
@@ -81,7 +91,10 @@ fn blind(record: &OpRecord, hook: Hook) -> OpRecord {
             (left.bios, left.bio_bytes, left.fua, left.preflush) = (0, 0, 0, 0);
             (left.flushes, left.flushed_last, left.first_bio_ns) = (0, 0, 0);
             (left.supers, left.supers_barrier) = (0, 0);
+            // It is at submit that a bio is noted, to be known again.
+            left.fua_issued = 0;
         }
+        Hook::FuaIssue => left.fua_issued = 0,
         Hook::VfsFsync => left.vfs_fsyncs = 0,
         Hook::FsFsync => left.fs_fsyncs = 0,
         Hook::DataEnd if record.flags & OpFlags::BLOCK_DEVICE == 0 => left.data_end_ns = 0,
@@ -166,8 +179,8 @@ fn cases() -> Vec<Case> {
             |op| op.metadata.map(str::to_owned),
         ),
         case(
-            "FUA on all data of a direct overwrite (ext4, XFS)",
-            OpRecord { fua: 1, ..dsync() },
+            "FUA on all data of a direct overwrite, as it is issued (ext4, XFS)",
+            fua(),
             &ext4(),
             durability,
         ),
@@ -256,12 +269,9 @@ fn cases() -> Vec<Case> {
             &device,
             |op| op.device_ns.map(|ns| ns.to_string()),
         ),
-        case(
-            "the acknowledgement of a system call",
-            OpRecord { fua: 1, ..dsync() },
-            &xfs,
-            |op| op.acknowledged.then(|| "acknowledged".into()),
-        ),
+        case("the acknowledgement of a system call", fua(), &xfs, |op| {
+            op.acknowledged.then(|| "acknowledged".into())
+        }),
     ]
 }
 
@@ -374,6 +384,21 @@ fn what_remains_is_told() {
         (own.provable, own.remains),
         (Provable::Partly, Some("those of ext4"))
     );
+    let asked = answer(
+        "FUA on all data of a direct overwrite, as it is issued (ext4, XFS)",
+        without(&[Hook::FuaIssue]),
+    );
+    assert_eq!(
+        (asked.provable, asked.missing),
+        (Provable::Partly, vec![Hook::FuaIssue])
+    );
+    assert!(asked.remains.unwrap().contains("without FUA"));
+    let flushed_after = Place {
+        fua: Some(false),
+        ..ext4()
+    };
+    let known = seen(&fua(), &flushed_after, &[Hook::FuaIssue]);
+    assert_eq!(durability(&known).as_deref(), Some("durable"));
     let on_ext4 = answer("an fsync inside a write", without(&[Hook::VfsFsync]));
     assert_eq!(on_ext4.provable, Provable::Partly);
     let inside = OpRecord {

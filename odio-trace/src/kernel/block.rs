@@ -17,6 +17,9 @@ pub(crate) struct Block {
     /// Whether writes may carry FUA. Kernels 6.1 and 6.12 leave it on when `write_cache` is set to write through, where
     /// it has no effect.
     pub(crate) fua: Option<bool>,
+    /// Whether its driver is given requests. A device without takes bios as they are: one that is made of others (dm,
+    /// mostly md), or memory.
+    pub(crate) requests: bool,
     /// In bytes: what offset and length of direct I/O are to be multiples of.
     pub(crate) logical_block_size: Option<u32>,
     /// In bytes: what the device writes without reading first.
@@ -41,6 +44,8 @@ pub(crate) struct Cache {
     pub(crate) volatile: Option<bool>,
     /// Whether a write may carry FUA to every device.
     pub(crate) fua: Option<bool>,
+    /// Whether the driver of every device is given requests.
+    pub(crate) requests: Option<bool>,
 }
 
 impl Cache {
@@ -60,6 +65,7 @@ impl Cache {
                 let every = devices.iter().all(|d| d.fua == Some(true));
                 (every && !devices.is_empty()).then_some(true)
             },
+            requests: (!devices.is_empty()).then(|| devices.iter().all(|d| d.requests)),
         }
     }
 }
@@ -99,14 +105,15 @@ impl Block {
                 .ok_or_else(|| Unseen::garbled(&link, "it leads to no device"))
         };
         let name = name_of(&path)?;
-        let (disk, queue) = if path.join("partition").exists() {
+        let (disk, whole) = if path.join("partition").exists() {
             let disk = path
                 .parent()
                 .ok_or_else(|| Unseen::garbled(&link, "a partition of no disk"))?;
-            (Some(name_of(disk)?), disk.join("queue"))
+            (Some(name_of(disk)?), disk)
         } else {
-            (None, path.join("queue"))
+            (None, path.as_path())
         };
+        let queue = whole.join("queue");
         if !queue.is_dir() {
             return Err(Unseen::new(format!("{link}/queue"), Why::Absent));
         }
@@ -125,6 +132,8 @@ impl Block {
                 _ => None,
             }),
             fua: number("fua").map(|fua| fua != 0),
+            // Its hardware queues, which only what takes requests has (`blk_mq_sysfs_register`).
+            requests: whole.join("mq").is_dir(),
             logical_block_size: number("logical_block_size"),
             physical_block_size: number("physical_block_size"),
             dma_alignment: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
@@ -154,6 +163,7 @@ mod tests {
                 disk: None,
                 write_cache: Some(WriteCache::WriteBack),
                 fua: Some(true),
+                requests: true,
                 logical_block_size: Some(512),
                 physical_block_size: Some(512),
                 dma_alignment: Some(4),
@@ -208,7 +218,17 @@ mod tests {
             cache(&[safe.clone(), unsafe_one.clone()]),
             (Some(true), Some(false))
         );
-        assert_eq!(cache(&[safe, with(None, None)]), (None, None));
+        assert_eq!(cache(&[safe.clone(), with(None, None)]), (None, None));
+        let stacked = Block {
+            requests: false,
+            ..safe.clone()
+        };
+        assert_eq!(Cache::of(&[]).requests, None);
+        assert_eq!(
+            Cache::of(&[safe.clone(), safe.clone()]).requests,
+            Some(true)
+        );
+        assert_eq!(Cache::of(&[safe, stacked]).requests, Some(false));
         assert_eq!(
             cache(&[with(None, None), unsafe_one]),
             (Some(true), Some(false))
@@ -263,6 +283,7 @@ mod tests {
         assert_eq!(disk.name, "cciss/c0d0");
         assert_eq!(disk.write_cache, None);
         assert_eq!(disk.fua, Some(false));
+        assert!(!disk.requests);
         assert_eq!(disk.dma_alignment, None);
         assert_eq!(disk.logical_block_size, None);
         write("write_cache", "write through\n");

@@ -56,6 +56,7 @@ fn durable() -> OpRecord {
         bios: 1,
         bio_bytes: BLOCK,
         fua: 1,
+        fua_issued: 1,
         ..OpRecord::zeroed()
     }
 }
@@ -102,7 +103,10 @@ fn a_row_that_was_seen_whole_and_kept_its_promise_passes() {
     let (verdict, why) = row().judge(&outcome(&[], 0), None);
     assert_eq!(
         (verdict, why.as_str()),
-        (Verdict::Pass, "FUA on all data, metadata unchanged")
+        (
+            Verdict::Pass,
+            "FUA on all data as issued, metadata unchanged"
+        )
     );
 }
 

@@ -12,6 +12,7 @@ fn ext4() -> Place {
         read_only: false,
         volatile_cache: Some(true),
         fua: Some(true),
+        requests: Some(true),
     }
 }
 
@@ -365,6 +366,7 @@ fn every_key_of_the_json_has_its_type() {
         ("bios", 1),
         ("bio_bytes", 4096),
         ("fua", 0),
+        ("fua_issued", 0),
         ("preflush", 0),
         ("flushes", 0),
         ("fsyncs", 0),
@@ -375,6 +377,18 @@ fn every_key_of_the_json_has_its_type() {
         assert_eq!(op[key], value, "{key}");
     }
     assert_eq!(op["punted"], false);
+}
+
+#[test]
+fn fua_that_was_not_watched_is_not_told() {
+    let record = OpRecord {
+        fua: 2,
+        fua_issued: 1,
+        ..overwrite()
+    };
+    let told = |watched| Op::new(&record, None, Place::default(), watched).fua_issued;
+    assert_eq!(told(Watched::all_but(&[])), Some(1));
+    assert_eq!(told(Watched::all_but(&[Hook::FuaIssue])), None);
 }
 
 #[test]

@@ -94,12 +94,13 @@ impl Unseen {
         self.hook != Hook::DioAwait.name()
     }
 
-    /// Whether requests, or facts of them, may be missing without a sign. What these hooks show is either of one
-    /// filesystem, whose ops then are of unknown durability and counted as that, or is in no verdict.
+    /// Whether requests, or facts of them, may be missing without a sign. What these hooks show is in no
+    /// verdict, or of one filesystem or of FUA alone, whose ops then are of unknown durability and counted as that.
     fn is_silent(&self) -> bool {
-        const SHOWS_IN_ITS_OPS: [Hook; 8] = [
+        const SHOWS_IN_ITS_OPS: [Hook; 9] = [
             Hook::DioAwait,
             Hook::DataEnd,
+            Hook::FuaIssue,
             Hook::CommitWait,
             Hook::CommitRun,
             Hook::LogForce,

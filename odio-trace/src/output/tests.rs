@@ -49,6 +49,7 @@ pub(crate) fn write() -> Op {
         bios: 1,
         bio_bytes: 4096,
         fua: 1,
+        fua_issued: Some(1),
         preflush: 0,
         flushes: 0,
         fsyncs: 0,

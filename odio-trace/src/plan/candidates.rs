@@ -2,7 +2,7 @@
 
 use odio_trace_common::Hook;
 
-use super::{ALWAYS, FUNCTIONS, Kind, Plan, Probe, READ_ITERS, TRACEPOINTS, WRITE_ITERS};
+use super::{ALWAYS, FUNCTIONS, Kind, Plan, Probe, READ_ITERS, RQ_ISSUE, TRACEPOINTS, WRITE_ITERS};
 use crate::kernel::{Kernel, Kprobe};
 
 /// A probe that might show a hook.
@@ -74,6 +74,9 @@ pub(crate) fn candidates(kernel: &Kernel, plan: &Plan) -> Vec<Candidate> {
     }
     for &(hook, _, target) in ALWAYS {
         add(hook, Kind::RawTracepoint, target, None);
+    }
+    for kind in [Kind::BtfTracepoint, Kind::RawTracepoint] {
+        add(Hook::FuaIssue, kind, RQ_ISSUE, tracepoint(RQ_ISSUE));
     }
     for probe in &plan.probes {
         if !all.iter().any(|candidate| candidate.is(probe)) {

@@ -217,6 +217,10 @@ fn without_kprobes_tracepoints_stand_in() {
     let plan = make(&kernel, Probes::Auto, Err("fentry is refused"));
     assert!(plan.probes.iter().all(|p| p.kind == Kind::RawTracepoint));
     assert_eq!(
+        kinds(&plan, Hook::FuaIssue),
+        [(Kind::RawTracepoint, "block_rq_issue")]
+    );
+    assert_eq!(
         targets(&plan, Hook::BioSubmit),
         [("tp_bio_queue", "block_bio_queue")]
     );
@@ -280,6 +284,45 @@ fn the_cheapest_probe_is_taken_and_another_stands_in() {
 }
 
 #[test]
+fn a_request_is_found_where_each_kernel_has_it_in_the_tracepoint() {
+    for name in ["5.10", "6.1", "6.12", "7.2"] {
+        let kernel = kernel(&canned(name));
+        let probe = |probes| {
+            let plan = make(&kernel, probes, Ok(()));
+            let mut of = plan.probes.into_iter().filter(|p| p.hook == Hook::FuaIssue);
+            (of.next().expect("a probe"), of.next())
+        };
+        let program = "rq_issue";
+        let (typed, other) = probe(Probes::Auto);
+        assert_eq!((typed.kind, other), (Kind::BtfTracepoint, None), "{name}");
+        assert_eq!(typed.program, format!("typed_{program}"), "{name}");
+        let instead = typed.instead.as_deref().unwrap();
+        assert_eq!(
+            (instead.kind, instead.program.as_str()),
+            (Kind::RawTracepoint, program)
+        );
+        for probes in [Probes::Kprobe, Probes::Tracepoint] {
+            assert_eq!(&probe(probes).0, instead, "{name}");
+        }
+    }
+    let program = |arguments: &[&str]| {
+        takes_request(&arguments.iter().map(|of| (*of).into()).collect::<Vec<_>>())
+    };
+    assert_eq!(program(&["struct request *"]), Some("rq_issue"));
+    assert_eq!(
+        program(&["struct request_queue *", "struct request *"]),
+        Some("rq_issue_of_queue")
+    );
+    assert_eq!(program(&["struct bio *"]), None);
+    // Nothing is known of a kernel that shows no types.
+    let nothing = changed("6.1", |root| {
+        fs::remove_file(root.join("sys/kernel/btf/vmlinux")).unwrap();
+    });
+    let why = "this kernel has no tracepoint block_rq_issue";
+    assert_eq!(missing(&auto(&nothing), Hook::FuaIssue), Some(why));
+}
+
+#[test]
 fn one_kind_of_probe_can_be_forced() {
     let kernel = with_symbol("6.1", "btrfs_sync_file");
     let of = |probes| make(&kernel, probes, Ok(()));
@@ -294,8 +337,10 @@ fn one_kind_of_probe_can_be_forced() {
     assert_eq!(missing(&kprobes, Hook::FsFsync), None);
 
     let fentries = of(Probes::Fentry);
-    assert!(fentries.probes.iter().all(|p| p.instead.is_none()
-        && matches!(p.kind, Kind::Fentry | Kind::Fexit | Kind::RawTracepoint)));
+    assert!(fentries.probes.iter().all(|p| match &p.instead {
+        None => matches!(p.kind, Kind::Fentry | Kind::Fexit | Kind::RawTracepoint),
+        Some(instead) => (p.kind, instead.kind) == (Kind::BtfTracepoint, Kind::RawTracepoint),
+    }));
     let why = missing(&fentries, Hook::FsFsync).unwrap();
     assert!(
         why.contains("btrfs_sync_file") && why.contains("fentry needs its types"),
@@ -324,7 +369,13 @@ fn fentry_is_taken_where_there_are_no_kprobes() {
         kinds(&plan, Hook::BioSubmit),
         [(Kind::Fentry, "submit_bio")]
     );
-    assert!(plan.probes.iter().all(|p| p.instead.is_none()));
+    let at_functions = |p: &&Probe| p.kind != Kind::BtfTracepoint;
+    assert!(
+        plan.probes
+            .iter()
+            .filter(at_functions)
+            .all(|p| p.instead.is_none())
+    );
     // Forced, and refused: nothing stands in.
     let refused = make(&kernel, Probes::Fentry, Err("fentry is refused"));
     let why = "no kprobe may be used, fentry is refused";

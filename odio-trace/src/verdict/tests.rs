@@ -11,6 +11,7 @@ fn overwrite(sync: Sync) -> Evidence {
         bios: 1,
         bio_bytes: 4096,
         fua: 0,
+        fua_issued: 0,
         preflush: 0,
         flushes: 0,
         fsyncs: 0,
@@ -28,6 +29,7 @@ fn overwrite(sync: Sync) -> Evidence {
             read_only: false,
             volatile_cache: Some(true),
             fua: Some(true),
+            requests: Some(true),
         },
         watched: Watched::all_but(&[]),
     }
@@ -52,6 +54,7 @@ fn fua_on_every_bio_is_durable_and_on_some_is_not() {
         bio_bytes: 8192,
         result: 8192,
         fua: 2,
+        fua_issued: 2,
         ..overwrite(Sync::Dsync)
     };
     assert_eq!(durability(&all), Some(Durability::Durable));
@@ -66,6 +69,7 @@ fn fua_does_not_cover_changed_metadata() {
     for metadata in [Metadata::Size, Metadata::Extents, Metadata::Cow] {
         let e = Evidence {
             fua: 1,
+            fua_issued: 1,
             metadata,
             ..overwrite(Sync::Dsync)
         };
@@ -73,6 +77,7 @@ fn fua_does_not_cover_changed_metadata() {
     }
     let unseen = Evidence {
         fua: 1,
+        fua_issued: 1,
         metadata: Metadata::Unseen,
         ..overwrite(Sync::Dsync)
     };
@@ -83,6 +88,7 @@ fn fua_does_not_cover_changed_metadata() {
 fn fua_on_btrfs_proves_nothing() {
     let mut e = Evidence {
         fua: 1,
+        fua_issued: 1,
         ..overwrite(Sync::Dsync)
     };
     e.place.fs = Some("btrfs".into());
@@ -130,6 +136,7 @@ fn bytes_that_no_bio_carried_are_not_vouched_for() {
     let e = Evidence {
         bio_bytes: 512,
         fua: 1,
+        fua_issued: 1,
         ..overwrite(Sync::Dsync)
     };
     assert_eq!(durability(&e), Some(Durability::Unknown));
@@ -190,6 +197,7 @@ fn an_end_that_was_missed_proves_nothing() {
         overwrite(Sync::None),
         Evidence {
             fua: 1,
+            fua_issued: 1,
             ..overwrite(Sync::Dsync)
         },
         Evidence {
@@ -225,6 +233,7 @@ fn a_short_write_answers_for_what_it_moved() {
         result: 512,
         bio_bytes: 512,
         fua: 1,
+        fua_issued: 1,
         ..overwrite(Sync::Dsync)
     };
     assert_eq!(durability(&short), Some(Durability::Durable));
@@ -286,6 +295,7 @@ fn a_sync_write_without_an_fsync_that_could_be_seen() {
     // What needs no fsync does not wait for one.
     let fua = Evidence {
         fua: 1,
+        fua_issued: 1,
         ..overwrite(Sync::Dsync)
     };
     assert_eq!(without(&blind, fua), Some(Durability::Durable));
@@ -333,6 +343,7 @@ fn a_fast_commit_is_not_taken_for_no_commit() {
         bios: 1,
         bio_bytes: 4096,
         fua: 1,
+        fua_issued: 1,
         preflush: 1,
         ..fsync()
     };
@@ -373,6 +384,23 @@ fn cached(volatile_cache: Option<bool>, fua: Option<bool>, e: Evidence) -> Evide
     }
 }
 
+fn issuing(requests: Option<bool>, e: Evidence) -> Evidence {
+    Evidence {
+        place: Place {
+            requests,
+            ..e.place
+        },
+        ..e
+    }
+}
+
+fn unwatched(hooks: &[Hook], e: Evidence) -> Evidence {
+    Evidence {
+        watched: Watched::all_but(hooks),
+        ..e
+    }
+}
+
 fn of_what(directory: Option<bool>, e: Evidence) -> Evidence {
     Evidence {
         place: Place {
@@ -399,7 +427,15 @@ fn each(cases: Vec<(Evidence, Durability, &str)>, table: &[Rule]) {
 #[test]
 fn each_rule_of_a_write_without_fsync() {
     let write = || overwrite(Sync::Dsync);
-    let fua = || Evidence { fua: 1, ..write() };
+    let fua = || Evidence {
+        fua: 1,
+        fua_issued: 1,
+        ..write()
+    };
+    let dropped = || Evidence {
+        fua_issued: 0,
+        ..fua()
+    };
     let meta = |metadata| Evidence { metadata, ..fua() };
     each(
         vec![
@@ -407,15 +443,26 @@ fn each_rule_of_a_write_without_fsync() {
             (meta(Metadata::Size), Uncommitted, "size"),
             (meta(Metadata::Extents), Uncommitted, "extents"),
             (meta(Metadata::Cow), Uncommitted, "new blocks"),
-            (fua(), Durable, "FUA on all data"),
-            (on("xfs", fua()), Durable, "FUA on all data"),
+            (fua(), Durable, "FUA on all data as issued"),
+            (on("xfs", fua()), Durable, "FUA on all data as issued"),
+            (dropped(), Unknown, "was not seen to be issued"),
             (
-                cached(Some(true), Some(false), fua()),
+                unwatched(&[Hook::FuaIssue], dropped()),
+                Unknown,
+                "could not be seen here",
+            ),
+            (
+                issuing(Some(false), dropped()),
+                Durable,
+                "says that it passes it on",
+            ),
+            (
+                cached(Some(true), Some(false), dropped()),
                 Durable,
                 "the kernel flushed after it",
             ),
             (
-                cached(Some(false), Some(true), fua()),
+                cached(Some(false), Some(true), dropped()),
                 Durable,
                 "not passed on",
             ),
@@ -430,6 +477,7 @@ fn each_rule_of_a_write_without_fsync() {
                 Evidence {
                     bios: 2,
                     fua: 1,
+                    fua_issued: 1,
                     ..write()
                 },
                 DeviceCache,
@@ -448,6 +496,41 @@ fn each_rule_of_a_write_without_fsync() {
 }
 
 #[test]
+fn fua_counts_where_it_is_issued_with_all_data() {
+    let raw = |fua, fua_issued| {
+        let mut e = Evidence {
+            bios: 3,
+            fua,
+            fua_issued,
+            ..overwrite(Sync::Dsync)
+        };
+        (e.place.fs, e.place.block_device) = (None, true);
+        e
+    };
+    assert_eq!(durability(&raw(3, 3)), Some(Durable));
+    for seen in 0..3 {
+        assert_eq!(durability(&raw(3, seen)), Some(Unknown), "{seen}");
+        // Whatever is not known of the device does not make up for it.
+        for volatile_cache in [Some(true), None] {
+            for (fua, requests) in [
+                (Some(true), Some(true)),
+                (Some(true), None),
+                (None, Some(false)),
+            ] {
+                let e = issuing(requests, cached(volatile_cache, fua, raw(3, seen)));
+                assert_eq!(durability(&e), Some(Unknown), "{e:?}");
+            }
+        }
+    }
+    // What is seen of a device that is made of others counts more than its word.
+    let (_, why) = judge(&issuing(Some(false), raw(3, 3)));
+    assert!(why.contains("as issued"), "{why}");
+    // Less data with FUA than there is: what was issued does not matter.
+    assert_eq!(durability(&raw(2, 2)), Some(DeviceCache));
+    assert_eq!(durability(&raw(0, 0)), Some(DeviceCache));
+}
+
+#[test]
 fn btrfs_acknowledges_asynchronous_dsync_writes_that_are_not_there() {
     // The end of such a write without its fsync is never durable, whatever the device and whatever was seen of it.
     for metadata in [
@@ -462,6 +545,7 @@ fn btrfs_acknowledges_asynchronous_dsync_writes_that_are_not_there() {
                 let e = Evidence {
                     metadata,
                     fua,
+                    fua_issued: fua.into(),
                     ..on("btrfs", overwrite(Sync::Dsync))
                 };
                 let e = cached(volatile_cache, Some(true), e);

@@ -1,11 +1,14 @@
 //! Raw tracepoints, whose arguments are those of the tracepoint's TP_PROTO.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use odio_trace_common::{EngineSeen, Hook};
 
 use crate::{
-    bio, op,
-    read::{self, ByHelper},
+    bio, issue, op,
+    read::{self, ByHelper, ByLoad},
     scope, step, sync,
 };
 
@@ -43,6 +46,10 @@ raw_tracepoints! {
     task_exit(ctx) => scope::ended(ctx.arg::<u64>(0));
     /// `sched_process_free(struct task_struct *task)`
     process_gone(ctx) => scope::gone(ctx.arg::<u64>(0));
+    /// `block_rq_issue(struct request *)`
+    rq_issue(ctx) => issue::issued::<ByHelper>(ctx.arg::<u64>(0));
+    /// `block_rq_issue(struct request_queue *, struct request *)` of some kernels up to 5.10
+    rq_issue_of_queue(ctx) => issue::issued::<ByHelper>(ctx.arg::<u64>(1));
 
     // The plan for kernels without kprobes.
 
@@ -63,3 +70,18 @@ raw_tracepoints! {
         Hook::FsFsync, ctx.arg::<u64>(0), 0, u64::MAX, ctx.arg::<u64>(1), 0);
 }
 
+// With the kernel's own types for the arguments, so that members are loads.
+
+/// As `rq_issue`.
+#[btf_tracepoint(function = "block_rq_issue")]
+fn typed_rq_issue(ctx: BtfTracePointContext) -> i32 {
+    issue::issued::<ByLoad>(ctx.arg::<u64>(0));
+    0
+}
+
+/// As `rq_issue_of_queue`.
+#[btf_tracepoint(function = "block_rq_issue")]
+fn typed_rq_issue_of_queue(ctx: BtfTracePointContext) -> i32 {
+    issue::issued::<ByLoad>(ctx.arg::<u64>(1));
+    0
+}
