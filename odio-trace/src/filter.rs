@@ -52,7 +52,7 @@ fn glob(text: OsString) -> Result<Glob> {
 #[derive(Debug)]
 pub(crate) struct Filter<'a> {
     asked: &'a Filters,
-    devs: Vec<String>,
+    devs: Vec<Dev>,
 }
 
 impl<'a> Filter<'a> {
@@ -60,9 +60,7 @@ impl<'a> Filter<'a> {
     pub(crate) fn new(asked: &'a Filters, kernel: &Kernel) -> Result<Self> {
         let mut devs = Vec::new();
         for dev in &asked.dev {
-            for found in devices(dev, kernel)? {
-                devs.push(found.to_string());
-            }
+            devs.extend(devices(dev, kernel)?);
         }
         Ok(Self { asked, devs })
     }

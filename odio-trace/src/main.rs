@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod privileges;
 mod progress;
+mod recent;
 mod recording;
 mod report;
 mod requests;

@@ -35,11 +35,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What comes out of the kernel.
-pub(crate) enum Record {
-    Op(Box<OpRecord>),
-    File(Box<FileRecord>),
+pub(crate) enum Record<'a> {
+    Op(&'a OpRecord),
+    File(&'a FileRecord),
     /// With its stack, where one was asked for.
-    Step(Box<StepRecord>, Vec<u64>),
+    Step(&'a StepRecord, &'a [u64]),
 }
 
 /// Probes in place, records coming.
@@ -237,7 +237,7 @@ impl Session {
     }
 
     /// Takes what is there.
-    pub(crate) fn take(&mut self, each: impl FnMut(Record)) {
+    pub(crate) fn take(&mut self, each: impl FnMut(Record<'_>)) {
         take(&mut self.events, each);
     }
 
@@ -393,7 +393,7 @@ impl Session {
     }
 
     /// Takes the probes away, lets `last` take what they sent before that, and says which there were.
-    pub(crate) fn stop(mut self, last: impl FnMut(Record)) -> (Vec<Probe>, Vec<Missing>) {
+    pub(crate) fn stop(mut self, last: impl FnMut(Record<'_>)) -> (Vec<Probe>, Vec<Missing>) {
         // The links go with the programs; the ring buffer lives on in `events`.
         drop(self.kprobes);
         drop(self.ebpf);
@@ -458,7 +458,7 @@ fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes, steps: StepLevel) ->
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/odio-trace.bpf.o"));
 
-fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
+fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record<'_>)) {
     let ring = events.get_mut();
     while let Some(item) = ring.next() {
         if let Some(record) = decode(&item) {
@@ -467,29 +467,18 @@ fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
+/// Where the record lies: the kernel begins each at a multiple of eight bytes, which is as much as any of them asks for.
+fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     if kind == RecordKind::Op as u32 {
-        bytemuck::try_pod_read_unaligned(bytes)
-            .ok()
-            .map(|r| Record::Op(Box::new(r)))
+        bytemuck::try_from_bytes(bytes).ok().map(Record::Op)
     } else if kind == RecordKind::File as u32 {
-        bytemuck::try_pod_read_unaligned(bytes)
-            .ok()
-            .map(|r| Record::File(Box::new(r)))
+        bytemuck::try_from_bytes(bytes).ok().map(Record::File)
     } else if kind == RecordKind::Step as u32 {
         let (step, stack) = bytes.split_at_checked(size_of::<StepRecord>())?;
-        let stack = if stack.is_empty() {
-            Vec::new()
-        } else {
-            bytemuck::try_pod_read_unaligned::<[u64; STACK_DEPTH]>(stack)
-                .ok()?
-                .into()
-        };
         const { assert!(size_of::<StackRecord>() == size_of::<StepRecord>() + 8 * STACK_DEPTH) };
-        bytemuck::try_pod_read_unaligned(step)
-            .ok()
-            .map(|r| Record::Step(Box::new(r), stack))
+        let step = bytemuck::try_from_bytes(step).ok()?;
+        Some(Record::Step(step, bytemuck::try_cast_slice(stack).ok()?))
     } else {
         None
     }

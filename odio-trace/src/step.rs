@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::Kernel,
-    op::comm,
+    op::Comm,
     plan::{Kind, Probe},
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Step {
     /// Process and thread that ran; in an interrupt those that were interrupted.
     pub(crate) pid: u32,
     pub(crate) tid: u32,
-    pub(crate) comm: String,
+    pub(crate) comm: Comm,
     /// What the hook was handed.
     pub(crate) object: Option<Object>,
     /// Bytes or a negative errno, of a return or an acknowledgement.
@@ -170,7 +170,7 @@ impl Steps {
     }
 
     /// Takes a step as it comes.
-    pub(crate) fn learn(&mut self, record: StepRecord, stack: Vec<u64>) {
+    pub(crate) fn learn(&mut self, record: &StepRecord, stack: &[u64]) {
         if self.open.len() >= MOST_OPS {
             // Their records were lost, or they came after them.
             let mut begun: Vec<u64> = self.open.keys().map(|(begin, _)| *begin).collect();
@@ -182,7 +182,7 @@ impl Steps {
             .entry((record.begin_ns, record.op_tid))
             .or_default();
         if steps.len() < MOST_OF_OP {
-            steps.push((record, stack));
+            steps.push((*record, stack.into()));
         }
     }
 
@@ -225,7 +225,7 @@ impl Steps {
             function: function.map(str::to_owned),
             pid: record.tgid,
             tid: record.tid,
-            comm: comm(&record.comm),
+            comm: Comm::Kernel(record.comm),
             object: objects.number(kind_of_object(hook, function), record.object),
             result: has(StepBits::RESULT).then_some(record.value),
             bio: (hook == Hook::BioSubmit).then(|| Bio {
