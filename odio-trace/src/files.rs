@@ -205,7 +205,8 @@ impl<'a> Files<'a> {
             (self.kernel, &self.names, &mut self.places, &self.views);
         let key = (op.dev, op.ino, op.generation, op.mount);
         let block_device = op.flags & OpFlags::BLOCK_DEVICE != 0;
-        let subject = self.recent.get(op.ino, (key, block_device), |_| {
+        let is = |known: &(Key, bool)| *known == (key, block_device);
+        let subject = self.recent.get(op.ino, is, || {
             let name = names.get(&key).cloned();
             let place = places
                 .entry((op.dev, block_device))
@@ -214,7 +215,7 @@ impl<'a> Files<'a> {
                 directory: name.as_ref().map(|name| name.directory),
                 ..place.clone()
             };
-            Subject { name, place }
+            ((key, block_device), Subject { name, place })
         });
         if let Some(name) = &subject.name {
             self.asked += 1;
@@ -421,13 +422,13 @@ mod tests {
             };
             files.of(&op).name.is_some()
         };
-        // The first has no neighbour where recent answers are kept.
-        let inos = (0..MOST_NAMES as u64).map(|i| if i == 0 { 0 } else { 64 * i + 1 });
+        // Only the first is kept where it is, among the recent answers.
+        let inos = (0..MOST_NAMES as u64).map(|i| if i == 0 { 0 } else { 512 * i + 1 });
         inos.clone().for_each(|ino| learn(&mut files, ino));
         assert!(inos.clone().all(|ino| known(&mut files, ino)));
         assert!(known(&mut files, 0));
         learn(&mut files, 2);
         assert!(known(&mut files, 0) && known(&mut files, 2));
-        assert!(!known(&mut files, 65));
+        assert!(!known(&mut files, 513));
     }
 }

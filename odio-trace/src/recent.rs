@@ -4,7 +4,7 @@
 //! to the files of the ops before them.
 
 /// Answers that are kept, each in the place of its key.
-const PLACES: u64 = 64;
+const PLACES: u64 = 512;
 
 /// Answers by key.
 #[derive(Debug)]
@@ -16,17 +16,18 @@ impl<K, V> Default for Recent<K, V> {
     }
 }
 
-impl<K: PartialEq, V> Recent<K, V> {
-    /// The answer that is known, or the one that is found now, which takes the place of another. `near` decides on the
-    /// place: the same for equal keys, and different ones for keys that are asked for by turns.
-    pub(crate) fn get(&mut self, near: u64, key: K, find: impl FnOnce(&K) -> V) -> &V {
+impl<K, V> Recent<K, V> {
+    /// The answer whose key `is` the one that is asked for, or else the one that is found now, which takes the place of
+    /// another. `near` decides on the place: the same for equal keys, and different ones for keys asked for by turns.
+    pub(crate) fn get(
+        &mut self,
+        near: u64,
+        is: impl FnOnce(&K) -> bool,
+        find: impl FnOnce() -> (K, V),
+    ) -> &V {
         let place = &mut self.0[(near % PLACES) as usize];
-        match place {
-            Some((known, _)) if *known == key => {}
-            _ => {
-                let found = find(&key);
-                *place = Some((key, found));
-            }
+        if !place.as_ref().is_some_and(|(key, _)| is(key)) {
+            *place = Some(find());
         }
         &place.as_ref().expect("it was put there").1
     }
@@ -45,11 +46,12 @@ mod tests {
     fn an_answer_is_that_of_its_own_key_and_found_once() {
         let mut recent = Recent::default();
         let mut found = 0;
-        let mut get = |recent: &mut Recent<_, _>, near, key| {
-            *recent.get(near, key, |key: &&str| {
+        let mut get = |recent: &mut Recent<_, _>, near, key: &'static str| {
+            let find = || {
                 found += 1;
-                (key.len(), found)
-            })
+                (key, (key.len(), found))
+            };
+            *recent.get(near, |known| *known == key, find)
         };
         assert_eq!(get(&mut recent, 1, "one"), (3, 1));
         assert_eq!(get(&mut recent, 1, "one"), (3, 1));

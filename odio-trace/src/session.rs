@@ -589,3 +589,42 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
         reserved: [0; odio_trace_common::PADDING],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn records_are_read_where_they_lie_and_only_whole() {
+        let op = OpRecord {
+            kind: RecordKind::Op as u32,
+            ino: 12,
+            ..OpRecord::zeroed()
+        };
+        let bytes = bytemuck::bytes_of(&op);
+        let Some(Record::Op(read)) = decode(bytes) else {
+            panic!("an op")
+        };
+        assert_eq!(read, &op);
+        assert!(decode(&bytes[..bytes.len() - 8]).is_none());
+
+        let step = StepRecord {
+            kind: RecordKind::Step as u32,
+            ns: 7,
+            ..StepRecord::zeroed()
+        };
+        let mut words: Vec<u64> = bytemuck::cast_slice(bytemuck::bytes_of(&step)).into();
+        let Some(Record::Step(read, [])) = decode(bytemuck::cast_slice(&words)) else {
+            panic!("a step without a stack")
+        };
+        assert_eq!(read.ns, 7);
+        words.extend(1..=STACK_DEPTH as u64);
+        let Some(Record::Step(_, stack)) = decode(bytemuck::cast_slice(&words)) else {
+            panic!("a step with its stack")
+        };
+        assert!(stack.iter().copied().eq(1..=STACK_DEPTH as u64));
+        assert!(decode(&[0; 3]).is_none() && decode(&[0; 4]).is_none());
+    }
+}

@@ -188,9 +188,10 @@ impl Steps {
 
     /// The steps of the op whose record came, which is `id`; `None` where none were asked for.
     pub(crate) fn of(&mut self, op: &OpRecord, id: u64) -> Option<Told> {
-        if self.asked.level == StepLevel::Off {
-            return None;
-        }
+        (self.asked.level != StepLevel::Off).then(|| self.told(op, id))
+    }
+
+    fn told(&mut self, op: &OpRecord, id: u64) -> Told {
         let mut raw = self.open.remove(&(op.begin_ns, op.tid)).unwrap_or_default();
         // Two processors may hand in theirs the other way around.
         raw.sort_by_key(|(record, _)| record.ns);
@@ -199,10 +200,10 @@ impl Steps {
             .iter()
             .filter_map(|(record, stack)| self.step(record, stack, id, &mut objects))
             .collect();
-        Some(Told {
+        Told {
             lost: op.steps.saturating_sub(steps.len() as u64),
             steps,
-        })
+        }
     }
 
     fn step(

@@ -138,7 +138,9 @@ pub(crate) async fn trace(
                 watched,
             );
             if let Some(name) = &subject.name {
-                op.file_bytes.clone_from(&name.bytes);
+                if name.bytes.is_some() {
+                    op.file_bytes.clone_from(&name.bytes);
+                }
                 op.file_deleted = name.deleted;
             }
             id += 1;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{kernel::Dev, op::Op, recent::Recent};
 
-/// Files that are counted apart. One with many requests costs some 90 KiB, nearly all of it histograms.
+/// Files that are counted apart. One with many requests costs some 90 KiB, nearly all of it counted times.
 const MOST: usize = 512;
 
 /// Further files that are told apart to say how many there were, at 8 bytes each.
@@ -77,9 +77,10 @@ impl Tally {
     }
 
     fn add(&mut self, op: &Op) {
-        let kind = match op.op {
-            "read" => &mut self.reads,
-            "write" => &mut self.writes,
+        let (read, write) = (op.op == "read", op.op == "write");
+        let kind = match (read, write) {
+            (true, _) => &mut self.reads,
+            (_, true) => &mut self.writes,
             _ => &mut self.syncs,
         };
         *kind += 1;
@@ -89,9 +90,9 @@ impl Tally {
         self.commits += u64::from(op.commits);
         if !op.acknowledged {
             self.unended += 1;
-            if op.op != "read" {
+            if !read {
                 // It may have been a write that moved bytes, and one that was not durable.
-                let class = if op.op == "write" {
+                let class = if write {
                     &mut self.written
                 } else {
                     &mut self.synced
@@ -106,19 +107,19 @@ impl Tally {
         }
         self.stages.add(op);
         let moved = op.result.unsigned_abs();
-        match op.op {
-            "read" => self.bytes_read = self.bytes_read.saturating_add(moved),
-            "write" => self.bytes_written = self.bytes_written.saturating_add(moved),
-            _ => {
-                self.synced.add(op.durability.unwrap_or("unknown"), 1);
-                return;
-            }
+        if read {
+            self.bytes_read = self.bytes_read.saturating_add(moved);
+        } else if write {
+            self.bytes_written = self.bytes_written.saturating_add(moved);
+        } else {
+            self.synced.add(op.durability.unwrap_or("unknown"), 1);
+            return;
         }
         if moved == 0 {
             return;
         }
         self.cache.add(op.cache.unwrap_or("not seen"), 1);
-        if op.op == "write" {
+        if write {
             self.written.add(op.durability.unwrap_or("unknown"), 1);
         }
     }
@@ -161,6 +162,14 @@ pub(crate) struct ByFile {
     state: RandomState,
 }
 
+/// Ops of a run share the text of a path; those of a recording each have their own.
+fn same(one: Option<&Rc<str>>, other: Option<&Rc<str>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other) || one == other,
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// Files counted together.
 #[derive(Debug)]
 pub(crate) struct Others {
@@ -172,14 +181,14 @@ pub(crate) struct Others {
 
 impl ByFile {
     pub(crate) fn add(&mut self, op: &Op) {
-        let key = (op.dev, op.ino, op.file.clone());
-        let at = self.recent.get(op.ino, key, |key| {
+        let find = || {
+            let key = (op.dev, op.ino, op.file.clone());
             let full = self.files.len() >= MOST;
-            match self.index.entry(key.clone()) {
+            let at = match self.index.entry(key.clone()) {
                 Entry::Occupied(known) => Some(*known.get()),
                 Entry::Vacant(_) if full => {
                     if self.seen.len() < MOST_OTHERS {
-                        self.seen.insert(self.state.hash_one(key));
+                        self.seen.insert(self.state.hash_one(&key));
                     }
                     None
                 }
@@ -190,8 +199,13 @@ impl ByFile {
                     });
                     Some(*free.insert(self.files.len() - 1))
                 }
-            }
-        });
+            };
+            (key, at)
+        };
+        let is = |(dev, ino, file): &Key| {
+            *dev == op.dev && *ino == op.ino && same(file.as_ref(), op.file.as_ref())
+        };
+        let at = self.recent.get(op.ino, is, find);
         let tally = match at {
             Some(at) => &mut self.files[*at],
             None => &mut self.others,

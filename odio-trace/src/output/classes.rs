@@ -5,15 +5,21 @@
 pub(crate) struct Classes(Vec<(&'static str, u64)>);
 
 impl Classes {
+    #[inline]
     pub(crate) fn add(&mut self, class: &'static str, n: u64) {
-        // Nearly always the very word that was counted before.
-        let same = |known: &&'static str| std::ptr::eq(*known, class) || *known == class;
-        match self.0.iter_mut().find(|(known, _)| same(known)) {
-            Some((_, sum)) => *sum += n,
-            None => {
-                let at = self.0.partition_point(|(known, _)| *known < class);
-                self.0.insert(at, (class, n));
-            }
+        // Nearly always it is the very word that was counted before, and its text needs not be looked at.
+        let mut words = self.0.iter_mut();
+        if let Some((_, sum)) = words.find(|(known, _)| std::ptr::eq(*known, class)) {
+            *sum += n;
+        } else {
+            self.add_new(class, n);
+        }
+    }
+
+    fn add_new(&mut self, class: &'static str, n: u64) {
+        match self.0.binary_search_by_key(&class, |(known, _)| known) {
+            Ok(at) => self.0[at].1 += n,
+            Err(at) => self.0.insert(at, (class, n)),
         }
     }
 

@@ -130,12 +130,29 @@ fn names_and_numbers_tell_files_apart() {
         named(Some("b"), 1),
         named(Some("a"), 2),
         named(None, 3),
+        Op {
+            dev: "259:4".parse().unwrap(),
+            ..named(None, 3)
+        },
+        named(Some("a"), 3),
+        // Once more, with a text of its own.
+        named(Some("a"), 1),
     ] {
         files.add(&op);
     }
     let (top, others) = files.top(10);
-    let names: Vec<&str> = top.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["a", "b", "a", "259:3 inode 3"]);
+    let names: Vec<_> = top.iter().map(|t| (t.name.as_str(), t.ops())).collect();
+    assert_eq!(
+        names,
+        [
+            ("a", 2),
+            ("b", 1),
+            ("a", 1),
+            ("259:3 inode 3", 1),
+            ("259:4 inode 3", 1),
+            ("a", 1)
+        ]
+    );
     assert!(others.is_none());
 }
 
