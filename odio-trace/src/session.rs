@@ -28,6 +28,7 @@ use crate::{
     kernel::Kernel,
     misses::Counters,
     plan::{self, Choice, Kind, Missing, Plan, Probe, Sizes, costs},
+    sys,
     unwatched::{self, Unwatched},
 };
 
@@ -147,6 +148,9 @@ impl Session {
             let why = missing.first().map_or_else(String::new, |m| m.why.clone());
             return Err(anyhow!("no probe could be attached; the first one: {why}"));
         }
+        // The kernel's types take more room than all else, and go before the ring buffer comes.
+        drop(btf);
+        sys::give_memory_back();
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").context("no map EVENTS")?)?;
         // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
         let events = unsafe { AsyncFd::register(events) }?;
