@@ -9,9 +9,9 @@
 //! of an overlay), the path is the one through another mount of the filesystem that the process or the tracer sees;
 //! where there is none, the path inside the filesystem, which does not begin with a slash.
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap, rc::Rc};
 
-use odio_trace_common::{FileRecord, OpRecord};
+use odio_trace_common::{FileRecord, OpFlags, OpRecord};
 use tracing::warn;
 
 use crate::{
@@ -19,39 +19,34 @@ use crate::{
         Dev, Kernel, Mounts,
         view::{Inside, Sight, below},
     },
+    recent::Recent,
     verdict::Place,
 };
 
 /// The path of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Name {
-    pub(crate) path: Vec<u8>,
+    /// As text, with U+FFFD for what is none.
+    pub(crate) path: Rc<str>,
+    /// The path itself, where the text does not hold it.
+    pub(crate) bytes: Option<Vec<u8>>,
     /// It was in no folder any more when it was first seen.
     pub(crate) deleted: bool,
-    pub(crate) directory: bool,
+    directory: bool,
+    /// When it was asked for last, as the number of the question.
+    asked: Cell<u64>,
 }
 
-impl Name {
-    /// The path as text, and its bytes where the text does not hold them.
-    pub(crate) fn text(self) -> (String, Option<Vec<u8>>) {
-        match String::from_utf8(self.path) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let bytes = error.into_bytes();
-                (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes))
-            }
-        }
-    }
+/// What is known of the file of an op.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// `None` where it was not seen.
+    pub(crate) name: Option<Rc<Name>>,
+    pub(crate) place: Place,
 }
 
 /// A file as it was opened: device, inode, generation, mount.
 type Key = (u32, u64, u32, u32);
-
-struct Known {
-    name: Name,
-    /// When it was asked for last, as the number of the question.
-    asked: u64,
-}
 
 // The types of a file in `i_mode`: inode(7).
 const S_IFMT: u32 = 0o170_000;
@@ -64,10 +59,12 @@ const MOST_NAMES: usize = 1 << 16;
 /// Names and places learnt so far.
 pub(crate) struct Files<'a> {
     kernel: &'a Kernel,
-    names: HashMap<Key, Known>,
+    names: HashMap<Key, Rc<Name>>,
     /// Names asked for so far.
     asked: u64,
     places: HashMap<(u32, bool), Place>,
+    /// Of files, and whether they are block devices.
+    recent: Recent<(Key, bool), Subject>,
     own: Option<Sight>,
     views: HashMap<Sight, Mounts>,
     /// What a process saw when it was last looked at.
@@ -83,6 +80,7 @@ impl<'a> Files<'a> {
             names: HashMap::new(),
             asked: 0,
             places: HashMap::new(),
+            recent: Recent::default(),
             own: Sight::of(kernel.root(), std::process::id()).ok(),
             views: HashMap::new(),
             sights: HashMap::new(),
@@ -105,20 +103,29 @@ impl<'a> Files<'a> {
             self.path(record, &inside).unwrap_or(inside)
         };
         if self.names.len() >= MOST_NAMES {
-            let mut ages: Vec<u64> = self.names.values().map(|known| known.asked).collect();
+            let mut ages: Vec<u64> = self.names.values().map(|name| name.asked.get()).collect();
             let (_, &mut median, _) = ages.select_nth_unstable(MOST_NAMES / 2);
-            self.names.retain(|_, known| known.asked > median);
+            self.names.retain(|_, name| name.asked.get() > median);
         }
+        let (path, bytes) = match String::from_utf8(path) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let bytes = error.into_bytes();
+                (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes))
+            }
+        };
         let name = Name {
-            path,
+            path: path.into(),
+            bytes,
             deleted: record.deleted != 0,
             directory: record.mode & S_IFMT == S_IFDIR,
+            asked: self.asked.into(),
         };
-        let asked = self.asked;
         self.names.insert(
             (record.dev, record.ino, record.generation, record.mount),
-            Known { name, asked },
+            name.into(),
         );
+        self.recent.clear();
     }
 
     /// The path as the process sees it, or failing that as the tracer does.
@@ -192,44 +199,52 @@ impl<'a> Files<'a> {
         Some(sight)
     }
 
-    /// The path of a file, where its name was seen.
-    pub(crate) fn name(&mut self, op: &OpRecord) -> Option<Name> {
-        self.asked += 1;
-        let known = self
-            .names
-            .get_mut(&(op.dev, op.ino, op.generation, op.mount))?;
-        known.asked = self.asked;
-        Some(known.name.clone())
+    /// What the file of an op is.
+    pub(crate) fn of(&mut self, op: &OpRecord) -> &Subject {
+        let (kernel, names, places, views) =
+            (self.kernel, &self.names, &mut self.places, &self.views);
+        let key = (op.dev, op.ino, op.generation, op.mount);
+        let block_device = op.flags & OpFlags::BLOCK_DEVICE != 0;
+        let is = |known: &(Key, bool)| *known == (key, block_device);
+        let subject = self.recent.get(op.ino, is, || {
+            let name = names.get(&key).cloned();
+            let place = places
+                .entry((op.dev, block_device))
+                .or_insert_with(|| place(kernel, views, Dev::from_kernel(op.dev), block_device));
+            let place = Place {
+                directory: name.as_ref().map(|name| name.directory),
+                ..place.clone()
+            };
+            ((key, block_device), Subject { name, place })
+        });
+        if let Some(name) = &subject.name {
+            self.asked += 1;
+            name.asked.set(self.asked);
+        }
+        subject
     }
+}
 
-    /// What a file lies on.
-    pub(crate) fn place(&mut self, dev: u32, block_device: bool) -> Place {
-        let (kernel, views) = (self.kernel, &self.views);
-        self.places
-            .entry((dev, block_device))
-            .or_insert_with(|| {
-                let dev = Dev::from_kernel(dev);
-                let cache = kernel.write_cache(dev);
-                // Mounted only where a traced process sees it, or since the tracer looked.
-                let elsewhere = || {
-                    let mut mounts = views.values().flat_map(|mounts| mounts.of_dev(dev));
-                    mounts.next().map(|mount| mount.fs.clone())
-                };
-                Place {
-                    fs: if block_device {
-                        None
-                    } else {
-                        kernel.fs_type(dev).or_else(elsewhere)
-                    },
-                    block_device,
-                    directory: None,
-                    read_only: !block_device && kernel.read_only(dev),
-                    volatile_cache: cache.volatile,
-                    fua: cache.fua,
-                    requests: cache.requests,
-                }
-            })
-            .clone()
+/// What files on a device lie on.
+fn place(kernel: &Kernel, views: &HashMap<Sight, Mounts>, dev: Dev, block_device: bool) -> Place {
+    let cache = kernel.write_cache(dev);
+    // Mounted only where a traced process sees it, or since the tracer looked.
+    let elsewhere = || {
+        let mut mounts = views.values().flat_map(|mounts| mounts.of_dev(dev));
+        mounts.next().map(|mount| mount.fs.clone())
+    };
+    Place {
+        fs: if block_device {
+            None
+        } else {
+            kernel.fs_type(dev).or_else(elsewhere).map(Into::into)
+        },
+        block_device,
+        directory: None,
+        read_only: !block_device && kernel.read_only(dev),
+        volatile_cache: cache.volatile,
+        fua: cache.fua,
+        requests: cache.requests,
     }
 }
 
@@ -272,7 +287,8 @@ mod tests {
         let kernel = Kernel::survey(&canned("6.1"), &[]);
         let mut files = Files::new(&kernel);
         files.learn(record);
-        files.name(&op(record)).unwrap().text()
+        let name = files.of(&op(record)).name.as_ref().unwrap();
+        (name.path.to_string(), name.bytes.clone())
     }
 
     fn text(record: &FileRecord) -> String {
@@ -351,9 +367,9 @@ mod tests {
             (&again, "/again", true),
             (&other, "/other", false),
         ] {
-            let name = files.name(&op(record)).unwrap();
+            let name = files.of(&op(record)).name.as_ref().unwrap();
             assert_eq!(name.deleted, deleted);
-            assert!(name.path.ends_with(ends.as_bytes()), "{name:?}");
+            assert!(name.path.ends_with(ends), "{name:?}");
         }
     }
 
@@ -361,12 +377,59 @@ mod tests {
     fn places_are_told_apart() {
         let kernel = Kernel::survey(&canned("6.1"), &[]);
         let mut files = Files::new(&kernel);
-        let place = files.place(EXT4, false);
+        let on = |dev, flags| OpRecord {
+            dev,
+            flags,
+            ..OpRecord::zeroed()
+        };
+        let place = &files.of(&on(EXT4, 0)).place;
         assert_eq!(place.fs.as_deref(), Some("ext4"));
         assert_eq!(place.volatile_cache, Some(true));
         assert!(!place.block_device && !place.read_only);
-        let raw = files.place(EXT4, true);
+        let raw = &files.of(&on(EXT4, OpFlags::BLOCK_DEVICE)).place;
         assert!(raw.block_device && raw.fs.is_none());
-        assert_eq!(files.place(4000 << 20, false).volatile_cache, None);
+        let unknown = &files.of(&on(4000 << 20, 0)).place;
+        assert_eq!(unknown.volatile_cache, None);
+    }
+
+    #[test]
+    fn a_name_that_comes_late_is_taken_from_then_on() {
+        let kernel = Kernel::survey(&canned("6.1"), &[]);
+        let mut files = Files::new(&kernel);
+        let record = record(b"dir\0/\0", S_IFDIR, 0);
+        let subject = files.of(&op(&record));
+        assert!(subject.name.is_none() && subject.place.directory.is_none());
+        files.learn(&record);
+        let subject = files.of(&op(&record));
+        assert!(subject.name.is_some());
+        assert_eq!(subject.place.directory, Some(true));
+    }
+
+    #[test]
+    fn of_too_many_names_those_asked_for_last_stay() {
+        let kernel = Kernel::survey(&canned("6.1"), &[]);
+        let mut files = Files::new(&kernel);
+        let learn = |files: &mut Files<'_>, ino| {
+            // Its mount is not looked for.
+            let truncated = record(b"file\0", REGULAR, 1);
+            files.learn(&FileRecord { ino, ..truncated });
+        };
+        let known = |files: &mut Files<'_>, ino| {
+            let dev = EXT4;
+            let op = OpRecord {
+                dev,
+                ino,
+                ..OpRecord::zeroed()
+            };
+            files.of(&op).name.is_some()
+        };
+        // Only the first is kept where it is, among the recent answers.
+        let inos = (0..MOST_NAMES as u64).map(|i| if i == 0 { 0 } else { 512 * i + 1 });
+        inos.clone().for_each(|ino| learn(&mut files, ino));
+        assert!(inos.clone().all(|ino| known(&mut files, ino)));
+        assert!(known(&mut files, 0));
+        learn(&mut files, 2);
+        assert!(known(&mut files, 0) && known(&mut files, 2));
+        assert!(!known(&mut files, 513));
     }
 }

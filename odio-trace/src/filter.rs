@@ -71,7 +71,7 @@ pub(crate) fn name(op: &Op) -> Option<&[u8]> {
 #[derive(Debug)]
 pub(crate) struct Filter<'a> {
     asked: &'a Filters,
-    devs: Vec<String>,
+    devs: Vec<Dev>,
 }
 
 impl<'a> Filter<'a> {
@@ -79,9 +79,7 @@ impl<'a> Filter<'a> {
     pub(crate) fn new(asked: &'a Filters, kernel: &Kernel) -> Result<Self> {
         let mut devs = Vec::new();
         for dev in &asked.dev {
-            for found in devices(dev, kernel)? {
-                devs.push(found.to_string());
-            }
+            devs.extend(devices(dev, kernel)?);
         }
         Ok(Self { asked, devs })
     }

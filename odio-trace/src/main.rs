@@ -22,6 +22,7 @@ mod plan;
 mod policy;
 mod privileges;
 mod progress;
+mod recent;
 mod recording;
 mod report;
 mod requests;

@@ -99,10 +99,10 @@ pub(crate) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<u8> 
     fs::write(&list, serde_json::to_vec(&cases)?)?;
     let command: Vec<OsString> = vec!["/proc/self/exe".into(), "requests".into(), list.into()];
     let outcome = workload::run(kernel, &plan, &dir, &command, |op| {
-        if let Some(row) = rows.iter_mut().find(|r| r.owns(&op)) {
-            row.ops.push(op);
-        } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(&op)) {
-            row.finished.push((row.ops.len(), op));
+        if let Some(row) = rows.iter_mut().find(|r| r.owns(op)) {
+            row.ops.push(op.clone());
+        } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(op)) {
+            row.finished.push((row.ops.len(), op.clone()));
         }
         Ok(())
     })
@@ -264,7 +264,7 @@ impl Row {
             "write"
         };
         op.ino == self.ino
-            && op.dev == self.dev.to_string()
+            && op.dev == self.dev
             && op.op == kind
             && op.offset >= self.case.offset(0)
             && op.len == BLOCK
@@ -275,7 +275,7 @@ impl Row {
         let finishing = |contract: &Contract| contract.finishing_sync(self.engine).is_some();
         op.op == "sync"
             && op.ino == self.ino
-            && op.dev == self.dev.to_string()
+            && op.dev == self.dev
             && self.contract.as_ref().is_ok_and(finishing)
     }
 
@@ -338,7 +338,7 @@ impl Row {
             None => self
                 .ops
                 .first()
-                .map_or_else(String::new, |op| op.why.clone()),
+                .map_or_else(String::new, |op| op.why.to_string()),
         };
         (Verdict::Pass, why)
     }
@@ -383,7 +383,7 @@ impl Row {
             || op
                 .durability
                 .is_some_and(|seen| seen != Durability::Unknown.name());
-        (!decided).then(|| op.why.clone())
+        (!decided).then(|| op.why.to_string())
     }
 
     /// The values that occurred, joined by `|`: what depends on timing is a set.

@@ -3,6 +3,8 @@
 //! Pure: a record, the name of its file and the facts of its device go in, an [`Op`] with its path's meaning
 //! comes out. Field names are the ones of the JSON output.
 
+use std::{borrow::Cow, rc::Rc};
+
 use odio_core::{
     contract::Durability,
     mode::{Cache, Mode, Sync},
@@ -16,9 +18,11 @@ use crate::{
     verdict::{self, Evidence, Kind, Metadata, Place},
 };
 
+mod comm;
 mod hex;
 mod word;
 
+pub(crate) use self::comm::Comm;
 use self::word::{Word, maybe_word, word};
 
 /// `IOCB_DSYNC` and `IOCB_SYNC` are the numbers of RWF_DSYNC and RWF_SYNC (include/linux/fs.h, since 4.13).
@@ -41,26 +45,27 @@ pub(crate) struct Op {
     pub(crate) steps_lost: Option<u64>,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
-    pub(crate) comm: String,
+    pub(crate) comm: Comm,
     /// `read`, `write` or `sync`.
     #[serde(deserialize_with = "word")]
     pub(crate) op: Word,
     #[serde(deserialize_with = "word")]
     pub(crate) engine: Word,
     /// Path, where it is known.
-    pub(crate) file: Option<String>,
+    pub(crate) file: Option<Rc<str>>,
     /// The path where it is no UTF-8, as hexadecimal digits: `file` has U+FFFD for what is none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub(crate) file_bytes: Option<Vec<u8>>,
     /// The name was removed before the file's first op, or never was in a folder; left out where it was not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) file_deleted: bool,
-    pub(crate) dev: String,
+    pub(crate) dev: Dev,
     pub(crate) ino: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
     /// As asked for.
-    pub(crate) mode: String,
+    #[serde(deserialize_with = "word")]
+    pub(crate) mode: Word,
     /// As observed: `direct`, `buffered`, `fallback`; null where it was not seen.
     #[serde(deserialize_with = "maybe_word")]
     pub(crate) cache: Option<Word>,
@@ -106,7 +111,7 @@ pub(crate) struct Op {
     /// Where the write is when it is acknowledged; null for reads and failures.
     #[serde(deserialize_with = "maybe_word")]
     pub(crate) durability: Option<Word>,
-    pub(crate) why: String,
+    pub(crate) why: Cow<'static, str>,
     /// The number of calls of `vfs_fsync_range`, which an fsync may bypass.
     pub(crate) vfs_fsyncs: u32,
 }
@@ -117,7 +122,7 @@ impl Op {
     /// `watched` are the hooks that had a probe: only of those does a missing sign mean that nothing happened.
     pub(crate) fn new(
         record: &OpRecord,
-        file: Option<String>,
+        file: Option<Rc<str>>,
         place: Place,
         watched: Watched,
     ) -> Self {
@@ -168,7 +173,7 @@ impl Op {
             steps_lost: None,
             pid: record.tgid,
             tid: record.tid,
-            comm: comm(&record.comm),
+            comm: Comm::Kernel(record.comm),
             op: match kind {
                 Kind::Read => "read",
                 Kind::Write => "write",
@@ -178,11 +183,11 @@ impl Op {
             file,
             file_bytes: None,
             file_deleted: false,
-            dev: Dev::from_kernel(record.dev).to_string(),
+            dev: Dev::from_kernel(record.dev),
             ino: record.ino,
             offset: record.offset,
             len: record.len,
-            mode: mode.to_string(),
+            mode: mode.name(),
             cache,
             completion: completion(record, flags),
             queued: queued(flags),
@@ -353,11 +358,6 @@ fn engine(seen: u32) -> &'static str {
         e if e == EngineSeen::IoUring as u32 => "io_uring",
         _ => "other",
     }
-}
-
-pub(crate) fn comm(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

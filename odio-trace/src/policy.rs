@@ -183,7 +183,7 @@ impl Rule {
             globs.is_empty() || globs.iter().any(|glob| glob.fits(text))
         };
         if !(self.op.is_empty() || self.op.contains(&kind))
-            || !any(&self.process, op.comm.as_bytes())
+            || !any(&self.process, op.comm.text().as_bytes())
             || self.min_len.is_some_and(|min| op.len < min)
             || self.max_len.is_some_and(|max| op.len > max)
         {

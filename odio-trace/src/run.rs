@@ -56,10 +56,10 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
             sink.pass_on()?;
             return Ok(false);
         };
-        if !filter.passes(&op) {
+        if !filter.passes(op) {
             return Ok(false);
         }
-        sink.op(&op, steps)?;
+        sink.op(op, steps)?;
         Ok(true)
     })
     .await?;

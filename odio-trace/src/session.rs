@@ -30,6 +30,7 @@ use crate::{
     kernel::Kernel,
     misses::Counters,
     plan::{self, Choice, Kind, Missing, Plan, Probe, Sizes, costs},
+    sys,
     unwatched::{self, Unwatched},
 };
 
@@ -37,11 +38,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What comes out of the kernel.
-pub(crate) enum Record {
-    Op(Box<OpRecord>),
-    File(Box<FileRecord>),
+pub(crate) enum Record<'a> {
+    Op(&'a OpRecord),
+    File(&'a FileRecord),
     /// With its stack, where one was asked for.
-    Step(Box<StepRecord>, Vec<u64>),
+    Step(&'a StepRecord, &'a [u64]),
 }
 
 /// Probes in place, records coming.
@@ -149,6 +150,9 @@ impl Session {
             let why = missing.first().map_or_else(String::new, |m| m.why.clone());
             return Err(anyhow!("no probe could be attached; the first one: {why}"));
         }
+        // The kernel's types take more room than all else, and go before the ring buffer comes.
+        drop(btf);
+        sys::give_memory_back();
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").context("no map EVENTS")?)?;
         // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
         let events = unsafe { AsyncFd::register(events) }?;
@@ -239,7 +243,7 @@ impl Session {
     }
 
     /// Takes what is there.
-    pub(crate) fn take(&mut self, each: impl FnMut(Record)) {
+    pub(crate) fn take(&mut self, each: impl FnMut(Record<'_>)) {
         take(&mut self.events, each);
     }
 
@@ -398,7 +402,7 @@ impl Session {
     }
 
     /// Takes the probes away, lets `last` take what they sent before that, and says which there were.
-    pub(crate) fn stop(mut self, last: impl FnMut(Record)) -> (Vec<Probe>, Vec<Missing>) {
+    pub(crate) fn stop(mut self, last: impl FnMut(Record<'_>)) -> (Vec<Probe>, Vec<Missing>) {
         // The links go with the programs; the ring buffer lives on in `events`.
         drop(self.kprobes);
         drop(self.ebpf);
@@ -463,7 +467,7 @@ fn load(config: &Config, scope: &ScopeConfig, sizes: Sizes, steps: StepLevel) ->
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/odio-trace.bpf.o"));
 
-fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
+fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record<'_>)) {
     let ring = events.get_mut();
     while let Some(item) = ring.next() {
         if let Some(record) = decode(&item) {
@@ -472,29 +476,18 @@ fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record)) {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
+/// Where the record lies: the kernel begins each at a multiple of eight bytes, which is as much as any of them asks for.
+fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     if kind == RecordKind::Op as u32 {
-        bytemuck::try_pod_read_unaligned(bytes)
-            .ok()
-            .map(|r| Record::Op(Box::new(r)))
+        bytemuck::try_from_bytes(bytes).ok().map(Record::Op)
     } else if kind == RecordKind::File as u32 {
-        bytemuck::try_pod_read_unaligned(bytes)
-            .ok()
-            .map(|r| Record::File(Box::new(r)))
+        bytemuck::try_from_bytes(bytes).ok().map(Record::File)
     } else if kind == RecordKind::Step as u32 {
         let (step, stack) = bytes.split_at_checked(size_of::<StepRecord>())?;
-        let stack = if stack.is_empty() {
-            Vec::new()
-        } else {
-            bytemuck::try_pod_read_unaligned::<[u64; STACK_DEPTH]>(stack)
-                .ok()?
-                .into()
-        };
         const { assert!(size_of::<StackRecord>() == size_of::<StepRecord>() + 8 * STACK_DEPTH) };
-        bytemuck::try_pod_read_unaligned(step)
-            .ok()
-            .map(|r| Record::Step(Box::new(r), stack))
+        let step = bytemuck::try_from_bytes(step).ok()?;
+        Some(Record::Step(step, bytemuck::try_cast_slice(stack).ok()?))
     } else {
         None
     }
@@ -610,4 +603,43 @@ fn config(kernel: &Kernel, plan: &Plan) -> Result<Config> {
         wake_at: plan.sizes.ring_bytes / 8,
         reserved: [0; odio_trace_common::PADDING],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn records_are_read_where_they_lie_and_only_whole() {
+        let op = OpRecord {
+            kind: RecordKind::Op as u32,
+            ino: 12,
+            ..OpRecord::zeroed()
+        };
+        let bytes = bytemuck::bytes_of(&op);
+        let Some(Record::Op(read)) = decode(bytes) else {
+            panic!("an op")
+        };
+        assert_eq!(read, &op);
+        assert!(decode(&bytes[..bytes.len() - 8]).is_none());
+
+        let step = StepRecord {
+            kind: RecordKind::Step as u32,
+            ns: 7,
+            ..StepRecord::zeroed()
+        };
+        let mut words: Vec<u64> = bytemuck::cast_slice(bytemuck::bytes_of(&step)).into();
+        let Some(Record::Step(read, [])) = decode(bytemuck::cast_slice(&words)) else {
+            panic!("a step without a stack")
+        };
+        assert_eq!(read.ns, 7);
+        words.extend(1..=STACK_DEPTH as u64);
+        let Some(Record::Step(_, stack)) = decode(bytemuck::cast_slice(&words)) else {
+            panic!("a step with its stack")
+        };
+        assert!(stack.iter().copied().eq(1..=STACK_DEPTH as u64));
+        assert!(decode(&[0; 3]).is_none() && decode(&[0; 4]).is_none());
+    }
 }

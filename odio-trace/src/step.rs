@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::Kernel,
-    op::comm,
+    op::Comm,
     plan::{Kind, Probe},
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Step {
     /// Process and thread that ran; in an interrupt those that were interrupted.
     pub(crate) pid: u32,
     pub(crate) tid: u32,
-    pub(crate) comm: String,
+    pub(crate) comm: Comm,
     /// What the hook was handed.
     pub(crate) object: Option<Object>,
     /// Bytes or a negative errno, of a return or an acknowledgement.
@@ -170,7 +170,7 @@ impl Steps {
     }
 
     /// Takes a step as it comes.
-    pub(crate) fn learn(&mut self, record: StepRecord, stack: Vec<u64>) {
+    pub(crate) fn learn(&mut self, record: &StepRecord, stack: &[u64]) {
         if self.open.len() >= MOST_OPS {
             // Their records were lost, or they came after them.
             let mut begun: Vec<u64> = self.open.keys().map(|(begin, _)| *begin).collect();
@@ -182,15 +182,16 @@ impl Steps {
             .entry((record.begin_ns, record.op_tid))
             .or_default();
         if steps.len() < MOST_OF_OP {
-            steps.push((record, stack));
+            steps.push((*record, stack.into()));
         }
     }
 
     /// The steps of the op whose record came, which is `id`; `None` where none were asked for.
     pub(crate) fn of(&mut self, op: &OpRecord, id: u64) -> Option<Told> {
-        if self.asked.level == StepLevel::Off {
-            return None;
-        }
+        (self.asked.level != StepLevel::Off).then(|| self.told(op, id))
+    }
+
+    fn told(&mut self, op: &OpRecord, id: u64) -> Told {
         let mut raw = self.open.remove(&(op.begin_ns, op.tid)).unwrap_or_default();
         // Two processors may hand in theirs the other way around.
         raw.sort_by_key(|(record, _)| record.ns);
@@ -199,10 +200,10 @@ impl Steps {
             .iter()
             .filter_map(|(record, stack)| self.step(record, stack, id, &mut objects))
             .collect();
-        Some(Told {
+        Told {
             lost: op.steps.saturating_sub(steps.len() as u64),
             steps,
-        })
+        }
     }
 
     fn step(
@@ -225,7 +226,7 @@ impl Steps {
             function: function.map(str::to_owned),
             pid: record.tgid,
             tid: record.tid,
-            comm: comm(&record.comm),
+            comm: Comm::Kernel(record.comm),
             object: objects.number(kind_of_object(hook), record.object),
             result: has(StepBits::RESULT).then_some(record.value),
             bio: (hook == Hook::BioSubmit).then(|| Bio {

@@ -19,6 +19,15 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
+/// Hands memory that was freed to the kernel. The C library keeps it otherwise, for what is asked for next.
+pub(crate) fn give_memory_back() {
+    // SAFETY: it touches nothing but memory that is free.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives this process the groups of a user, with `gid` as the first of them. A user whom no database knows has no other.
 ///
 /// For a process of one thread: others would keep the groups they have.

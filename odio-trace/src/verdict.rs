@@ -3,6 +3,8 @@
 //! From the path of an op and the facts of its filesystem and device to a durability, with the reason. Pure.
 //! What was not seen makes it `unknown`; no rule takes silence for success.
 
+use std::{borrow::Cow, rc::Rc};
+
 use odio_core::{contract::Durability, mode::Sync};
 use odio_trace_common::Hook;
 
@@ -70,7 +72,7 @@ pub(crate) enum Metadata {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// Filesystem type as mounted; `None` for a raw block device.
-    pub(crate) fs: Option<String>,
+    pub(crate) fs: Option<Rc<str>>,
     pub(crate) block_device: bool,
     /// A directory, which only a sync is asked of; `None` where that was not seen.
     pub(crate) directory: Option<bool>,
@@ -85,7 +87,7 @@ pub(crate) struct Place {
 }
 
 /// The verdict on one op: `None` where there is nothing to be durable (reads, failures).
-pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, String) {
+pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, Cow<'static, str>) {
     if e.kind == Kind::Read {
         return (None, "a read".into());
     }
@@ -134,7 +136,7 @@ fn fsyncs_are_seen(e: &Evidence) -> bool {
 }
 
 /// A write without any fsync in it.
-fn without_fsync(e: &Evidence) -> (Durability, String) {
+fn without_fsync(e: &Evidence) -> (Durability, Cow<'static, str>) {
     let moved = e.result.unsigned_abs();
     if !e.watched.has(Hook::BioSubmit) {
         return (
@@ -151,7 +153,8 @@ fn without_fsync(e: &Evidence) -> (Durability, String) {
             format!(
                 "{} of {moved} acknowledged bytes were seen in bios",
                 e.bio_bytes
-            ),
+            )
+            .into(),
         );
     }
     let why = if e.bio_bytes == 0 {
@@ -161,6 +164,7 @@ fn without_fsync(e: &Evidence) -> (Durability, String) {
             "{} of {moved} bytes were copied to the page cache; written back later",
             e.buffered_bytes
         )
+        .into()
     };
     (Durability::PageCache, why)
 }
@@ -177,7 +181,10 @@ const fn rule(when: fn(&Evidence) -> bool, then: Durability, why: &'static str) 
 }
 
 /// The first rule that holds decides.
-fn decide<'a>(e: &Evidence, mut rules: impl Iterator<Item = &'a Rule>) -> (Durability, String) {
+fn decide<'a>(
+    e: &Evidence,
+    mut rules: impl Iterator<Item = &'a Rule>,
+) -> (Durability, Cow<'static, str>) {
     rules.find(|rule| (rule.when)(e)).map_or_else(
         || (Durability::Unknown, "no rule decides this".into()),
         |rule| (rule.then, rule.why.into()),
@@ -302,7 +309,7 @@ fn vouched(e: &Evidence) -> bool {
 }
 
 /// A write with an fsync in it, or an fsync.
-fn fsynced(e: &Evidence) -> (Durability, String) {
+fn fsynced(e: &Evidence) -> (Durability, Cow<'static, str>) {
     let own: &[Rule] = match e.place.fs.as_deref() {
         _ if e.place.block_device => &[],
         Some("vfat" | "msdos") => &[],
@@ -311,7 +318,8 @@ fn fsynced(e: &Evidence) -> (Durability, String) {
         Some("btrfs") => BTRFS,
         other => {
             let fs = other.unwrap_or("this filesystem");
-            return (Unknown, format!("how {fs} commits in fsync is not watched"));
+            let why = format!("how {fs} commits in fsync is not watched");
+            return (Unknown, why.into());
         }
     };
     decide(e, own.iter().chain(FLUSH))

@@ -6,7 +6,6 @@
 use std::{ffi::OsString, os::fd::OwnedFd, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, Result};
-use odio_trace_common::OpFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::{
     io::unix::AsyncFd,
@@ -29,7 +28,6 @@ use crate::{
     session::{Account, Record, Session},
     step::{Step, Steps},
     sys,
-    verdict::Place,
 };
 
 /// How long requests that are still open at the end may take to be acknowledged.
@@ -69,7 +67,7 @@ pub(crate) async fn run(
     plan: &Plan,
     dir: &Path,
     command: &[OsString],
-    mut each: impl FnMut(Op) -> Result<()>,
+    mut each: impl FnMut(&Op) -> Result<()>,
 ) -> Result<Outcome> {
     let target = Target::Command(Launch::as_it_is(command));
     trace(kernel, plan, dir, target, None, |op| {
@@ -87,7 +85,7 @@ pub(crate) async fn trace(
     dir: &Path,
     target: Target<'_>,
     mut progress: Option<Progress>,
-    mut each: impl FnMut(Option<(Op, &[Step])>) -> Result<bool>,
+    mut each: impl FnMut(Option<(&Op, &[Step])>) -> Result<bool>,
 ) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let (scope, waiting, lasts) = match target {
@@ -123,34 +121,36 @@ pub(crate) async fn trace(
     let (mut ops, mut filtered) = (0, 0);
     let mut id = 0;
     let mut failed = None;
-    let mut each = |record| match record {
+    let mut each = |record: Option<Record<'_>>| match record {
         None => {
             if let Err(error) = each(None) {
                 _ = failed.get_or_insert(error);
             }
         }
-        Some(Record::File(file)) => files.learn(&file),
-        Some(Record::Step(step, stack)) => steps.learn(*step, stack),
+        Some(Record::File(file)) => files.learn(file),
+        Some(Record::Step(step, stack)) => steps.learn(step, stack),
         Some(Record::Op(record)) => {
-            let block_device = record.flags & OpFlags::BLOCK_DEVICE != 0;
-            let name = files.name(&record);
-            let place = Place {
-                directory: name.as_ref().map(|name| name.directory),
-                ..files.place(record.dev, block_device)
-            };
-            let deleted = name.as_ref().is_some_and(|name| name.deleted);
-            let (file, bytes) = name.map(crate::files::Name::text).unzip();
+            let subject = files.of(record);
+            let mut op = Op::new(
+                record,
+                subject.name.as_ref().map(|name| name.path.clone()),
+                subject.place.clone(),
+                watched,
+            );
+            if let Some(name) = &subject.name {
+                if name.bytes.is_some() {
+                    op.file_bytes.clone_from(&name.bytes);
+                }
+                op.file_deleted = name.deleted;
+            }
             id += 1;
-            let told = steps.of(&record, id);
-            let op = Op {
-                id: told.is_some().then_some(id),
-                steps: told.as_ref().map(|told| told.steps.len() as u64),
-                steps_lost: told.as_ref().map(|told| told.lost),
-                file_bytes: bytes.flatten(),
-                file_deleted: deleted,
-                ..Op::new(&record, file, place, watched)
-            };
-            match each(Some((op, &told.unwrap_or_default().steps))) {
+            let told = steps.of(record, id);
+            if let Some(told) = &told {
+                op.id = Some(id);
+                op.steps = Some(told.steps.len() as u64);
+                op.steps_lost = Some(told.lost);
+            }
+            match each(Some((&op, told.as_ref().map_or(&[], |told| &told.steps)))) {
                 Ok(true) => ops += 1,
                 Ok(false) => filtered += 1,
                 Err(error) => _ = failed.get_or_insert(error),

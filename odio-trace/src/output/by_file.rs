@@ -7,12 +7,17 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     hash::{BuildHasher, RandomState},
+    rc::Rc,
 };
 
-use super::{by_path, latency::Stages};
-use crate::op::Op;
+use super::{
+    by_path,
+    classes::{Classes, Share},
+    latency::Stages,
+};
+use crate::{kernel::Dev, op::Op, recent::Recent};
 
-/// Files that are counted apart. One with many requests costs some 90 KiB, nearly all of it histograms.
+/// Files that are counted apart. One with many requests costs some 90 KiB, nearly all of it counted times.
 const MOST: usize = 512;
 
 /// Further files that are told apart to say how many there were, at 8 bytes each.
@@ -33,11 +38,11 @@ pub(crate) struct Tally {
     /// Failed ops by what failed.
     pub(crate) failed: BTreeMap<String, u64>,
     /// Reads and writes that moved bytes, by the way they took: `direct`, `buffered`, `fallback`, `not seen`.
-    pub(crate) cache: BTreeMap<&'static str, u64>,
+    pub(crate) cache: Classes,
     /// Acknowledged writes that moved bytes, by durability.
-    pub(crate) written: BTreeMap<&'static str, u64>,
+    pub(crate) written: Classes,
     /// Acknowledged syncs, by durability.
-    pub(crate) synced: BTreeMap<&'static str, u64>,
+    pub(crate) synced: Classes,
     pub(crate) fua: u64,
     pub(crate) flushes: u64,
     /// Inside writes, and as requests of their own.
@@ -58,26 +63,24 @@ impl Tally {
 
     /// The share of reads and writes that went directly; `None` where none moved a byte.
     pub(crate) fn direct(&self) -> Option<Share> {
-        Share::of(&self.cache, "direct")
+        self.cache.share("direct")
     }
 
     /// The share of acknowledged writes that were durable; `None` where there was none.
     pub(crate) fn durable(&self) -> Option<Share> {
-        Share::of(&self.written, "durable")
+        self.written.share("durable")
     }
 
     /// Writes and syncs of which it was not seen where they were.
     pub(crate) fn unknown(&self) -> u64 {
-        [&self.written, &self.synced]
-            .iter()
-            .filter_map(|classes| classes.get("unknown"))
-            .sum()
+        self.written.of("unknown") + self.synced.of("unknown")
     }
 
     fn add(&mut self, op: &Op) {
-        let kind = match op.op {
-            "read" => &mut self.reads,
-            "write" => &mut self.writes,
+        let (read, write) = (op.op == "read", op.op == "write");
+        let kind = match (read, write) {
+            (true, _) => &mut self.reads,
+            (_, true) => &mut self.writes,
             _ => &mut self.syncs,
         };
         *kind += 1;
@@ -87,14 +90,14 @@ impl Tally {
         self.commits += u64::from(op.commits);
         if !op.acknowledged {
             self.unended += 1;
-            if op.op != "read" {
+            if !read {
                 // It may have been a write that moved bytes, and one that was not durable.
-                let class = if op.op == "write" {
+                let class = if write {
                     &mut self.written
                 } else {
                     &mut self.synced
                 };
-                *class.entry("unknown").or_default() += 1;
+                class.add("unknown", 1);
             }
             return;
         }
@@ -104,25 +107,20 @@ impl Tally {
         }
         self.stages.add(op);
         let moved = op.result.unsigned_abs();
-        match op.op {
-            "read" => self.bytes_read = self.bytes_read.saturating_add(moved),
-            "write" => self.bytes_written = self.bytes_written.saturating_add(moved),
-            _ => {
-                let class = op.durability.unwrap_or("unknown");
-                *self.synced.entry(class).or_default() += 1;
-                return;
-            }
+        if read {
+            self.bytes_read = self.bytes_read.saturating_add(moved);
+        } else if write {
+            self.bytes_written = self.bytes_written.saturating_add(moved);
+        } else {
+            self.synced.add(op.durability.unwrap_or("unknown"), 1);
+            return;
         }
         if moved == 0 {
             return;
         }
-        *self
-            .cache
-            .entry(op.cache.unwrap_or("not seen"))
-            .or_default() += 1;
-        if op.op == "write" {
-            let class = op.durability.unwrap_or("unknown");
-            *self.written.entry(class).or_default() += 1;
+        self.cache.add(op.cache.unwrap_or("not seen"), 1);
+        if write {
+            self.written.add(op.durability.unwrap_or("unknown"), 1);
         }
     }
 
@@ -136,16 +134,9 @@ impl Tally {
         for (why, n) in &other.failed {
             *self.failed.entry(why.clone()).or_default() += n;
         }
-        let classes = [
-            (&mut self.cache, &other.cache),
-            (&mut self.written, &other.written),
-            (&mut self.synced, &other.synced),
-        ];
-        for (mine, others) in classes {
-            for (class, n) in others {
-                *mine.entry(class).or_default() += n;
-            }
-        }
+        self.cache.merge(&other.cache);
+        self.written.merge(&other.written);
+        self.synced.merge(&other.synced);
         self.fua += other.fua;
         self.flushes += other.flushes;
         self.fsyncs += other.fsyncs;
@@ -154,44 +145,29 @@ impl Tally {
     }
 }
 
-/// A part of a whole that is not empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub(crate) part: u64,
-    pub(crate) whole: u64,
-}
-
-impl Share {
-    fn of(classes: &BTreeMap<&str, u64>, class: &str) -> Option<Self> {
-        let whole = classes.values().sum();
-        (whole > 0).then(|| Self {
-            part: classes.get(class).copied().unwrap_or(0),
-            whole,
-        })
-    }
-}
-
-impl std::fmt::Display for Share {
-    /// Rounded down: only all of it is 100%.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let thousandths = u128::from(self.part) * 1000 / u128::from(self.whole);
-        match (thousandths / 10, thousandths % 10) {
-            (whole, 0) => write!(f, "{whole}%"),
-            (whole, tenths) => write!(f, "{whole}.{tenths}%"),
-        }
-    }
-}
+/// A device, an inode number, and a name: the number may be used again.
+type Key = (Dev, u64, Option<Rc<str>>);
 
 /// The ledger.
 #[derive(Debug, Default)]
 pub(crate) struct ByFile {
-    /// By device and inode number, and by name: a number may be used again.
-    index: HashMap<(String, u64, Option<String>), usize>,
+    /// Where in `files` they are.
+    index: HashMap<Key, usize>,
+    /// The same of the last, and of those in `others` that they are there.
+    recent: Recent<Key, Option<usize>>,
     files: Vec<Tally>,
     others: Tally,
     /// Hashes of the files in `others`.
     seen: HashSet<u64>,
     state: RandomState,
+}
+
+/// Ops of a run share the text of a path; those of a recording each have their own.
+fn same(one: Option<&Rc<str>>, other: Option<&Rc<str>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other) || one == other,
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 /// Files counted together.
@@ -205,25 +181,34 @@ pub(crate) struct Others {
 
 impl ByFile {
     pub(crate) fn add(&mut self, op: &Op) {
-        let key = (op.dev.clone(), op.ino, op.file.clone());
-        let full = self.files.len() >= MOST;
-        let hash = self.state.hash_one(&key);
-        let tally = match self.index.entry(key) {
-            Entry::Occupied(known) => &mut self.files[*known.get()],
-            Entry::Vacant(_) if full => {
-                if self.seen.len() < MOST_OTHERS {
-                    self.seen.insert(hash);
+        let find = || {
+            let key = (op.dev, op.ino, op.file.clone());
+            let full = self.files.len() >= MOST;
+            let at = match self.index.entry(key.clone()) {
+                Entry::Occupied(known) => Some(*known.get()),
+                Entry::Vacant(_) if full => {
+                    if self.seen.len() < MOST_OTHERS {
+                        self.seen.insert(self.state.hash_one(&key));
+                    }
+                    None
                 }
-                &mut self.others
-            }
-            Entry::Vacant(free) => {
-                free.insert(self.files.len());
-                self.files.push(Tally {
-                    name: by_path::file(op),
-                    ..Tally::default()
-                });
-                self.files.last_mut().expect("one was pushed")
-            }
+                Entry::Vacant(free) => {
+                    self.files.push(Tally {
+                        name: by_path::file(op),
+                        ..Tally::default()
+                    });
+                    Some(*free.insert(self.files.len() - 1))
+                }
+            };
+            (key, at)
+        };
+        let is = |(dev, ino, file): &Key| {
+            *dev == op.dev && *ino == op.ino && same(file.as_ref(), op.file.as_ref())
+        };
+        let at = self.recent.get(op.ino, is, find);
+        let tally = match at {
+            Some(at) => &mut self.files[*at],
+            None => &mut self.others,
         };
         tally.add(op);
     }

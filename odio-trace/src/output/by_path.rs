@@ -1,6 +1,6 @@
 //! Ops that took the same path, counted together.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::op::Op;
 
@@ -10,7 +10,7 @@ pub(crate) struct Line {
     pub(crate) file: String,
     pub(crate) op: &'static str,
     pub(crate) engine: &'static str,
-    pub(crate) mode: String,
+    pub(crate) mode: &'static str,
     pub(crate) cache: &'static str,
     pub(crate) completion: String,
     pub(crate) bios: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Line {
     pub(crate) fsyncs: String,
     pub(crate) commits: u32,
     pub(crate) durability: &'static str,
-    pub(crate) why: String,
+    pub(crate) why: Cow<'static, str>,
 }
 
 /// Distinct paths that are counted apart. Past that a person reads none of them, and memory has an end.
@@ -38,7 +38,7 @@ impl ByPath {
             file: file(op),
             op: op.op,
             engine: op.engine,
-            mode: op.mode.clone(),
+            mode: op.mode,
             cache: op.cache.unwrap_or("-"),
             completion: completion(op),
             bios: op.bios,
@@ -48,7 +48,7 @@ impl ByPath {
             commits: op.commits,
             durability: op.durability.unwrap_or("-"),
             why: if op.result < 0 {
-                format!("{}: {}", error(op.result), op.why)
+                format!("{}: {}", error(op.result), op.why).into()
             } else {
                 op.why.clone()
             },
@@ -76,7 +76,7 @@ impl ByPath {
 pub(crate) fn file(op: &Op) -> String {
     match &op.file {
         Some(file) if op.file_deleted => format!("{file} (deleted)"),
-        Some(file) => file.clone(),
+        Some(file) => file.to_string(),
         None => format!("{} inode {}", op.dev, op.ino),
     }
 }

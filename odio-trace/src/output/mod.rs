@@ -4,6 +4,7 @@
 
 pub(crate) mod by_file;
 pub(crate) mod by_path;
+pub(crate) mod classes;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod judgement;

@@ -24,11 +24,11 @@ pub(crate) fn header(op: &Op) -> String {
         op.len,
         op.offset,
         op.file.as_deref().map_or_else(|| "?".into(), printable),
-        printable(&op.comm),
+        printable(&op.comm.text()),
         op.pid,
         op.tid,
         printable(op.engine),
-        printable(&op.mode),
+        printable(op.mode),
     );
     if op.acknowledged {
         let _ = write!(out, "{} after {} ns", op.result, op.latency_ns);
@@ -53,7 +53,7 @@ pub(crate) fn line(step: &Step) -> String {
         "    +{:>10} ns  cpu {:<3} {:>16}/{:<7} {:<17} {}",
         step.ns,
         step.cpu,
-        printable(&step.comm),
+        printable(&step.comm.text()),
         step.tid,
         printable(&step.hook),
         step.function

@@ -221,7 +221,7 @@ impl Summary {
                 "writes and syncs of unknown durability",
             ));
             gaps.extend(counted(
-                total.cache.get("not seen").copied().unwrap_or(0),
+                total.cache.of("not seen"),
                 "read or write whose way past the page cache was not seen",
                 "reads and writes whose way past the page cache was not seen",
             ));

@@ -12,6 +12,7 @@ use super::{
     text::{self, Shown},
 };
 use crate::{
+    kernel::Dev,
     op::Op,
     plan::{Kind, Missing, Probe},
     workload::Outcome,
@@ -32,11 +33,11 @@ pub(crate) fn write() -> Op {
         file: Some("/mnt/f".into()),
         file_bytes: None,
         file_deleted: false,
-        dev: "259:3".into(),
+        dev: Dev::from_kernel(259 << 20 | 3),
         ino: 12,
         offset: 8192,
         len: 4096,
-        mode: "direct+dsync".into(),
+        mode: "direct+dsync",
         cache: Some("direct"),
         completion: Some("waited"),
         queued: false,
@@ -68,7 +69,7 @@ pub(crate) fn write() -> Op {
 /// The same to another file.
 pub(crate) fn op(ino: u64) -> Op {
     Op {
-        file: Some(format!("/mnt/{ino}")),
+        file: Some(format!("/mnt/{ino}").into()),
         ino,
         ..write()
     }

@@ -1,6 +1,5 @@
 //! Tables for a person.
 
-use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
@@ -10,6 +9,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use super::{
     by_file::{ByFile, Others, Tally},
     by_path::ByPath,
+    classes::{Classes, Share},
     latency::{Stages, readable},
     not_written,
     summary::Summary,
@@ -105,10 +105,9 @@ pub(crate) const COLUMNS: [&str; 14] = [
 
 /// One line of the ledger.
 pub(crate) fn row(name: &str, tally: &Tally) -> [String; 14] {
-    let share = |share: Option<super::by_file::Share>| {
-        share.map_or_else(|| "-".to_owned(), |share| share.to_string())
-    };
-    let not_seen = tally.cache.get("not seen").copied().unwrap_or(0);
+    let share =
+        |share: Option<Share>| share.map_or_else(|| "-".to_owned(), |share| share.to_string());
+    let not_seen = tally.cache.of("not seen");
     [
         printable(name),
         tally.reads.to_string(),
@@ -125,12 +124,7 @@ pub(crate) fn row(name: &str, tally: &Tally) -> [String; 14] {
         } else {
             share(tally.direct())
         },
-        tally
-            .cache
-            .get("fallback")
-            .copied()
-            .unwrap_or(0)
-            .to_string(),
+        tally.cache.of("fallback").to_string(),
         share(tally.durable()),
         classes(&tally.written),
         tally.fua.to_string(),
@@ -140,14 +134,14 @@ pub(crate) fn row(name: &str, tally: &Tally) -> [String; 14] {
 }
 
 /// `20 durable, 3 uncommitted`
-fn classes(classes: &BTreeMap<&'static str, u64>) -> String {
-    if classes.is_empty() {
-        return "-".into();
-    }
+fn classes(classes: &Classes) -> String {
     let parts: Vec<String> = classes
         .iter()
         .map(|(class, n)| format!("{n} {}", printable(class)))
         .collect();
+    if parts.is_empty() {
+        return "-".into();
+    }
     parts.join(", ")
 }
 
@@ -237,7 +231,7 @@ pub(crate) fn path(line: &super::by_path::Line, n: u64) -> [String; 14] {
         printable(&line.file),
         printable(line.op),
         printable(line.engine),
-        printable(&line.mode),
+        printable(line.mode),
         printable(line.cache),
         printable(&line.completion),
         n.to_string(),

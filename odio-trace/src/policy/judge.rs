@@ -228,7 +228,7 @@ fn describe(op: &Op) -> String {
         by_path::file(op),
         op.engine,
         op.mode,
-        op.comm,
+        op.comm.text(),
         op.pid,
         op.bios,
         op.fua,

@@ -99,7 +99,7 @@ pub(crate) struct Device {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     /// As in the ops.
-    pub(crate) dev: String,
+    pub(crate) dev: Dev,
     pub(crate) fs: Option<String>,
     pub(crate) mount: Option<String>,
     pub(crate) read_only: bool,
@@ -118,7 +118,7 @@ pub(crate) struct Device {
 impl Device {
     /// For a person, in one line: `259:3 ext4 at /mnt, nvme0n1p1 (write-back, FUA)`.
     pub(crate) fn words(&self) -> String {
-        let mut words = self.dev.clone();
+        let mut words = self.dev.to_string();
         if let Some(fs) = &self.fs {
             words += &format!(" {fs}");
         }
@@ -143,10 +143,9 @@ impl Device {
         printable(&words)
     }
 
-    pub(super) fn of(kernel: &Kernel, name: &str) -> Self {
-        let dev: Option<Dev> = name.parse().ok();
-        let devices = dev.map(|dev| kernel.devices(dev)).unwrap_or_default();
-        let cache = dev.map(|dev| kernel.write_cache(dev));
+    pub(super) fn of(kernel: &Kernel, dev: Dev) -> Self {
+        let devices = kernel.devices(dev);
+        let cache = kernel.write_cache(dev);
         let names: Vec<&str> = devices.iter().map(|block| block.name.as_str()).collect();
         // Sizes are those of a device; of several each has its own.
         let one = match devices.as_slice() {
@@ -155,28 +154,25 @@ impl Device {
         };
         Self {
             kind: "device".into(),
-            dev: name.into(),
-            fs: dev.and_then(|dev| kernel.fs_type(dev)),
-            mount: dev.and_then(|dev| {
-                let mut mounts = kernel.mounts.as_ref().ok()?.of_dev(dev);
+            dev,
+            fs: kernel.fs_type(dev),
+            mount: kernel.mounts.as_ref().ok().and_then(|mounts| {
+                let mut mounts = mounts.of_dev(dev);
                 let whole = mounts.find(|mount| mount.root == Path::new("/"))?;
                 Some(whole.point.to_string_lossy().into_owned())
             }),
-            read_only: dev.is_some_and(|dev| kernel.read_only(dev)),
+            read_only: kernel.read_only(dev),
             device: (!names.is_empty()).then(|| names.join(", ")),
             disk: one.and_then(|block| block.disk.clone()),
-            write_cache: cache
-                .as_ref()
-                .and_then(|cache| cache.volatile)
-                .map(|volatile| {
-                    if volatile {
-                        "write-back"
-                    } else {
-                        "write-through"
-                    }
-                    .into()
-                }),
-            fua: cache.and_then(|cache| cache.fua),
+            write_cache: cache.volatile.map(|volatile| {
+                if volatile {
+                    "write-back"
+                } else {
+                    "write-through"
+                }
+                .into()
+            }),
+            fua: cache.fua,
             logical_block_size: one.and_then(|block| block.logical_block_size),
             physical_block_size: one.and_then(|block| block.physical_block_size),
         }

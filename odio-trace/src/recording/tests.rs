@@ -38,7 +38,7 @@ fn ops() -> Vec<Op> {
         ..a_write()
     };
     let elsewhere = Op {
-        dev: "0:45".into(),
+        dev: "0:45".parse().unwrap(),
         file: None,
         ..a_write()
     };
@@ -129,7 +129,7 @@ fn what_is_recorded_is_read() {
             .any(|p| p.hook == "bio-submit" && p.target == "submit_bio")
     );
     assert!(header.not_planned.iter().any(|m| m.hook == "dio-await"));
-    let devices: Vec<&str> = got.devices.iter().map(|d| d.dev.as_str()).collect();
+    let devices: Vec<String> = got.devices.iter().map(|d| d.dev.to_string()).collect();
     assert_eq!(devices, ["259:3", "0:45"], "each once, before its first op");
     assert_eq!(got.devices[0].write_cache.as_deref(), Some("write-back"));
     assert_eq!(got.devices[0].fua, Some(true));
@@ -409,7 +409,7 @@ fn a_huge_line_is_refused_before_it_is_held() {
     assert!(got(&compressed(&vec![b'['; 9 << 20])).1.is_err());
     // Names that long would fill the memory one by one.
     let long = Op {
-        file: Some("x".repeat(70 << 10)),
+        file: Some("x".repeat(70 << 10).into()),
         ..a_write()
     };
     let long = serde_json::to_string(&long).unwrap();
@@ -467,7 +467,12 @@ proptest! {
         (comm, file, why) in any::<(String, Option<String>, String)>(),
         (latency_ns, submit_ns) in any::<(u64, Option<u64>)>(),
     ) {
-        let op = Op { pid, ino, offset, result, comm, file, why, latency_ns, submit_ns, ..a_write() };
+        let op = Op {
+            comm: comm.as_str().into(),
+            file: file.map(Into::into),
+            why: why.into(),
+            ..Op { pid, ino, offset, result, latency_ns, submit_ns, ..a_write() }
+        };
         let mut lines = write::Lines::new(Vec::new());
         lines.write(&op).unwrap();
         let bytes = lines.end(EndMark { ops: 1 }).unwrap();

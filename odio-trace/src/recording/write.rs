@@ -13,7 +13,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Device, EndMark, Header, LONGEST, partial::Partial};
-use crate::{kernel::Kernel, op::Op, output::summary::Summary, plan::Plan, step::Step};
+use crate::{
+    kernel::{Dev, Kernel},
+    op::Op,
+    output::summary::Summary,
+    plan::Plan,
+    step::Step,
+};
 
 /// How long an op may wait in this process before it is passed on to the file, while ops come.
 pub(crate) const PASS_ON: Duration = Duration::from_secs(1);
@@ -22,7 +28,7 @@ pub(crate) const PASS_ON: Duration = Duration::from_secs(1);
 pub(crate) struct Recorder<'a> {
     kernel: &'a Kernel,
     lines: Lines<Partial>,
-    devices: HashSet<String>,
+    devices: HashSet<Dev>,
     ops: u64,
 }
 
@@ -47,9 +53,8 @@ impl<'a> Recorder<'a> {
             // Until here there is nothing that could not be had again.
             self.lines.gzip.get_mut().keep();
         }
-        if !self.devices.contains(&op.dev) {
-            self.lines.write(&Device::of(self.kernel, &op.dev))?;
-            self.devices.insert(op.dev.clone());
+        if self.devices.insert(op.dev) {
+            self.lines.write(&Device::of(self.kernel, op.dev))?;
         }
         self.lines.write(op)?;
         for step in steps {

@@ -116,7 +116,7 @@ fn write_steps() -> Told {
             ..step(Hook::SyscallExit, 40)
         },
     ] {
-        steps.learn(record, Vec::new());
+        steps.learn(&record, &[]);
     }
     let told = steps.of(&op(4), 3).unwrap();
     assert_eq!(steps.open.len(), 2, "those of the other ops wait");
@@ -159,14 +159,14 @@ fn steps_are_in_the_order_of_time_and_those_of_their_op() {
 #[test]
 fn an_op_says_how_many_of_its_steps_are_lost() {
     let mut steps = taking();
-    steps.learn(step(Hook::WriteBegin, 0), Vec::new());
+    steps.learn(&step(Hook::WriteBegin, 0), &[]);
     let told = steps.of(&op(4), 1).unwrap();
     assert_eq!((told.steps.len(), told.lost), (1, 3));
     // Of an op whose steps all were, too.
     let told = steps.of(&op(4), 2).unwrap();
     assert_eq!((told.steps.len(), told.lost), (0, 4));
     for i in 0..=MOST_OF_OP as u64 {
-        steps.learn(step(Hook::Checksum, i), Vec::new());
+        steps.learn(&step(Hook::Checksum, i), &[]);
     }
     let told = steps.of(&op(MOST_OF_OP as u64 + 1), 3).unwrap();
     assert_eq!((told.steps.len(), told.lost), (MOST_OF_OP, 1));
@@ -186,7 +186,7 @@ fn what_waits_for_an_op_that_never_comes_is_let_go_of() {
             begin_ns: i,
             ..step(Hook::WriteBegin, 0)
         };
-        steps.learn(record, Vec::new());
+        steps.learn(&record, &[]);
     }
     assert!(steps.open.len() <= MOST_OPS);
     let newest = (3 * MOST_OPS as u64 - 1, 8);
