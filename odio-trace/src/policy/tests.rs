@@ -148,6 +148,7 @@ fn what_each_requirement_asks() {
     let durable = || OpRecord {
         file_flags: (libc::O_DIRECT | libc::O_DSYNC).cast_unsigned(),
         fua: 1,
+        fua_issued: 1,
         ..record()
     };
     let unended = || OpRecord {
