@@ -1,83 +1,63 @@
 //! How long ops took, and each stage of them.
 
+use hdrhistogram::Histogram;
+
 use crate::op::Op;
 
-/// Times are told apart by their highest bits, so many of them: within one part in 128.
-const BITS: u32 = 8;
+/// Values are within one part in a hundred.
+const DIGITS: u8 = 2;
 
-/// So many values are kept as they came: most files of a large tree see a few requests, and to count them takes some
+/// So many values are kept as they came: most files of a large tree see a few requests, and a histogram is some
 /// 10 KiB.
 const FEW: usize = 32;
 
-/// Times in nanoseconds: a few as they are, many counted by class, in a table that grows with the longest.
+/// Times in nanoseconds: a few as they are, many in a histogram that grows with the longest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
     few: Vec<u64>,
-    /// How many of each class; empty while they are few.
-    many: Vec<u64>,
+    many: Option<Box<Histogram<u64>>>,
     max: u64,
-}
-
-/// The class of a time: what is below 2^[`BITS`] has one to itself, of what is longer each power of two is cut into half
-/// as many.
-fn class(ns: u64) -> usize {
-    let cut = ns.max(1).ilog2().saturating_sub(BITS - 1);
-    (u64::from(cut << (BITS - 1)) + (ns >> cut)) as usize
-}
-
-/// The longest time of a class.
-fn longest(class: usize) -> u64 {
-    let class = class as u64;
-    let cut = (class >> (BITS - 1)).saturating_sub(1);
-    let highest = class - (cut << (BITS - 1));
-    highest << cut | ((1 << cut) - 1)
 }
 
 impl Times {
     pub(crate) fn add(&mut self, ns: u64) {
         self.max = self.max.max(ns);
-        let class = class(ns);
-        if let Some(n) = self.many.get_mut(class) {
-            *n += 1;
-        } else if self.many.is_empty() && self.few.len() < FEW {
+        if self.many.is_none() && self.few.len() < FEW {
             self.few.push(ns);
-        } else {
-            self.count_in(class, 1);
+            return;
         }
+        record(self.counted(), ns, 1);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         for &ns in &other.few {
             self.add(ns);
         }
-        self.max = self.max.max(other.max);
-        for (class, n) in other.counted() {
-            self.count_in(class, n);
+        if let Some(many) = &other.many {
+            self.max = self.max.max(other.max);
+            let counted = self.counted();
+            for bucket in many.iter_recorded() {
+                record(counted, bucket.value_iterated_to(), bucket.count_at_value());
+            }
         }
     }
 
-    /// With the few counted as well.
-    fn count_in(&mut self, class: usize, n: u64) {
-        for ns in std::mem::take(&mut self.few) {
-            self.count_in(self::class(ns), 1);
+    /// The histogram, with the few values moved into it.
+    fn counted(&mut self) -> &mut Histogram<u64> {
+        let few = std::mem::take(&mut self.few);
+        let many = self.many.get_or_insert_with(|| {
+            let mut many = Histogram::new(DIGITS).expect("two digits are allowed");
+            many.auto(true);
+            Box::new(many)
+        });
+        for ns in few {
+            record(many, ns, 1);
         }
-        if class >= self.many.len() {
-            self.many.resize((class + 1).next_multiple_of(1 << BITS), 0);
-        }
-        self.many[class] += n;
-    }
-
-    /// The classes that occur, and how often.
-    fn counted(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.many
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, n)| *n > 0)
+        many
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.few.len() as u64 + self.many.iter().sum::<u64>()
+        self.few.len() as u64 + self.many.as_ref().map_or(0, |many| many.len())
     }
 
     /// The longest, exactly.
@@ -87,19 +67,13 @@ impl Times {
 
     /// The time that at least this share of all did not exceed; 0 where there is none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
-        let rank = ((share * self.count() as f64).ceil() as u64).max(1);
-        if self.many.is_empty() {
-            let mut sorted = self.few.clone();
-            sorted.sort_unstable();
-            return sorted.get(rank as usize - 1).copied().unwrap_or(0);
+        if let Some(many) = &self.many {
+            return many.value_at_quantile(share).min(self.max);
         }
-        let mut before = 0;
-        let reaches = |(_, n): &(usize, u64)| {
-            before += n;
-            before >= rank
-        };
-        let class = self.counted().find(reaches);
-        class.map_or(self.max, |(class, _)| longest(class).min(self.max))
+        let mut sorted = self.few.clone();
+        sorted.sort_unstable();
+        let rank = (share * sorted.len() as f64).ceil() as usize;
+        sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
     }
 
     /// How many times lie in [2^n, 2^(n+1)) nanoseconds, for every n from the lowest to the highest that occur; 0 ns
@@ -110,9 +84,9 @@ impl Times {
         for &ns in &self.few {
             count(ns, 1);
         }
-        // No class has times of two powers.
-        for (class, n) in self.counted() {
-            count(longest(class), n);
+        // The histogram's own buckets end at powers of two.
+        for bucket in self.many.iter().flat_map(|many| many.iter_recorded()) {
+            count(bucket.value_iterated_to(), bucket.count_at_value());
         }
         let first = powers.iter().position(|&n| n > 0);
         let last = powers.iter().rposition(|&n| n > 0);
@@ -121,6 +95,11 @@ impl Times {
             _ => Vec::new(),
         }
     }
+}
+
+fn record(histogram: &mut Histogram<u64>, ns: u64, times: u64) {
+    // It resizes itself, and holds 64 bits of time: there is nothing to fail.
+    let _ = histogram.record_n(ns, times);
 }
 
 /// An op's time, whole and by stage.
@@ -216,18 +195,9 @@ mod tests {
             assert!(off < 0.01, "{share}: {}", many.quantile(share));
         }
         assert_eq!(times([1, u64::MAX]).max(), u64::MAX);
+        // More than a histogram made for a minute would hold.
         let long = times((0..100).map(|_| u64::MAX / 2));
         assert_eq!((long.count(), long.quantile(0.5)), (100, u64::MAX / 2));
-    }
-
-    #[test]
-    fn classes_follow_each_other_without_a_gap() {
-        let last = class(u64::MAX);
-        assert_eq!((class(0), longest(last)), (0, u64::MAX));
-        for class in 0..last {
-            let end = longest(class);
-            assert_eq!((self::class(end), self::class(end + 1)), (class, class + 1));
-        }
     }
 
     #[test]
