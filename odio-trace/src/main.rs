@@ -124,6 +124,7 @@ async fn guest(arguments: &cli::Vm) -> Result<u8> {
     let status = vm::run(&vm::Spec {
         kernel: arguments.kernel.clone(),
         fs: arguments.fs,
+        device: arguments.device,
         memory: arguments.memory,
         cpus: arguments.cpus,
         timeout: Duration::from_secs(arguments.timeout),

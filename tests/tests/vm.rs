@@ -102,6 +102,49 @@ fn the_working_directory_has_the_filesystem_that_was_asked_for() {
 }
 
 #[test]
+fn variants_of_a_filesystem_are_what_they_say() {
+    for (fs, script, answer) in [
+        (
+            "ext4-data-journal",
+            "grep -c ' /mnt ext4 .*data=journal' /proc/mounts",
+            "1",
+        ),
+        // EXT4_EXTENTS_FL would be set on a new file.
+        ("ext4-no-extents", "echo x >f; lsattr f | cut -c 20", "-"),
+        (
+            "btrfs-nodatacow",
+            "grep -c ' /mnt btrfs .*nodatacow' /proc/mounts",
+            "1",
+        ),
+    ] {
+        let output = Run::new(
+            &["--fs", fs, "--add", "/usr/bin/lsattr"],
+            &["sh", "-c", script],
+        )
+        .output();
+        assert_eq!(stdout(&output).trim(), answer, "{fs}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_disk_has_the_cache_that_was_asked_for() {
+    let script = "cd /sys/block/${ODIO_VM_DISK#/dev/}/queue; cat write_cache fua; grep -c \"$ODIO_VM_DISK /mnt ext4\" /proc/mounts";
+    for (device, queue) in [
+        ("nvme", "write back\n1\n"),
+        ("virtio", "write back\n0\n"),
+        ("write-through", "write through\n0\n"),
+    ] {
+        let output = Run::new(&["--device", device], &["sh", "-c", script]).output();
+        assert_eq!(
+            stdout(&output),
+            format!("{queue}1\n"),
+            "{device}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
 fn without_a_filesystem_the_disk_is_empty_and_free_to_write_to() {
     let script = r#"
         mount | grep -c ' on /mnt '

@@ -87,10 +87,10 @@ out=$(port odio.out)
 err=$(port odio.err)
 exec 3>"$out" 4>"$err" || give_up "cannot open the ports"
 
-file=$(find_device "$DISK" '/sys/block/nvme*/device/serial' \
-    "no NVMe disk: this kernel needs BLK_DEV_NVME")
-file=${file%/device/serial}
-disk=/dev/${file##*/}
+file=$(find_device "$DISK" "$DISK_SERIALS" \
+    "no disk: this kernel needs BLK_DEV_NVME, or VIRTIO_BLK for the others")
+file=${file#/sys/block/}
+disk=/dev/${file%%/*}
 if [ "$FS" != none ]; then
     mount -t "$FS" -o "$FS_OPTIONS" "$disk" /mnt ||
         give_up "cannot mount $disk: has this kernel $FS?"
@@ -106,7 +106,7 @@ cat /run/stderr >&4 3>&- &
 relay_err=$!
 
 (
-    unset MARK DISK FS FS_OPTIONS
+    unset MARK DISK DISK_SERIALS FS FS_OPTIONS
     export ODIO_VM_DISK="$disk"
     . /odio/environment
     ulimit -l unlimited

@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 
 use super::{
-    Error, Filesystem,
+    Error, Spec,
     apt::{self, Package},
     host,
     modules::{self, module_name},
@@ -45,15 +45,13 @@ pub(crate) struct Module {
     pub(crate) parameters: Vec<String>,
 }
 
-pub(crate) async fn get(
-    choice: &spec::Kernel,
-    fs: Filesystem,
-    wanted: &[spec::Module],
-    progress: &Progress,
-) -> anyhow::Result<Kernel> {
-    match choice {
-        spec::Kernel::Image(path) => image(path, wanted),
-        spec::Kernel::Series(series) => debian(series, fs, wanted, progress).await,
+pub(crate) async fn get(spec: &Spec, progress: &Progress) -> anyhow::Result<Kernel> {
+    let mut needed = vec!["virtio_pci", "virtio_console"];
+    needed.extend(spec.device.modules());
+    needed.extend(spec.fs.modules());
+    match &spec.kernel {
+        spec::Kernel::Image(path) => image(path, &spec.modules),
+        spec::Kernel::Series(series) => debian(series, &needed, &spec.modules, progress).await,
     }
 }
 
@@ -99,7 +97,7 @@ fn is_module(path: &Path, name: &str) -> bool {
 
 async fn debian(
     series: &str,
-    fs: Filesystem,
+    needed: &[&str],
     wanted: &[spec::Module],
     progress: &Progress,
 ) -> anyhow::Result<Kernel> {
@@ -113,7 +111,7 @@ async fn debian(
             let deb = deb(&package, &cache, progress).await?;
             unpack(&deb, &unpacked, progress).await?;
         }
-        match look(&unpacked, fs, wanted).await {
+        match look(&unpacked, needed, wanted).await {
             Ok(kernel) => return Ok(kernel),
             // The package never had it.
             Err(error) if matches!(error.downcast_ref(), Some(Error::NoModule { .. })) => {
@@ -239,7 +237,7 @@ async fn unpack(deb: &Path, unpacked: &Path, progress: &Progress) -> anyhow::Res
 }
 
 /// Finds what is needed in an unpacked package, and checks just that.
-async fn look(unpacked: &Path, fs: Filesystem, wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
+async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
     let known = fs::read_to_string(unpacked.join(SUMS))?;
     let known: HashSet<&str> = known.lines().collect();
     // What the package had, which a damaged folder may have no more.
@@ -251,8 +249,7 @@ async fn look(unpacked: &Path, fs: Filesystem, wanted: &[spec::Module]) -> anyho
         .iter()
         .find(|path| path.starts_with("boot") && named(path).starts_with("vmlinuz-"))
         .context("no boot/vmlinuz-*")?;
-    let mut names = vec!["virtio_pci", "virtio_console"];
-    names.extend(fs.modules());
+    let mut names = needed.to_vec();
     names.extend(wanted.iter().map(|module| module.name.as_str()));
     let modules = modules::closure(unpacked, &files, &names)?;
 

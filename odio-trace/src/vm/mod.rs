@@ -10,6 +10,7 @@
 mod apt;
 mod carry;
 mod console;
+mod device;
 mod elf;
 mod error;
 mod guest;
@@ -28,6 +29,7 @@ use anyhow::Context as _;
 
 use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
+    device::Device,
     error::{Error, exit_status},
     spec::{Filesystem, Kernel, Module, Spec},
 };
@@ -59,14 +61,11 @@ async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
         tree.add(path)?;
     }
 
-    let kernel = tokio::time::timeout(
-        spec.timeout,
-        kernel::get(&spec.kernel, spec.fs, &spec.modules, &progress),
-    )
-    .await
-    .map_err(|_| Error::SlowKernel {
-        seconds: spec.timeout.as_secs(),
-    })??;
+    let kernel = tokio::time::timeout(spec.timeout, kernel::get(spec, &progress))
+        .await
+        .map_err(|_| Error::SlowKernel {
+            seconds: spec.timeout.as_secs(),
+        })??;
     tree.modules(&kernel.modules);
 
     let room = tempfile::Builder::new()
@@ -76,9 +75,10 @@ async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
     host::require_space(room.path(), tree.size() + qemu::DISK_BYTES)?;
     let mark = guest::mark()?;
     tree.init(&format!(
-        "MARK={mark} DISK={} FS={} FS_OPTIONS={}\n",
+        "MARK={mark} DISK={} DISK_SERIALS='{}' FS={} FS_OPTIONS={}\n",
         qemu::DISK_SERIAL,
-        spec.fs,
+        spec.device.serials(),
+        spec.fs.kind(),
         spec.fs.mount_options()
     ));
     let file = File::create(room.path().join(qemu::INITRAMFS))?;

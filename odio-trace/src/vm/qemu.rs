@@ -55,7 +55,7 @@ pub(crate) async fn make_disk(room: &Path, fs: Filesystem) -> anyhow::Result<()>
     File::create(&disk)
         .and_then(|file| file.set_len(DISK_BYTES))
         .with_context(|| format!("cannot make {}", disk.display()))?;
-    if let Some([program, options @ ..]) = fs.make() {
+    if let Some([program, options @ ..]) = fs.make().as_deref() {
         let arguments = options.iter().chain([&DISK]);
         host::output(program, arguments, room).await?;
     }
@@ -186,13 +186,13 @@ fn arguments(spec: &Spec, kernel: &Kernel, kvm: bool) -> Vec<OsString> {
     command_line.extend(kernel.parameters.iter().map(String::as_str));
     add(&["-initrd", INITRAMFS, "-append", &command_line.join(" ")]);
     add(&["-serial", &format!("file:{CONSOLE}")]);
-    // The guest sees a write-back cache with FUA. The host need not flush: the
-    // image is gone before a power cut could matter to it.
+    // Whatever cache the guest sees, the host need not flush: the image is gone
+    // before a power cut could matter to it.
     add(&[
         "-drive",
         &format!("file={DISK},format=raw,if=none,id=disk,cache=unsafe"),
         "-device",
-        &format!("nvme,drive=disk,serial={DISK_SERIAL}"),
+        &format!("{},drive=disk,serial={DISK_SERIAL}", spec.device.qemu()),
     ]);
     add(&["-device", "virtio-serial-pci"]);
     for port in [OUT, ERR] {

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use super::Error;
+use super::{Device, Error};
 
 /// One run of `odio-trace vm`.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Spec {
     pub(crate) kernel: Kernel,
     /// The filesystem of the working directory.
     pub(crate) fs: Filesystem,
+    /// The disk.
+    pub(crate) device: Device,
     /// Memory of the guest in MiB.
     pub(crate) memory: u32,
     /// CPUs of the guest.
@@ -32,6 +34,7 @@ impl Default for Spec {
         Self {
             kernel: Kernel::Series("6.1".to_owned()),
             fs: Filesystem::Ext4,
+            device: Device::default(),
             memory: 1024,
             cpus: 2,
             timeout: Duration::from_secs(300),
@@ -105,8 +108,14 @@ impl FromStr for Module {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filesystem {
     Ext4,
+    /// File data goes through the journal.
+    Ext4DataJournal,
+    /// Blocks are mapped as ext2 and ext3 do.
+    Ext4NoExtents,
     Xfs,
     Btrfs,
+    /// Data is overwritten in place, without checksums.
+    BtrfsNodatacow,
     Vfat,
     /// In memory; the disk stays empty.
     Tmpfs,
@@ -115,21 +124,34 @@ pub(crate) enum Filesystem {
 }
 
 impl Filesystem {
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ext4,
+        Self::Ext4DataJournal,
+        Self::Ext4NoExtents,
         Self::Xfs,
         Self::Btrfs,
+        Self::BtrfsNodatacow,
         Self::Vfat,
         Self::Tmpfs,
         Self::None,
     ];
 
-    /// The name that mount(8) knows; `none` is for the guest to understand.
+    /// As the command line has it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ext4 => "ext4",
+            Self::Ext4DataJournal => "ext4-data-journal",
+            Self::Ext4NoExtents => "ext4-no-extents",
+            Self::BtrfsNodatacow => "btrfs-nodatacow",
+            _ => self.kind(),
+        }
+    }
+
+    /// The name that mount(8) knows; `none` is for the guest to understand.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Ext4 | Self::Ext4DataJournal | Self::Ext4NoExtents => "ext4",
             Self::Xfs => "xfs",
-            Self::Btrfs => "btrfs",
+            Self::Btrfs | Self::BtrfsNodatacow => "btrfs",
             Self::Vfat => "vfat",
             Self::Tmpfs => "tmpfs",
             Self::None => "none",
@@ -139,17 +161,19 @@ impl Filesystem {
     /// Options with which nothing but the command writes to the disk.
     pub(crate) fn mount_options(self) -> &'static str {
         match self {
-            Self::Ext4 => "noinit_itable",
+            Self::Ext4 | Self::Ext4NoExtents => "noinit_itable",
+            Self::Ext4DataJournal => "noinit_itable,data=journal",
+            Self::BtrfsNodatacow => "nodatacow",
             _ => "rw",
         }
     }
 
     /// The command that makes it on a file, to which it appends the name.
-    pub(crate) fn make(self) -> Option<&'static [&'static str]> {
-        match self {
+    pub(crate) fn make(self) -> Option<Vec<&'static str>> {
+        let ext4 = |features: &[&'static str]| {
             // Tables that are initialised later would be written by the kernel
             // while the command runs.
-            Self::Ext4 => Some(&[
+            let mut command = vec![
                 "mke2fs",
                 "-q",
                 "-F",
@@ -159,10 +183,17 @@ impl Filesystem {
                 "4096",
                 "-E",
                 "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
-            ]),
-            Self::Xfs => Some(&["mkfs.xfs", "-q", "-f"]),
-            Self::Btrfs => Some(&["mkfs.btrfs", "-q", "-f"]),
-            Self::Vfat => Some(&["mkfs.vfat", "-F", "32"]),
+            ];
+            command.extend(features);
+            command
+        };
+        match self {
+            Self::Ext4 | Self::Ext4DataJournal => Some(ext4(&[])),
+            // Block numbers of 64 bits are for extents alone.
+            Self::Ext4NoExtents => Some(ext4(&["-O", "^extent,^64bit"])),
+            Self::Xfs => Some(vec!["mkfs.xfs", "-q", "-f"]),
+            Self::Btrfs | Self::BtrfsNodatacow => Some(vec!["mkfs.btrfs", "-q", "-f"]),
+            Self::Vfat => Some(vec!["mkfs.vfat", "-F", "32"]),
             Self::Tmpfs | Self::None => None,
         }
     }
@@ -170,12 +201,12 @@ impl Filesystem {
     /// The modules for kernels that do not have it built in. Those that it
     /// asks for by an alias, and not by a dependency, come first.
     pub(crate) fn modules(self) -> &'static [&'static str] {
-        match self {
-            Self::Ext4 => &["ext4"],
-            Self::Xfs => &["xfs"],
-            Self::Btrfs => &["btrfs"],
-            Self::Vfat => &["nls_cp437", "nls_ascii", "nls_utf8", "vfat"],
-            Self::Tmpfs | Self::None => &[],
+        match self.kind() {
+            "ext4" => &["ext4"],
+            "xfs" => &["xfs"],
+            "btrfs" => &["btrfs"],
+            "vfat" => &["nls_cp437", "nls_ascii", "nls_utf8", "vfat"],
+            _ => &[],
         }
     }
 }
@@ -223,7 +254,7 @@ mod tests {
         }
         let error = "ext5".parse::<Filesystem>().unwrap_err().to_string();
         assert!(error.contains("ext5"), "{error}");
-        assert!(error.contains("ext4, xfs"), "{error}");
+        assert!(error.contains("ext4, ext4-data-journal"), "{error}");
     }
 
     #[test]
