@@ -5,6 +5,7 @@
 
 mod attach;
 mod calibrate;
+mod check;
 mod clauses;
 mod cli;
 mod diagnostics;

@@ -14,10 +14,10 @@ use odio_core::{
     file::OpenOptions,
     mode::{Cache, Engine, Mode, Sync},
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    check::Verdict,
     cli,
     kernel::{Dev, Kernel},
     op::Op,
@@ -31,33 +31,6 @@ use crate::{
     session,
     workload::{self, Outcome},
 };
-
-/// What a row comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Verdict {
-    Pass,
-    Inconclusive,
-    Fail,
-}
-
-impl Verdict {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pass => "PASS",
-            Self::Inconclusive => "INCONCLUSIVE",
-            Self::Fail => "FAIL",
-        }
-    }
-
-    fn status(self) -> u8 {
-        match self {
-            Self::Pass => 0,
-            Self::Fail => 1,
-            Self::Inconclusive => 3,
-        }
-    }
-}
 
 /// A case with its file prepared, and what was seen of it.
 struct Row {

@@ -20,7 +20,7 @@ mod judge;
 mod requirement;
 
 pub(crate) use self::{
-    judge::{Judge, Judged, Verdict},
+    judge::{Judge, Judged},
     requirement::Requirement,
 };
 

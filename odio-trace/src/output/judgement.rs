@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::text::printable;
-use crate::policy::{Judged, Verdict};
+use crate::{check::Verdict, policy::Judged};
 
 /// What every rule came to, and what of the run was lost or not seen.
 pub(crate) struct Judgement<'a> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::judgement::{Judgement, lines};
-use crate::policy::Verdict;
+use crate::check::Verdict;
 
 /// Writes the file. A verdict that is INCONCLUSIVE is an error there, a broken rule a failure.
 pub(crate) fn write(judgement: &Judgement<'_>, path: &Path) -> Result<()> {

@@ -4,39 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{Match, Policy, Requirement, Rule, requirement::Held};
 use crate::{
+    check::Verdict,
     op::Op,
     output::{
         by_path,
         latency::{Times, readable},
     },
 };
-
-/// What a rule, or a policy, comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    Pass,
-    Inconclusive,
-    Fail,
-}
-
-impl Verdict {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Pass => "PASS",
-            Self::Inconclusive => "INCONCLUSIVE",
-            Self::Fail => "FAIL",
-        }
-    }
-
-    /// The exit status.
-    pub(crate) fn status(self) -> u8 {
-        match self {
-            Self::Pass => 0,
-            Self::Fail => 1,
-            Self::Inconclusive => 3,
-        }
-    }
-}
 
 /// Ways of breaking a rule that are told apart. Past that a person reads none of them, and memory has an end.
 const MOST: usize = 64;

@@ -2,7 +2,7 @@ use bytemuck::Zeroable;
 use odio_trace_common::{EngineSeen, OpFlags, OpKind, OpRecord};
 
 use super::*;
-use crate::{plan::Watched, verdict::Place};
+use crate::{check::Verdict, plan::Watched, verdict::Place};
 
 fn policy(text: &str) -> Policy {
     Policy::read(text, "p.toml").unwrap()
