@@ -334,7 +334,13 @@ impl Session {
         let opened = self.ebpf.map("OPENED").context("no map OPENED")?;
         let opened = HashMap::<_, OpenedKey, u64>::try_from(opened)?;
         let opened: Vec<_> = opened.iter().collect::<Result<_, _>>()?;
-        account.unwatched = unwatched::of(&opened, kernel, &self.attached);
+        match unwatched::of(&opened, kernel, &self.attached) {
+            Some(unwatched) => account.unwatched = unwatched,
+            None => account.uncounted.push(
+                "files on filesystems that are in no list (the kernel hides its addresses: /proc/sys/kernel/kptr_restrict)"
+                    .into(),
+            ),
+        }
         self.count_misses(&mut account);
         let now = kernel.filesystems();
         for late in now.iter().flatten() {

@@ -54,15 +54,15 @@ pub(crate) struct Unwatched {
     pub(crate) opens: u64,
 }
 
-/// What of `opened` is not watched by these probes; nothing where addresses are hidden.
+/// What of `opened` is not watched by these probes; `None` where that cannot be told, because addresses are hidden.
 pub(crate) fn of(
     opened: &[(OpenedKey, u64)],
     kernel: &Kernel,
     attached: &[Probe],
-) -> Vec<Unwatched> {
+) -> Option<Vec<Unwatched>> {
     let symbols = match &kernel.symbols {
         Ok(symbols) if !symbols.addresses_hidden => symbols,
-        _ => return Vec::new(),
+        _ => return None,
     };
     let mut all: BTreeMap<String, u64> = BTreeMap::new();
     for (key, files) in opened {
@@ -79,7 +79,7 @@ pub(crate) fn of(
         *all.entry(fs).or_default() += files;
     }
     let each = all.into_iter();
-    each.map(|(fs, opens)| Unwatched { fs, opens }).collect()
+    Some(each.map(|(fs, opens)| Unwatched { fs, opens }).collect())
 }
 
 fn is_watched(symbols: &Symbols, attached: &[Probe], hook: Hook, address: u64) -> bool {
