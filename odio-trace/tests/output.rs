@@ -60,7 +60,13 @@ impl Elsewhere {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(ODIO_TRACE, dir.path().join("odio-trace")).unwrap();
+        // Not by this process: a child that another test forks meanwhile would keep the copy open for writing, and
+        // what is open for writing cannot be run (ETXTBSY).
+        let copied = Command::new("cp")
+            .arg(ODIO_TRACE)
+            .arg(dir.path().join("odio-trace"))
+            .status();
+        assert!(copied.unwrap().success());
         Self(dir)
     }
 
