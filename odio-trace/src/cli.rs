@@ -240,11 +240,10 @@ pub(crate) struct Vm {
     /// Kernel series from Debian (6.1), or the path of a bzImage
     #[arg(long, default_value = "6.1")]
     pub(crate) kernel: vm::Kernel,
-    /// Filesystem of the working directory: ext4, ext4-data-journal, ext4-no-extents, xfs, btrfs, btrfs-nodatacow,
-    /// vfat, tmpfs or none; ODIO_VM_DISK is the disk
+    /// Filesystem of the working directory; ODIO_VM_DISK is the disk
     #[arg(long, default_value = "ext4")]
     pub(crate) fs: vm::Filesystem,
-    /// The disk: nvme (write-back cache, FUA), virtio (write-back cache, no FUA) or write-through (no cache)
+    /// The disk
     #[arg(long, default_value = "nvme")]
     pub(crate) device: vm::Device,
     /// Memory of the guest, in MiB

@@ -280,7 +280,11 @@ fn what_cannot_work_is_refused_before_anything_starts() {
     assert_fails(&output, 2, "no quotes");
 
     let output = true_in(&["--fs", "ext5"]).output();
-    assert_fails(&output, 2, "ext4, xfs, btrfs, vfat, tmpfs, none");
+    assert_fails(
+        &output,
+        2,
+        "possible values: ext4, ext4-data-journal, ext4-no-extents, xfs, btrfs",
+    );
 
     let output = true_in(&["--icount", "--cpus", "2"]).output();
     assert_fails(&output, 2, "cannot be used with");

@@ -2,12 +2,10 @@
 //!
 //! What a disk says of its cache decides what an acknowledged write needs: nothing, FUA, or a flush.
 
-use std::{fmt, str::FromStr};
-
-use super::Error;
+use clap::ValueEnum;
 
 /// A kind of disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Device {
     /// NVMe with a write-back cache and FUA.
     #[default]
@@ -19,16 +17,6 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    pub(crate) const ALL: [Self; 3] = [Self::Nvme, Self::Virtio, Self::WriteThrough];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Nvme => "nvme",
-            Self::Virtio => "virtio",
-            Self::WriteThrough => "write-through",
-        }
-    }
-
     /// What QEMU calls it, with what is asked of it.
     pub(crate) fn qemu(self) -> &'static str {
         match self {
@@ -52,23 +40,5 @@ impl Device {
             Self::Nvme => "/sys/block/nvme*/device/serial",
             Self::Virtio | Self::WriteThrough => "/sys/block/vd*/serial",
         }
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Device {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|device| device.name() == text);
-        known.ok_or_else(|| Error::DeviceName {
-            name: text.to_owned(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
     }
 }

@@ -19,12 +19,6 @@ pub(crate) enum Error {
     )]
     KernelName { name: String },
 
-    #[error("the filesystem {name:?} is not known here; these are: {known}")]
-    FilesystemName { name: String, known: String },
-
-    #[error("{name:?} is no kind of disk; known: {known}")]
-    DeviceName { name: String, known: String },
-
     #[error("{name:?} is no kernel module with parameters: {why}")]
     ModuleName { name: String, why: String },
 
