@@ -469,3 +469,27 @@ fn steps_of(op: &Value, steps: &[Value]) {
         }
     }
 }
+
+/// The kernel gives the file that is opened next the place of the last one (file_free, 6.12; after a grace period on 6.1).
+#[test]
+fn a_file_has_the_name_of_the_mount_it_was_opened_through() {
+    let script = "
+        mkdir -p sub /opt/left /opt/right
+        mount --bind sub /opt/left
+        mount --bind sub /opt/right
+        odio-trace run --json -- sh -c '
+            for i in $(seq 61); do echo x >/opt/left/f; echo x >/opt/right/f; done'";
+    for kernel in ["6.1", "6.12"] {
+        let output = Run::new(&["--kernel", kernel], &["sh", "-c", script]).output();
+        let (printed, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for side in ["left", "right"] {
+            let name = format!("\"file\":\"/opt/{side}/f\"");
+            assert_eq!(
+                printed.matches(&name).count(),
+                61,
+                "{kernel}: {side}\n{said}"
+            );
+        }
+    }
+}

@@ -24,10 +24,11 @@ const MAX_DEPTH: usize = 40;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct File {
-    /// `struct file`, its inode and superblock.
+    /// `struct file`, its inode and superblock, and what of the mount it points at.
     address: u64,
     inode: u64,
     sb: u64,
+    mnt: u64,
     pub(crate) ino: u64,
     pub(crate) generation: u32,
     pub(crate) dev: u32,
@@ -43,6 +44,7 @@ impl File {
         address: 0,
         inode: 0,
         sb: 0,
+        mnt: 0,
         ino: 0,
         generation: 0,
         dev: 0,
@@ -58,6 +60,7 @@ impl File {
         self.address == last.address
             && self.inode == last.inode
             && self.sb == last.sb
+            && self.mnt == last.mnt
             && self.ino == last.ino
             && self.generation == last.generation
     }
@@ -94,6 +97,8 @@ pub(crate) fn look<R: Reads>(file: u64, tid: u32) -> Option<File> {
         address: file,
         inode,
         sb: R::member(inode, offset!(inode_sb))?,
+        // A file that is opened again, through another mount, may come to lie where the last one did.
+        mnt: R::member(file, offset!(file_mnt)).unwrap_or(0),
         ino: R::member(inode, offset!(inode_ino))?,
         generation: R::member(inode, offset!(inode_generation)).unwrap_or(0),
         flags: R::member(file, offset!(file_flags))?,
@@ -110,14 +115,16 @@ pub(crate) fn look<R: Reads>(file: u64, tid: u32) -> Option<File> {
     let (dev, _, _) = identify::<R>(inode)?;
     seen.dev = dev;
     seen.mode = u32::from(R::member::<u16>(inode, offset!(inode_mode))?);
-    seen.mount = mount::<R>(file).unwrap_or(0);
+    seen.mount = mount(seen.mnt).unwrap_or(0);
     Some(seen)
 }
 
-/// The number of the mount that the file was opened through.
+/// The number of the mount that a file was opened through.
 #[inline(always)]
-fn mount<R: Reads>(file: u64) -> Option<u32> {
-    let mnt: u64 = R::member(file, offset!(file_mnt))?;
+fn mount(mnt: u64) -> Option<u32> {
+    if mnt == 0 {
+        return None;
+    }
     field(mnt.wrapping_sub(offset!(mount_mnt)?), offset!(mount_id))
 }
 
