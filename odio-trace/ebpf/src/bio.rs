@@ -24,18 +24,30 @@ const REQ_OP_FLUSH: u32 = 2;
 const IOMAP_DIO_UNWRITTEN: u32 = 1 << 0;
 const IOMAP_DIO_COW: u32 = 1 << 1;
 
-/// A bio goes to the block layer.
+/// A bio goes to the block layer, sent by the task that made it.
 #[inline(always)]
 pub(crate) fn submit<R: Reads>(bio: u64) {
     let (tgid, tid) = current();
     let traced = sees(Hook::BioSubmit, tgid);
+    // Whoever makes a bio of a traced op is traced, or known to work for one that is.
+    if !traced && task::of(tid).is_none() && is_direct(R::member(bio, offset!(bio_end_io)).unwrap_or(0)) {
+        return;
+    }
+    sent::<R>(bio, traced, tid);
+}
+
+/// `block_bio_queue`: a bio is let through, which of a throttled one a worker does (`blk_throtl_dispatch_work_fn`, 6.1).
+#[inline(always)]
+pub(crate) fn queued(bio: u64) {
+    let (tgid, tid) = current();
+    sent::<ByHelper>(bio, sees(Hook::BioSubmit, tgid), tid);
+}
+
+#[inline(always)]
+fn sent<R: Reads>(bio: u64, traced: bool, tid: u32) {
     let task = task::of(tid);
     let end_io: u64 = R::member(bio, offset!(bio_end_io)).unwrap_or(0);
     let direct = is_direct(end_io);
-    // Nobody sends a bio of a traced op who is neither traced nor known to work for one that is.
-    if direct && !traced && task.is_none() {
-        return;
-    }
     let (Some(opf), Some(size)) =
         (R::member::<u32>(bio, offset!(bio_opf)), R::member::<u32>(bio, offset!(bio_size)))
     else {

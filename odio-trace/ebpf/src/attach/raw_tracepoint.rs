@@ -54,7 +54,7 @@ raw_tracepoints! {
     // The plan for kernels without kprobes.
 
     /// `block_bio_queue(struct bio *)`
-    tp_bio_queue(ctx) => bio::submit::<ByHelper>(ctx.arg::<u64>(0));
+    tp_bio_queue(ctx) => bio::queued(ctx.arg::<u64>(0));
     /// `iomap_dio_rw_begin(struct kiocb *, struct iov_iter *, unsigned int, size_t)`
     tp_dio_rw_begin(ctx) => {
         let kiocb = ctx.arg::<u64>(0);
