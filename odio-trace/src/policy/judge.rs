@@ -1,6 +1,6 @@
 //! Ops held against the rules, one by one, and what comes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Match, Policy, Requirement, Rule, requirement::Held};
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) struct Violation {
 pub(crate) struct Judged<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) verdict: Verdict,
-    /// Ops that the rule is for.
+    /// Ops that the rule is for and that did not fail.
     pub(crate) ops: u64,
     pub(crate) violations: Vec<Violation>,
     /// Ops that broke it in further ways.
@@ -53,10 +53,14 @@ struct Account<'a> {
     rule: &'a Rule,
     requirements: Vec<Requirement>,
     ops: u64,
+    /// Ops that failed: what was not acknowledged keeps no promise and breaks none.
+    failed: u64,
     unnamed: u64,
     violations: BTreeMap<(Requirement, String, String), Violation>,
     others: u64,
     not_seen: BTreeMap<Requirement, u64>,
+    /// Requirements that said something of an op.
+    asked: BTreeSet<Requirement>,
     times: Times,
     /// Ops of which the time is not known.
     untimed: u64,
@@ -68,10 +72,12 @@ impl<'a> Judge<'a> {
             rule,
             requirements: rule.requirements(),
             ops: 0,
+            failed: 0,
             unnamed: 0,
             violations: BTreeMap::new(),
             others: 0,
             not_seen: BTreeMap::new(),
+            asked: BTreeSet::new(),
             times: Times::default(),
             untimed: 0,
         };
@@ -99,14 +105,22 @@ impl<'a> Judge<'a> {
 
 impl<'a> Account<'a> {
     fn add(&mut self, op: &Op) {
+        if op.acknowledged && op.result < 0 {
+            self.failed += 1;
+            return;
+        }
         self.ops += 1;
-        if !op.acknowledged {
-            self.untimed += 1;
-        } else if op.result >= 0 {
+        if op.acknowledged {
             self.times.add(op.latency_ns);
+        } else {
+            self.untimed += 1;
         }
         for &requirement in &self.requirements {
-            match requirement.hold(op) {
+            let held = requirement.hold(op);
+            if held.is_some() {
+                self.asked.insert(requirement);
+            }
+            match held {
                 None | Some(Held::Kept) => {}
                 Some(Held::NotSeen) => *self.not_seen.entry(requirement).or_default() += 1,
                 Some(Held::Broken) => {
@@ -158,10 +172,19 @@ impl<'a> Account<'a> {
             ));
         }
         if self.ops < self.rule.at_least {
+            let failed = match self.failed {
+                0 => String::new(),
+                n => format!(" and {n} more failed, which prove nothing"),
+            };
             doubts.push(format!(
-                "{} ops matched, at_least {} are asked for",
+                "{} ops matched{failed}; at_least {} are asked for",
                 self.ops, self.rule.at_least
             ));
+        }
+        for requirement in &self.requirements {
+            if self.ops > 0 && !self.asked.contains(requirement) {
+                doubts.push(format!("{requirement}: no op was one that it is about"));
+            }
         }
         doubts.extend(counted(
             self.unnamed,

@@ -44,8 +44,8 @@ impl fmt::Display for Requirement {
 }
 
 impl Requirement {
-    /// `None` where it says nothing of such an op: of how a sync passes the page cache, of how durable a read is, or of
-    /// a write that failed.
+    /// `None` where it says nothing of such an op: of how a sync passes the page cache, of how durable a read is, or a
+    /// write of no byte.
     pub(crate) fn hold(self, op: &Op) -> Option<Held> {
         let held = |kept: Option<bool>| match kept {
             Some(true) => Held::Kept,
@@ -70,6 +70,15 @@ impl Requirement {
                 _ => Held::Broken,
             }),
             Self::NoPunt => Some(held(Some(!op.punted))),
+            // A copy through the page cache may wait for a page or for writeback, unless io_uring tries it (IOCB_NOWAIT).
+            Self::NeverWaitsInSubmit
+                if moves
+                    && op.completion == Some("inline")
+                    && op.engine != "io_uring"
+                    && op.cache != Some("direct") =>
+            {
+                Some(Held::NotSeen)
+            }
             Self::NeverWaitsInSubmit => {
                 moves.then(|| held(op.completion.map(|completion| completion != "waited")))
             }
@@ -89,7 +98,7 @@ impl Requirement {
 
     /// What would mend it.
     pub(crate) fn fix(self, op: &Op) -> &'static str {
-        let syncs = op.mode.to_string().contains("sync");
+        let syncs = op.mode.contains("sync");
         let appends = op.metadata == Some("size");
         match self {
             Self::Cache(Cache::Buffered) => "open the file without O_DIRECT",
