@@ -53,11 +53,11 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// As the user who called the tracer, under sudo another than it runs as.
-    pub(crate) fn as_the_caller(command: &'a [OsString]) -> Self {
+    /// As the user who called the tracer, under sudo another than it runs as; with `as_root` as it is.
+    pub(crate) fn as_the_caller(command: &'a [OsString], as_root: bool) -> Self {
         Self {
             command,
-            as_the_caller: true,
+            as_the_caller: !as_root,
         }
     }
 }

@@ -45,6 +45,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    check::Verdict,
     cli::{Cli, Command},
     kernel::Kernel,
     output::NobodyReads,
@@ -67,6 +68,11 @@ fn main() -> ExitCode {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
                 Command::Run(_) | Command::Attach(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
+                // A FAIL is of a rule that was broken, and of nothing else.
+                Command::Verify(verify) => match verify.recording {
+                    Some(_) => Verdict::Inconclusive.status().into(),
+                    None => CANNOT_TRACE.into(),
+                },
                 Command::Vm(_) => {
                     ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1))
                 }
@@ -87,17 +93,18 @@ fn run(command: &Command) -> Result<u8> {
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
         Command::Attach(arguments) => traced(async { attach::run(arguments, &able()?).await }),
         Command::Verify(arguments) => {
-            let policy = match verify::policy(arguments) {
-                Ok(policy) => policy,
+            let (policy, junit) = match verify::prepare(arguments) {
+                Ok(prepared) => prepared,
                 Err(error) => {
                     eprintln!("odio-trace: {error:#}");
                     return Ok(USAGE);
                 }
             };
-            match &arguments.recording {
-                Some(recording) => verify::replay(arguments, &policy, recording),
+            let judgement = match &arguments.recording {
+                Some(recording) => verify::replay(&policy, recording),
                 None => traced(async { verify::trace(arguments, &policy, &able()?).await }),
-            }
+            };
+            verify::end(&judgement?, junit)
         }
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
     }
@@ -114,7 +121,7 @@ fn able() -> Result<Kernel> {
     Ok(kernel)
 }
 
-fn traced(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+fn traced<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

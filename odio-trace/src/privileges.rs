@@ -8,8 +8,14 @@ use crate::{
     plan::Missing,
 };
 
-/// What was kept from this process, and what would let it have it.
-pub(crate) fn kept(kernel: &Kernel, missing: &[Missing]) -> Vec<String> {
+/// Says what was kept from this process, and what would let it have it.
+pub(crate) fn tell(kernel: &Kernel, missing: &[Missing]) {
+    for told in kept(kernel, missing) {
+        eprintln!("odio-trace: {told}");
+    }
+}
+
+fn kept(kernel: &Kernel, missing: &[Missing]) -> Vec<String> {
     let mut told = Vec::new();
     let has = |cap| kernel.privileges.as_ref().is_ok_and(|p| p.has(cap));
     let setting = |name: &str| {

@@ -18,11 +18,7 @@ use crate::{
 
 /// Traces a command; returns its exit status.
 pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
-    let target = Target::Command(if run.as_root {
-        Launch::as_it_is(&run.command)
-    } else {
-        Launch::as_the_caller(&run.command)
-    });
+    let target = Target::Command(Launch::as_the_caller(&run.command, run.as_root));
     let show_it = Show {
         output: &run.output,
         filters: &run.filters,
@@ -63,9 +59,7 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
         Ok(true)
     })
     .await?;
-    for kept in privileges::kept(kernel, &outcome.missing) {
-        eprintln!("odio-trace: {kept}");
-    }
+    privileges::tell(kernel, &outcome.missing);
     sink.end(&outcome)?;
     Ok(outcome)
 }

@@ -15,28 +15,30 @@ use crate::{
     policy::{Judge, Policy},
     privileges,
     progress::Progress,
-    recording::{self, End, Line},
+    recording::{self, End, Line, partial::Partial},
     run, session,
     workload::{self, Target},
 };
 
-/// Reads the policy.
-pub(crate) fn policy(verify: &cli::Verify) -> Result<Policy> {
+/// Reads the policy, and makes the file that the verdicts are to go to: what cannot be read or written is told before
+/// anything runs.
+pub(crate) fn prepare(verify: &cli::Verify) -> Result<(Policy, Option<Partial>)> {
     let path = verify.policy.display().to_string();
     let text = std::fs::read_to_string(&verify.policy).with_context(|| path.clone())?;
-    Policy::read(&text, &path)
+    let policy = Policy::read(&text, &path)?;
+    let junit = verify.junit.as_deref().map(Partial::create).transpose()?;
+    Ok((policy, junit))
 }
 
 /// Traces the command and judges its ops.
-pub(crate) async fn trace(verify: &cli::Verify, policy: &Policy, kernel: &Kernel) -> Result<u8> {
+pub(crate) async fn trace<'a>(
+    verify: &cli::Verify,
+    policy: &'a Policy,
+    kernel: &Kernel,
+) -> Result<Judgement<'a>> {
     let mut judge = Judge::new(policy);
-    let launch = if verify.as_root {
-        Launch::as_it_is(&verify.command)
-    } else {
-        Launch::as_the_caller(&verify.command)
-    };
     let plan = session::plan(kernel, &verify.choice);
-    let target = Target::Command(launch);
+    let target = Target::Command(Launch::as_the_caller(&verify.command, verify.as_root));
     let progress = Progress::new(false);
     let outcome = workload::trace(kernel, &plan, Path::new("."), target, progress, |op| {
         if let Some((op, _)) = &op {
@@ -45,26 +47,23 @@ pub(crate) async fn trace(verify: &cli::Verify, policy: &Policy, kernel: &Kernel
         Ok(op.is_some())
     })
     .await?;
-    for kept in privileges::kept(kernel, &outcome.missing) {
-        eprintln!("odio-trace: {kept}");
-    }
-    // Of unknown durability the rules speak for themselves.
+    privileges::tell(kernel, &outcome.missing);
     let summary = Summary::of(&outcome, None);
-    let mut gaps = summary.gaps.clone();
+    let mut gaps = summary.run_gaps();
     match outcome.status.map(run::status) {
         None | Some(0) => {}
         Some(status) => gaps.push(format!("the command ended with status {status}")),
     }
-    end(verify, Judgement::new(judge.end(), gaps), Some(&summary))
+    Ok(Judgement::new(judge.end(), gaps, summary.caveats()))
 }
 
 /// Judges the ops of a recording.
-pub(crate) fn replay(verify: &cli::Verify, policy: &Policy, recording: &Path) -> Result<u8> {
+pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgement<'a>> {
     let path = recording.display();
     let file = File::open(recording).with_context(|| path.to_string())?;
     let mut judge = Judge::new(policy);
     let mut summary = None;
-    let end_of_file = recording::read(BufReader::new(file), |line, _| {
+    let end = recording::read(BufReader::new(file), |line, _| {
         match line {
             Line::Op(op) => judge.add(&op),
             Line::Summary(last) => summary = Some(*last),
@@ -74,7 +73,7 @@ pub(crate) fn replay(verify: &cli::Verify, policy: &Policy, recording: &Path) ->
     })
     .with_context(|| path.to_string())?;
     let mut gaps = Vec::new();
-    if end_of_file == End::CutOff {
+    if end == End::CutOff {
         gaps.push("the recording was cut off".into());
     }
     if let Some(summary) = &summary {
@@ -86,16 +85,18 @@ pub(crate) fn replay(verify: &cli::Verify, policy: &Policy, recording: &Path) ->
             ));
         }
     }
-    end(verify, Judgement::new(judge.end(), gaps), summary.as_ref())
+    let caveats = summary.as_ref().map(Summary::caveats).unwrap_or_default();
+    Ok(Judgement::new(judge.end(), gaps, caveats))
 }
 
-fn end(verify: &cli::Verify, judgement: Judgement<'_>, summary: Option<&Summary>) -> Result<u8> {
-    if let Some(path) = &verify.junit {
-        junit::write(&judgement, path)?;
+/// Says what came of it; the exit status.
+pub(crate) fn end(judgement: &Judgement<'_>, junit: Option<Partial>) -> Result<u8> {
+    if let Some(file) = junit {
+        junit::write(judgement, file)?;
     }
-    text::line(&judgement)?;
-    for caveat in summary.iter().flat_map(|summary| summary.caveats()) {
-        eprintln!("odio-trace: {}", text::printable_lines(&caveat));
+    text::line(judgement)?;
+    for caveat in &judgement.caveats {
+        eprintln!("odio-trace: {}", text::printable_lines(caveat));
     }
     Ok(judgement.verdict().status())
 }

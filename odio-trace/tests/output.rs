@@ -280,3 +280,41 @@ fn what_is_no_recording_gives_a_reason_and_status_1() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn what_could_not_be_judged_is_no_broken_rule() {
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name).to_str().expect("a name").to_owned();
+    let (policy, damaged, missing) = (path("p.toml"), path("damaged"), path("missing"));
+    fs::write(&policy, "[[rule]]\nname = \"a\"\nno_punt = true\n").unwrap();
+    fs::write(&damaged, "{\"type\":\"op\"}\n").unwrap();
+    let verify = |arguments: &[&str]| {
+        let output = run(&[&["verify", "--policy"], arguments].concat());
+        assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+        (output.status.code(), text(&output.stderr))
+    };
+    for recording in [&damaged, &missing] {
+        let (status, said) = verify(&[&policy, "--recording", recording]);
+        assert_eq!(status, Some(3), "{said}");
+        assert!(said.contains(recording.as_str()), "{said}");
+    }
+    let junit = ["--junit", "/nonexistent/junit.xml"];
+    for (policy, more) in [(&missing, &[][..]), (&policy, &junit)] {
+        let (status, said) = verify(&[&[policy, "--recording", &damaged], more].concat());
+        assert_eq!(status, Some(2), "{said}");
+    }
+    if !root() {
+        return skip("only root becomes somebody who may not trace");
+    }
+    let elsewhere = Elsewhere::new();
+    fs::copy(&policy, elsewhere.0.path().join("p.toml")).unwrap();
+    let policy = elsewhere.0.path().join("p.toml");
+    let output = elsewhere.nobody(&[
+        "verify",
+        "--policy",
+        policy.to_str().expect("a name"),
+        "--",
+        "true",
+    ]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}

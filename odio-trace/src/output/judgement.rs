@@ -10,11 +10,17 @@ pub(crate) struct Judgement<'a> {
     pub(crate) rules: Vec<Judged<'a>>,
     /// Empty where the run was seen whole.
     pub(crate) gaps: Vec<String>,
+    /// What else a person must know of the run.
+    pub(crate) caveats: Vec<String>,
 }
 
 impl<'a> Judgement<'a> {
-    pub(crate) fn new(rules: Vec<Judged<'a>>, gaps: Vec<String>) -> Self {
-        Self { rules, gaps }
+    pub(crate) fn new(rules: Vec<Judged<'a>>, gaps: Vec<String>, caveats: Vec<String>) -> Self {
+        Self {
+            rules,
+            gaps,
+            caveats,
+        }
     }
 
     /// A rule that was broken is broken whatever was not seen; else what was not seen may have broken one.

@@ -1,17 +1,17 @@
 //! What a policy came to as a JUnit file: a test case for each rule, and one for the run itself.
 
-use std::{fs, path::Path};
+use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::judgement::{Judgement, lines};
-use crate::check::Verdict;
+use crate::{check::Verdict, recording::partial::Partial};
 
 /// Writes the file. A verdict that is INCONCLUSIVE is an error there, a broken rule a failure.
-pub(crate) fn write(judgement: &Judgement<'_>, path: &Path) -> Result<()> {
-    let file = report(judgement).to_string()?;
-    fs::write(path, file).with_context(|| path.display().to_string())
+pub(crate) fn write(judgement: &Judgement<'_>, mut file: Partial) -> Result<()> {
+    file.write_all(report(judgement).to_string()?.as_bytes())?;
+    file.finish()
 }
 
 fn report(judgement: &Judgement<'_>) -> Report {
