@@ -493,3 +493,33 @@ fn a_file_has_the_name_of_the_mount_it_was_opened_through() {
         }
     }
 }
+
+/// A worker lets the bios of a cgroup through that is held to some a second (blk_throtl_dispatch_work_fn).
+#[test]
+fn throttled_bios_belong_to_the_op_that_sent_them() {
+    let script = r#"
+        echo +io >/sys/fs/cgroup/cgroup.subtree_control
+        mkdir /sys/fs/cgroup/slow
+        dd if=/dev/zero of=f bs=4k count=31 conv=fsync 2>/dev/null
+        echo "$(cat /sys/class/block/${ODIO_VM_DISK##*/}/dev) wiops=50" >/sys/fs/cgroup/slow/io.max || exit
+        echo $$ >/sys/fs/cgroup/slow/cgroup.procs
+        odio-trace run --json --probes "$1" --file '*/f' -- \
+            dd if=/dev/zero of=f bs=4k count=31 conv=notrunc oflag=direct,dsync"#;
+    for (kernel, probes) in [("6.1", "kprobe"), ("6.12", "auto"), ("6.12", "tracepoint")] {
+        let options = ["--kernel", kernel, "--add", "/usr/bin/dd"];
+        let output = Run::new(&options, &["sh", "-c", script, "sh", probes]).output();
+        let (printed, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for (told, times) in [
+            (r#""bios":1,"bio_bytes":4096"#, 31),
+            (r#""unattributed":0"#, 1),
+            (r#""lost":0"#, 1),
+        ] {
+            assert_eq!(
+                printed.matches(told).count(),
+                times,
+                "{kernel} {probes}: {told}\n{printed}"
+            );
+        }
+    }
+}
