@@ -37,6 +37,9 @@ pub(crate) enum Error {
     #[error("Linux {series} cannot be had through apt: {why}")]
     NoKernel { series: String, why: String },
 
+    #[error("apt's sources have no mirror of Debian, which serves the kernels: add one")]
+    NoMirror,
+
     #[error("{file} is not what the signed package lists say it is, so it was deleted: {why}")]
     Corrupt { file: String, why: String },
 

@@ -19,7 +19,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{
     Error, Spec,
-    apt::{self, Package},
+    apt::{self, Lists, Package},
     host,
     modules::{self, module_name},
     progress::Progress,
@@ -102,14 +102,19 @@ async fn debian(
     progress: &Progress,
 ) -> anyhow::Result<Kernel> {
     let cache = cache()?;
-    let package = newest(series, &cache).await?;
+    let release = newest(series, &cache, progress).await?;
+    let package = &release.packages[0];
     let unpacked = cache.join(format!("{}_{}", package.name, package.version));
 
+    let mut damaged = String::new();
     // A folder that is damaged is made anew, once.
     for _ in 0..2 {
         if !unpacked.join(SUMS).exists() {
-            let deb = deb(&package, &cache, progress).await?;
-            unpack(&deb, &unpacked, progress).await?;
+            let mut debs = Vec::new();
+            for package in &release.packages {
+                debs.push(deb(&release, package, &cache, progress).await?);
+            }
+            unpack(&debs, &unpacked, progress).await?;
         }
         match look(&unpacked, needed, wanted).await {
             Ok(kernel) => return Ok(kernel),
@@ -117,39 +122,89 @@ async fn debian(
             Err(error) if matches!(error.downcast_ref(), Some(Error::NoModule { .. })) => {
                 return Err(error);
             }
-            Err(_) => fs::remove_dir_all(&unpacked)?,
+            Err(error) => {
+                damaged = format!("{error:#}");
+                fs::remove_dir_all(&unpacked)?;
+            }
         }
     }
     Err(Error::NoKernel {
         series: series.to_owned(),
         why: format!(
-            "{} {} holds no kernel that fits",
+            "{} {} holds no kernel that fits: {damaged}",
             package.name, package.version
         ),
     }
     .into())
 }
 
-/// The newest package of a series. apt takes seconds to answer that where it
-/// keeps no index, so the answer is kept until its lists change; an old answer
-/// is better than none, as on a machine whose lists were cleaned away.
-async fn newest(series: &str, cache: &Path) -> anyhow::Result<Package> {
+/// The packages that a kernel comes in, and the lists that know them.
+struct Release {
+    lists: Lists,
+    /// The image first; never empty.
+    packages: Vec<Package>,
+}
+
+/// Between the packages of a kernel that is kept.
+const NEXT: &str = "\n\n";
+/// Marks those that the machine's own lists do not have.
+const OTHER_SUITES: &str = "Suites: all\n";
+
+/// The newest kernel of a series. apt takes seconds to answer that where it keeps no index, so the answer is kept until
+/// the machine's lists change; an old answer is better than none, as on a machine whose lists were cleaned away.
+async fn newest(series: &str, cache: &Path, progress: &Progress) -> anyhow::Result<Release> {
     let kept = cache.join(format!("{series}.newest"));
     let known = fs::read_to_string(&kept).unwrap_or_default();
-    let package = Package::parse(&known);
     let stamp = apt::state_of_lists().map(|state| format!("Lists: {state}\n"));
-    if let (Some(package), Some(stamp)) = (&package, &stamp)
+    let packages: Vec<Package> = known.split(NEXT).filter_map(Package::parse).collect();
+    let other = known.contains(OTHER_SUITES);
+    let old = || {
+        (!packages.is_empty()).then(|| Release {
+            lists: if other { Lists::kept(cache) } else { None }.unwrap_or_else(Lists::system),
+            packages: packages.clone(),
+        })
+    };
+    if let (Some(release), Some(stamp)) = (old(), &stamp)
         && known.starts_with(stamp.as_str())
     {
-        return Ok(package.clone());
+        return Ok(release);
     }
-    match apt::newest_kernel(series).await {
-        Ok(package) => {
-            let text = stamp.unwrap_or_default() + &package.describe();
-            fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
-            Ok(package)
-        }
-        Err(error) => package.ok_or(error),
+    let (release, other) = match look_up(series, cache, progress).await {
+        Ok(found) => found,
+        Err(error) => return old().ok_or(error),
+    };
+    let described: Vec<String> = release.packages.iter().map(Package::describe).collect();
+    let text =
+        stamp.unwrap_or_default() + if other { OTHER_SUITES } else { "" } + &described.join("\n");
+    fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
+    Ok(release)
+}
+
+/// The newest kernel of a series, and whether it is one of the other suites.
+async fn look_up(
+    series: &str,
+    cache: &Path,
+    progress: &Progress,
+) -> anyhow::Result<(Release, bool)> {
+    let lists = Lists::system();
+    if let Ok(packages) = lists.newest_kernel(series).await {
+        return Ok((Release { lists, packages }, false));
+    }
+    let kept = Lists::kept(cache);
+    if let Some(lists) = &kept
+        && let Ok(packages) = lists.newest_kernel(series).await
+    {
+        let lists = lists.clone();
+        return Ok((Release { lists, packages }, true));
+    }
+    let lists = match kept {
+        Some(lists) if lists.refused.is_empty() => lists,
+        _ => Lists::fetch(cache, progress).await?,
+    };
+    match lists.newest_kernel(series).await {
+        Ok(packages) => Ok((Release { lists, packages }, true)),
+        Err(error) if lists.refused.is_empty() => Err(error),
+        Err(error) => Err(error.context(lists.refused)),
     }
 }
 
@@ -166,7 +221,12 @@ fn cache() -> anyhow::Result<PathBuf> {
 }
 
 /// The package file, downloaded unless it is there and intact.
-async fn deb(package: &Package, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+async fn deb(
+    release: &Release,
+    package: &Package,
+    cache: &Path,
+    progress: &Progress,
+) -> anyhow::Result<PathBuf> {
     let kept = cache.join(format!("{}_{}.deb", package.name, package.version));
     if kept.exists() {
         if sums([&kept], cache).await?.contains(&package.sha256) {
@@ -183,7 +243,7 @@ async fn deb(package: &Package, cache: &Path, progress: &Progress) -> anyhow::Re
         package.bytes / 1_000_000
     ));
     let room = tempfile::tempdir_in(cache)?;
-    apt::download(package, room.path()).await.map_err(|error| {
+    release.lists.download(package, room.path()).await.map_err(|error| {
         anyhow::Error::new(Error::NoKernel {
             series: package.name.clone(),
             why: format!(
@@ -210,13 +270,15 @@ async fn deb(package: &Package, cache: &Path, progress: &Progress) -> anyhow::Re
     Ok(kept)
 }
 
-/// Unpacks into a folder that appears only when it is complete.
-async fn unpack(deb: &Path, unpacked: &Path, progress: &Progress) -> anyhow::Result<()> {
+/// Unpacks them into one folder that appears only when it is complete.
+async fn unpack(debs: &[PathBuf], unpacked: &Path, progress: &Progress) -> anyhow::Result<()> {
     progress.say("unpacking the kernel ...");
     let cache = unpacked.parent().context("the cache folder has no name")?;
     let room = tempfile::tempdir_in(cache)?;
-    let args = [OsStr::new("-x"), deb.as_ref(), room.path().as_ref()];
-    host::output("dpkg-deb", args, cache).await?;
+    for deb in debs {
+        let args = [OsStr::new("-x"), deb.as_ref(), room.path().as_ref()];
+        host::output("dpkg-deb", args, cache).await?;
+    }
 
     let files = files(room.path())?;
     let args = files.iter().map(|path| path.as_path());
@@ -245,10 +307,10 @@ async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyh
         .iter()
         .filter_map(|line| Some(line.split_once("  ")?.1.into()))
         .collect();
-    let image = files
+    let (image, name) = files
         .iter()
-        .find(|path| path.starts_with("boot") && named(path).starts_with("vmlinuz-"))
-        .context("no boot/vmlinuz-*")?;
+        .find_map(|path| Some((path, release_of(path)?)))
+        .context("no vmlinuz")?;
     let mut names = needed.to_vec();
     names.extend(wanted.iter().map(|module| module.name.as_str()));
     let modules = modules::closure(unpacked, &files, &names)?;
@@ -262,7 +324,7 @@ async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyh
     }
 
     Ok(Kernel {
-        name: named(image).trim_start_matches("vmlinuz-").to_owned(),
+        name: name.to_owned(),
         image: unpacked.join(image),
         parameters: command_line(wanted, &modules),
         modules: modules
@@ -279,8 +341,16 @@ async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyh
     })
 }
 
-fn named(path: &Path) -> &str {
-    path.file_name().and_then(OsStr::to_str).unwrap_or_default()
+/// The release whose image a file is: boot/vmlinuz-RELEASE, since 7.2 usr/lib/modules/RELEASE/vmlinuz.
+fn release_of(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    if path.starts_with("boot") {
+        name.strip_prefix("vmlinuz-")
+    } else if name == "vmlinuz" {
+        path.parent()?.file_name()?.to_str()
+    } else {
+        None
+    }
 }
 
 /// The files of an unpacked package that a VM can use, relative to it.
