@@ -77,7 +77,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Run a command in a throwaway virtual machine with a kernel that can be traced
     #[command(after_help = "Examples:\n  odio-trace vm -- odio-trace matrix\n  \
-        odio-trace vm --kernel 6.1 --add /usr/bin/fio -- odio-trace run -- fio job.fio\n\n\
+        odio-trace vm --kernel 6.1 --add /usr/bin/fio -- odio-trace run -- fio job.fio\n  \
+        odio-trace vm --kernel 5.10,6.1,6.12,7.2 --fs ext4,xfs -- odio-trace matrix\n\n\
         odio-trace is on PATH in there, and the fresh filesystem is the working directory.")]
     Vm(Vm),
     /// Show a recording: as text, as JSON or as an HTML file; needs no root and not the same machine
@@ -237,15 +238,15 @@ pub(crate) struct Matrix {
 
 #[derive(Debug, Args)]
 pub(crate) struct Vm {
-    /// Kernel series from Debian (6.1), or the path of a bzImage
-    #[arg(long, default_value = "6.1")]
-    pub(crate) kernel: vm::Kernel,
+    /// Kernel series from Debian (6.1), or the path of a bzImage; several of these three make a VM for each combination
+    #[arg(long, default_value = "6.1", value_delimiter = ',')]
+    pub(crate) kernel: Vec<vm::Kernel>,
     /// Filesystem of the working directory; ODIO_VM_DISK is the disk
-    #[arg(long, default_value = "ext4")]
-    pub(crate) fs: vm::Filesystem,
+    #[arg(long, default_value = "ext4", value_delimiter = ',')]
+    pub(crate) fs: Vec<vm::Filesystem>,
     /// The disk
-    #[arg(long, default_value = "nvme")]
-    pub(crate) device: vm::Device,
+    #[arg(long, default_value = "nvme", value_delimiter = ',')]
+    pub(crate) device: Vec<vm::Device>,
     /// Memory of the guest, in MiB
     #[arg(long, default_value_t = 1024)]
     pub(crate) memory: u32,

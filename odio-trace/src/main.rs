@@ -129,19 +129,26 @@ fn traced<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 async fn guest(arguments: &cli::Vm) -> Result<u8> {
-    let status = vm::run(&vm::Spec {
-        kernel: arguments.kernel.clone(),
-        fs: arguments.fs,
-        device: arguments.device,
-        memory: arguments.memory,
-        cpus: arguments.cpus,
-        timeout: Duration::from_secs(arguments.timeout),
-        add: arguments.add.clone(),
-        modules: arguments.module.clone(),
-        icount: arguments.icount,
-        command: arguments.command.clone(),
-    })
-    .await?;
+    let mut specs = Vec::new();
+    for kernel in &arguments.kernel {
+        for &fs in &arguments.fs {
+            for &device in &arguments.device {
+                specs.push(vm::Spec {
+                    kernel: kernel.clone(),
+                    fs,
+                    device,
+                    memory: arguments.memory,
+                    cpus: arguments.cpus,
+                    timeout: Duration::from_secs(arguments.timeout),
+                    add: arguments.add.clone(),
+                    modules: arguments.module.clone(),
+                    icount: arguments.icount,
+                    command: arguments.command.clone(),
+                });
+            }
+        }
+    }
+    let status = vm::run(&specs).await?;
     Ok(u8::try_from(status & 0xff).unwrap_or(1))
 }
 

@@ -298,8 +298,8 @@ fn what_cannot_work_is_refused_before_anything_starts() {
 
 #[test]
 fn an_interrupt_stops_the_vm_and_leaves_nothing() {
-    for signal in ["-INT", "-TERM"] {
-        let mut run = Run::new(&[], &["sleep", "1000"]);
+    for (signal, fs) in [("-INT", "ext4"), ("-TERM", "ext4"), ("-INT", "ext4,none")] {
+        let mut run = Run::new(&["--fs", fs], &["sleep", "1000"]);
         let mut child = run.command().stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(100);
         while !run.is_booted() {
@@ -318,6 +318,45 @@ fn an_interrupt_stops_the_vm_and_leaves_nothing() {
         assert_eq!(status, Some(if signal == "-INT" { 130 } else { 143 }));
         run.assert_nothing_is_left();
     }
+}
+
+#[test]
+fn each_combination_gets_a_vm_and_its_output_comes_out_whole_and_in_order() {
+    let options = [
+        "--kernel",
+        "/bin/sh,6.1",
+        "--fs",
+        "tmpfs,none",
+        "--device",
+        "nvme,virtio",
+    ];
+    let script =
+        "echo out; echo err >&2; stat -fc %T /mnt; ls -d /sys/block/vda; [ -e /sys/block/vda ]";
+    let output = Run::new(&options, &["sh", "-c", script]).output();
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    let said = stderr(&output);
+    let heads: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("odio-trace: "))
+        .collect();
+    let no_image = "/bin/sh is no bzImage: it has no boot header";
+    assert_eq!(
+        heads,
+        [
+            format!("/bin/sh, tmpfs on nvme: {no_image}"),
+            format!("/bin/sh, tmpfs on virtio: {no_image}"),
+            format!("/bin/sh, none on nvme: {no_image}"),
+            format!("/bin/sh, none on virtio: {no_image}"),
+            "Linux 6.1, tmpfs on nvme: exit status 1".into(),
+            "Linux 6.1, tmpfs on virtio: exit status 0".into(),
+            "Linux 6.1, none on nvme: exit status 1".into(),
+            "Linux 6.1, none on virtio: exit status 0".into(),
+        ]
+    );
+    assert_eq!(said.matches("\nerr\n").count(), 4, "{said}");
+    let nvme = "out\ntmpfs\n";
+    let virtio = "out\ntmpfs\n/sys/block/vda\n";
+    assert_eq!(stdout(&output), [nvme, virtio].concat().repeat(2));
 }
 
 #[test]

@@ -140,6 +140,16 @@ pub(crate) fn require_space(dir: &Path, bytes: u64) -> anyhow::Result<()> {
     .into())
 }
 
+/// Bytes of memory that programs can still have; `None` where the kernel does not tell.
+pub(crate) fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,11 +21,13 @@ mod kernel;
 mod modules;
 mod progress;
 mod qemu;
+mod several;
 mod spec;
 
 use std::{fs::File, io::BufWriter};
 
 use anyhow::Context as _;
+use tokio::io::{AsyncWrite, stderr, stdout};
 
 use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
@@ -34,23 +36,41 @@ pub(crate) use self::{
     spec::{Filesystem, Kernel, Module, Spec},
 };
 
-/// Runs the command of `spec` in a VM of its own.
+/// Runs the command of each spec in a VM of its own; there is at least one spec.
 ///
 /// The result is the exit status of the command, 128 + N when it died of
-/// signal N. An error means that there is no such status; [`exit_status`] says
-/// which one to end with.
-pub(crate) async fn run(spec: &Spec) -> anyhow::Result<i32> {
+/// signal N; of several the first that is not 0. An error means that there is
+/// no such status; [`exit_status`] says which one to end with.
+pub(crate) async fn run(specs: &[Spec]) -> anyhow::Result<i32> {
+    let all = async {
+        match specs {
+            [spec] => one(spec, &Progress::new(), stdout(), stderr()).await,
+            specs => several::run(specs).await,
+        }
+    };
     tokio::select! {
-        result = boot_and_run(spec) => result,
+        result = all => result,
         signal = interrupt::wait() => Err(Error::Interrupted { signal: signal? }.into()),
     }
 }
 
-async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
+async fn fetch(spec: &Spec, progress: &Progress) -> anyhow::Result<kernel::Kernel> {
+    tokio::time::timeout(spec.timeout, kernel::get(spec, progress))
+        .await
+        .map_err(|_| Error::SlowKernel {
+            seconds: spec.timeout.as_secs(),
+        })?
+}
+
+async fn one(
+    spec: &Spec,
+    progress: &Progress,
+    out: impl AsyncWrite + Unpin,
+    err: impl AsyncWrite + Unpin,
+) -> anyhow::Result<i32> {
     if !cfg!(target_arch = "x86_64") {
         return Err(Error::Architecture.into());
     }
-    let progress = Progress::new();
 
     // Everything that may be refused is looked at before anything is
     // downloaded or started.
@@ -61,11 +81,7 @@ async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
         tree.add(path)?;
     }
 
-    let kernel = tokio::time::timeout(spec.timeout, kernel::get(spec, &progress))
-        .await
-        .map_err(|_| Error::SlowKernel {
-            seconds: spec.timeout.as_secs(),
-        })??;
+    let kernel = fetch(spec, progress).await?;
     tree.modules(&kernel.modules);
 
     let room = tempfile::Builder::new()
@@ -86,5 +102,6 @@ async fn boot_and_run(spec: &Spec) -> anyhow::Result<i32> {
     qemu::make_disk(room.path(), spec.fs).await?;
 
     progress.say(&format!("booting Linux {} ...", kernel.name));
-    qemu::run(&qemu, spec, &kernel, room.path(), &mark, &progress).await
+    let outputs = (out, err);
+    qemu::run(&qemu, spec, &kernel, room.path(), &mark, progress, outputs).await
 }

@@ -21,6 +21,14 @@ impl Progress {
         }
     }
 
+    /// One that nobody sees.
+    pub(crate) fn silent() -> Self {
+        Self {
+            watched: false,
+            shown: Cell::new(false),
+        }
+    }
+
     /// Replaces the line.
     pub(crate) fn say(&self, text: &str) {
         if self.watched {

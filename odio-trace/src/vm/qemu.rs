@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, stderr, stdout},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::UnixListener,
     process::{Child, Command},
     sync::mpsc,
@@ -70,6 +70,7 @@ pub(crate) async fn run(
     room: &Path,
     mark: &str,
     progress: &Progress,
+    outputs: (impl AsyncWrite + Unpin, impl AsyncWrite + Unpin),
 ) -> anyhow::Result<i32> {
     let out = listen(room, OUT)?;
     let err = listen(room, ERR)?;
@@ -78,8 +79,8 @@ pub(crate) async fn run(
     let (tell, mut told) = mpsc::unbounded_channel();
     let ports = async {
         tokio::try_join!(
-            relay(out, Port::new(mark), stdout(), tell.clone()),
-            relay(err, Port::new(mark), stderr(), tell.clone()),
+            relay(out, Port::new(mark), outputs.0, tell.clone()),
+            relay(err, Port::new(mark), outputs.1, tell.clone()),
         )
     };
     let mut phase = "the guest was still booting";

@@ -1,6 +1,6 @@
 //! # What is asked for
 
-use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 
@@ -55,6 +55,15 @@ pub(crate) enum Kernel {
     Series(String),
     /// A bzImage.
     Image(PathBuf),
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Series(series) => write!(f, "Linux {series}"),
+            Self::Image(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 impl FromStr for Kernel {
