@@ -56,6 +56,25 @@ replay replay-kept write-ahead-log log
 replay replay-other page-store log
 replay replay-filtered write-ahead-log filtered
 
+# The other forms, of a recording: each alone on standard output, or in a file beside the text.
+form() {
+    name=$1
+    shift
+    odio-trace verify --policy "$policies/page-store.toml" --recording $room/log "$@" >$room/out 2>$room/said
+    echo "$name $? $(tail -n 1 $room/out)"
+    sed "s/^/$name-out: /" $room/out
+    sed "s/^/$name-said: /" $room/said
+}
+form sarif --sarif - --github
+form junit --junit -
+form both --junit - --sarif -
+form github --github --sarif $room/sarif
+cmp $room/sarif /dev/null >/dev/null && echo 'the file is empty'
+# A file that cannot be written when the verdicts are there.
+(trap '' XFSZ; ulimit -f 0; odio-trace verify --policy "$policies/page-store.toml" --recording $room/log --sarif full) \
+    2>&1 | cat >$room/both
+tail -n 1 $room/both | sed 's/^/unwritten 2 /'
+
 echo '[[rule' >$room/bad.toml
 odio-trace verify --policy $room/bad.toml -- true 2>$room/said
 echo "usage $? $(cat $room/said)"

@@ -15,33 +15,62 @@ use crate::{
 /// Ways of breaking a rule that are told apart. Past that a person reads none of them, and memory has an end.
 const MOST: usize = 64;
 
-/// Ops that broke one requirement in the same way, on one file.
+/// One thing that keeps a rule from a PASS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) requirement: Requirement,
-    pub(crate) ops: u64,
-    /// What the first of them was, and of whom.
-    pub(crate) first: String,
-    /// What was seen of them.
-    pub(crate) seen: String,
+pub(crate) struct Finding {
+    /// FAIL where the rule was broken, INCONCLUSIVE where it may have been.
+    pub(crate) verdict: Verdict,
+    pub(crate) what: String,
+    /// The first op that was so, and of whom it was.
+    pub(crate) first: Option<String>,
     /// What would mend it.
-    pub(crate) fix: &'static str,
+    pub(crate) fix: Option<&'static str>,
+}
+
+impl Finding {
+    fn broken(what: String) -> Self {
+        Self {
+            verdict: Verdict::Fail,
+            what,
+            first: None,
+            fix: None,
+        }
+    }
+
+    fn doubt(what: String) -> Self {
+        Self {
+            verdict: Verdict::Inconclusive,
+            ..Self::broken(what)
+        }
+    }
 }
 
 /// What one rule came to.
 #[derive(Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) rule: &'a Rule,
-    pub(crate) verdict: Verdict,
     /// Ops that the rule is for and that did not fail.
     pub(crate) ops: u64,
-    pub(crate) violations: Vec<Violation>,
-    /// Ops that broke it in further ways.
-    pub(crate) others: u64,
-    /// Limits of time that were exceeded.
-    pub(crate) slow: Vec<String>,
-    /// What keeps it from a PASS, without a violation.
-    pub(crate) doubts: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Judged<'_> {
+    /// The worst of what was found.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let findings = self.findings.iter().map(|finding| finding.verdict);
+        findings.max().unwrap_or(Verdict::Pass)
+    }
+}
+
+/// Ops that broke one requirement in the same way, on one file.
+struct Violation {
+    requirement: Requirement,
+    ops: u64,
+    /// What the first of them was, and of whom.
+    first: String,
+    /// What was seen of them.
+    seen: String,
+    fix: &'static str,
 }
 
 /// The rules, and what was seen of each.
@@ -148,8 +177,19 @@ impl<'a> Account<'a> {
 
     fn end(self) -> Judged<'a> {
         let counted = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
-        let mut slow = Vec::new();
-        let mut doubts = Vec::new();
+        let mut findings: Vec<Finding> = self
+            .violations
+            .into_values()
+            .map(|violation| Finding {
+                first: Some(violation.first),
+                fix: Some(violation.fix),
+                ..Finding::broken(format!(
+                    "{}: {} ops were {}",
+                    violation.requirement, violation.ops, violation.seen
+                ))
+            })
+            .collect();
+        findings.extend(counted(self.others, "ops broke it in further ways").map(Finding::broken));
         for (name, share, limit) in self.rule.latency.limits() {
             let took = if share < 1.0 {
                 self.times.quantile(share)
@@ -158,13 +198,14 @@ impl<'a> Account<'a> {
             };
             if u128::from(took) > limit.as_nanos() {
                 let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                slow.push(format!(
+                findings.push(Finding::broken(format!(
                     "latency {name} is {}, the limit {}",
                     readable(took),
                     readable(limit)
-                ));
+                )));
             }
         }
+        let mut doubts = Vec::new();
         if self.rule.latency.limits().next().is_some() {
             doubts.extend(counted(
                 self.untimed,
@@ -195,21 +236,11 @@ impl<'a> Account<'a> {
                 "{requirement}: not seen of {n} ops whether it holds"
             ));
         }
-        let verdict = if !self.violations.is_empty() || !slow.is_empty() {
-            Verdict::Fail
-        } else if !doubts.is_empty() {
-            Verdict::Inconclusive
-        } else {
-            Verdict::Pass
-        };
+        findings.extend(doubts.into_iter().map(Finding::doubt));
         Judged {
             rule: self.rule,
-            verdict,
             ops: self.ops,
-            violations: self.violations.into_values().collect(),
-            others: self.others,
-            slow,
-            doubts,
+            findings,
         }
     }
 }

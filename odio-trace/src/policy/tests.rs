@@ -5,7 +5,7 @@ use super::*;
 use crate::{check::Verdict, plan::Watched, verdict::Place};
 
 fn policy(text: &str) -> Policy {
-    Policy::read(text, "p.toml").unwrap()
+    Policy::read(text, "p.toml".as_ref()).unwrap()
 }
 
 /// A direct write of a block on a device with a volatile cache, acknowledged after a microsecond.
@@ -46,7 +46,7 @@ fn verdicts(policy: &Policy, ops: &[Op]) -> Vec<(Verdict, u64, String)> {
     judged
         .map(|judged| {
             let lines = crate::output::judgement::lines(&judged).join("\n");
-            (judged.verdict, judged.ops, lines)
+            (judged.verdict(), judged.ops, lines)
         })
         .collect()
 }
@@ -93,7 +93,7 @@ fn a_fault_of_the_policy_is_told_where_it_is() {
         ),
         ("[[rule]\n", "p.toml:1:"),
     ] {
-        let told = format!("{:#}", Policy::read(text, "p.toml").unwrap_err());
+        let told = format!("{:#}", Policy::read(text, "p.toml".as_ref()).unwrap_err());
         assert!(told.starts_with(error), "{text}\n{told}");
     }
 }
