@@ -55,6 +55,16 @@ fn policies_hold_and_break(kernel: &str) {
             "3",
             "INCONCLUSIVE; of the run itself: 23 ops were filtered out",
         ),
+        ("sarif", "3", "}"),
+        ("sarif-results", "2", ""),
+        ("junit", "3", "</testsuites>"),
+        ("both", "2", ""),
+        ("github", "3", "::warning file=/"),
+        (
+            "unwritten",
+            "2",
+            "odio-trace: the verdicts are not written: ",
+        ),
         ("usage", "2", "odio-trace: /tmp/verify/bad.toml:1:"),
         ("junit-cases", "2", ""),
     ] {
@@ -68,6 +78,22 @@ fn policies_hold_and_break(kernel: &str) {
             seen.1
         );
     }
+    // Where a form has standard output, it has it alone, and the text is elsewhere.
+    let after = |prefix: &str| -> String {
+        let lines = printed.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let sarif: serde_json::Value = serde_json::from_str(&after("sarif-out: ")).expect("JSON");
+    assert_eq!(sarif["runs"][0]["invocations"][0]["exitCode"], 3, "{sarif}");
+    assert!(after("junit-out: ").starts_with("<?xml"), "{printed}");
+    assert_eq!(after("both-out: "), "");
+    for form in ["sarif", "junit"] {
+        let said = after(&format!("{form}-said: "));
+        assert!(said.lines().any(|line| line == "INCONCLUSIVE"), "{said}");
+    }
+    let told = after("github-out: ");
+    let place = "/page-store.toml,line=5,col=8,title=pages are direct%2C and nobody waits to submit one::0 ops matched; ";
+    assert!(told.contains(place), "{place} is not in {told}");
     // A violation says which rule, which op and what would mend it.
     for told in [
         "durable_before_ack = true: 23 ops were device-cache",
