@@ -37,6 +37,7 @@ mod verdict;
 mod verify;
 mod vm;
 mod workload;
+mod writeback;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -18,6 +18,7 @@ use crate::{
     glob::Glob,
     op::Op,
     output::latency::readable,
+    writeback::Name,
 };
 
 mod judge;
@@ -72,6 +73,8 @@ pub(crate) struct Rule {
     no_punt: bool,
     #[serde(default)]
     never_waits_in_submit: bool,
+    #[serde(default)]
+    no_writeback: bool,
     #[serde(default)]
     latency: Latency,
 }
@@ -149,7 +152,7 @@ impl Policy {
             if rule.requirements().is_empty() && rule.latency.limits().next().is_none() {
                 return wrong(format!(
                     "the rule {name:?} requires nothing: give it cache, durable_before_ack, no_fallback, no_punt, \
-                     never_waits_in_submit or latency"
+                     never_waits_in_submit, no_writeback or latency"
                 ));
             }
             if rule.at_least == 0 {
@@ -210,9 +213,6 @@ impl Rule {
 
     pub(crate) fn matches(&self, op: &Op) -> Match {
         let kind = filter::kind(op);
-        let any = |globs: &[Glob], text: &[u8]| {
-            globs.is_empty() || globs.iter().any(|glob| glob.fits(text))
-        };
         if !(self.op.is_empty() || self.op.contains(&kind))
             || !any(&self.process, op.comm.text().as_bytes())
             || self.min_len.is_some_and(|min| op.len < min)
@@ -225,6 +225,17 @@ impl Rule {
             None => Match::Unnamed,
             Some(name) if any(&self.file, name) => Match::Yes,
             Some(_) => Match::No,
+        }
+    }
+
+    /// Whether a file of these names is one that the rule is for.
+    pub(crate) fn is_for(&self, names: &[Name]) -> Match {
+        if self.file.is_empty() || names.iter().any(|name| any(&self.file, name.bytes())) {
+            Match::Yes
+        } else if names.is_empty() {
+            Match::Unnamed
+        } else {
+            Match::No
         }
     }
 
@@ -247,11 +258,17 @@ impl Rule {
             asked(self.no_fallback, Requirement::NoFallback),
             asked(self.no_punt, Requirement::NoPunt),
             asked(self.never_waits_in_submit, Requirement::NeverWaitsInSubmit),
+            asked(self.no_writeback, Requirement::NoWriteback),
         ]
         .into_iter()
         .flatten()
         .collect()
     }
+}
+
+/// No pattern fits anything.
+fn any(globs: &[Glob], text: &[u8]) -> bool {
+    globs.is_empty() || globs.iter().any(|glob| glob.fits(text))
 }
 
 fn one() -> u64 {

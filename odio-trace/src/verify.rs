@@ -23,7 +23,7 @@ use crate::{
     privileges,
     progress::Progress,
     recording::{self, End, Line},
-    run, session,
+    session,
     workload::{self, Target},
 };
 
@@ -71,12 +71,18 @@ pub(crate) async fn trace<'a>(
     .await?;
     privileges::tell(kernel, &outcome.missing);
     let summary = Summary::of(&outcome, None);
-    let mut gaps = summary.run_gaps();
-    match outcome.status.map(run::status) {
-        None | Some(0) => {}
-        Some(status) => gaps.push(format!("the command ended with status {status}")),
+    for file in &outcome.writeback {
+        judge.written_back(file);
     }
+    let mut gaps = summary.run_gaps();
+    gaps.extend(failed(outcome.status()));
     Ok(Judgement::new(policy, judge, gaps, summary.caveats()))
+}
+
+/// That the command failed: it may not have come to the requests that matter.
+fn failed(status: Option<u8>) -> Option<String> {
+    let status = status.filter(|&status| status != 0)?;
+    Some(format!("the command ended with status {status}"))
 }
 
 /// Judges the ops of a recording.
@@ -85,18 +91,32 @@ pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgeme
     let file = File::open(recording).with_context(|| path.to_string())?;
     let mut judge = Judge::new(policy);
     let mut summary = None;
+    let mut old = false;
     let end = recording::read(BufReader::new(file), |line, _| {
         match line {
             Line::Op(op) => judge.add(&op),
             Line::Summary(last) => summary = Some(*last),
-            Line::Header(_) | Line::Device(_) | Line::Step(_) => {}
+            Line::Header(header) => old = !header.has_writeback(),
+            Line::Writeback(file) => judge.written_back(&file),
+            Line::Device(_) | Line::Step(_) => {}
         }
         Ok(())
     })
     .with_context(|| path.to_string())?;
     let mut gaps = Vec::new();
-    if end == End::CutOff {
-        gaps.push("the recording was cut off".into());
+    let mut caveats = summary.as_ref().map(Summary::caveats).unwrap_or_default();
+    match end {
+        End::Whole(status) => gaps.extend(failed(status)),
+        End::CutOff => gaps.push("the recording was cut off".into()),
+    }
+    if old || end == End::CutOff {
+        judge.writeback_unknown();
+    }
+    if old {
+        caveats.push(
+            "the recording is of an older odio-trace, which did not keep how the command ended"
+                .into(),
+        );
     }
     if let Some(summary) = &summary {
         gaps.extend(summary.run_gaps());
@@ -107,7 +127,6 @@ pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgeme
             ));
         }
     }
-    let caveats = summary.as_ref().map(Summary::caveats).unwrap_or_default();
     Ok(Judgement::new(policy, judge, gaps, caveats))
 }
 

@@ -17,7 +17,6 @@ pub(crate) mod sink;
 pub(crate) mod steps;
 pub(crate) mod summary;
 pub(crate) mod text;
-pub(crate) mod writeback;
 
 use std::io;
 

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Match, Policy, Requirement, Rule, requirement::Held};
+use super::{
+    Match, Policy, Requirement, Rule,
+    requirement::{Held, NO_WRITEBACK_FIX},
+};
 use crate::{
     check::Verdict,
     op::Op,
@@ -10,6 +13,7 @@ use crate::{
         by_path,
         latency::{Times, readable},
     },
+    writeback::Writeback,
 };
 
 /// Ways of breaking a rule that are told apart. Past that a person reads none of them, and memory has an end.
@@ -88,6 +92,13 @@ struct Account<'a> {
     violations: BTreeMap<(Requirement, String, String), Violation>,
     others: u64,
     not_seen: BTreeMap<Requirement, u64>,
+    /// Findings that files were written back, and how many more files were.
+    written_back: Vec<Finding>,
+    more_written_back: u64,
+    /// Files without a name that were written back.
+    unnamed_files: u64,
+    /// It is not known what was written back.
+    writeback_unknown: bool,
     /// Requirements that said something of an op.
     asked: BTreeSet<Requirement>,
     times: Times,
@@ -106,6 +117,10 @@ impl<'a> Judge<'a> {
             violations: BTreeMap::new(),
             others: 0,
             not_seen: BTreeMap::new(),
+            written_back: Vec::new(),
+            more_written_back: 0,
+            unnamed_files: 0,
+            writeback_unknown: false,
             asked: BTreeSet::new(),
             times: Times::default(),
             untimed: 0,
@@ -124,6 +139,30 @@ impl<'a> Judge<'a> {
                 Match::Yes => account.add(op),
             }
         }
+    }
+
+    /// Holds what was written back of a file against every rule that is for it.
+    pub(crate) fn written_back(&mut self, file: &Writeback) {
+        for account in self.of_files() {
+            match account.rule.is_for(&file.names) {
+                Match::No => {}
+                Match::Unnamed => account.unnamed_files += 1,
+                Match::Yes => account.written_back(file),
+            }
+        }
+    }
+
+    /// Nobody can say what was written back.
+    pub(crate) fn writeback_unknown(&mut self) {
+        for account in self.of_files() {
+            account.writeback_unknown = true;
+        }
+    }
+
+    fn of_files(&mut self) -> impl Iterator<Item = &mut Account<'a>> {
+        let asks =
+            |account: &&mut Account<'a>| account.requirements.contains(&Requirement::NoWriteback);
+        self.rules.iter_mut().filter(asks)
     }
 
     /// What each rule came to.
@@ -175,6 +214,27 @@ impl<'a> Account<'a> {
         }
     }
 
+    fn written_back(&mut self, file: &Writeback) {
+        if self.written_back.len() >= MOST {
+            self.more_written_back += 1;
+            return;
+        }
+        let name = match file.names.first() {
+            Some(name) => name.file.clone(),
+            None => format!("a file without a name on {}", file.dev),
+        };
+        self.written_back.push(Finding {
+            fix: Some(NO_WRITEBACK_FIX),
+            ..Finding::broken(format!(
+                "{}: {name} was written back: {} bios with {} bytes, {} of them inside requests",
+                Requirement::NoWriteback,
+                file.bios,
+                file.bytes,
+                file.bios_in_ops
+            ))
+        });
+    }
+
     fn end(self) -> Judged<'a> {
         let counted = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
         let mut findings: Vec<Finding> = self
@@ -190,6 +250,9 @@ impl<'a> Account<'a> {
             })
             .collect();
         findings.extend(counted(self.others, "ops broke it in further ways").map(Finding::broken));
+        findings.extend(self.written_back);
+        let more = counted(self.more_written_back, "more files were written back");
+        findings.extend(more.map(Finding::broken));
         for (name, share, limit) in self.rule.latency.limits() {
             let took = if share < 1.0 {
                 self.times.quantile(share)
@@ -223,7 +286,8 @@ impl<'a> Account<'a> {
             ));
         }
         for requirement in &self.requirements {
-            if self.ops > 0 && !self.asked.contains(requirement) {
+            let of_files = *requirement == Requirement::NoWriteback;
+            if self.ops > 0 && !of_files && !self.asked.contains(requirement) {
                 doubts.push(format!("{requirement}: no op was one that it is about"));
             }
         }
@@ -234,6 +298,16 @@ impl<'a> Account<'a> {
         for (requirement, n) in &self.not_seen {
             doubts.push(format!(
                 "{requirement}: not seen of {n} ops whether it holds"
+            ));
+        }
+        doubts.extend(counted(
+            self.unnamed_files,
+            "files were written back that may be the rule's: their names were not seen",
+        ));
+        if self.writeback_unknown {
+            doubts.push(format!(
+                "{}: the recording does not say what was written back",
+                Requirement::NoWriteback
             ));
         }
         findings.extend(doubts.into_iter().map(Finding::doubt));
