@@ -67,7 +67,7 @@ pub(crate) enum Command {
         odio-trace verify --policy wal.toml -- ./my-database --selftest\n  \
         odio-trace verify --policy wal.toml --junit wal.xml --recording db.odio\n  \
         odio-trace verify --policy wal.toml --github --sarif wal.sarif -- ./my-database --selftest\n  \
-        odio-trace vm --kernel 6.12 --add wal.toml -- odio-trace verify --policy wal.toml -- ./my-database\n\n\
+        odio-trace vm --kernel 6.12 --add wal.toml -- odio-trace verify --policy \"$PWD/wal.toml\" -- ./my-database\n\n\
         A policy, of one rule:\n  \
         [[rule]]\n  \
         name = \"the log is direct and durable\"\n  \
