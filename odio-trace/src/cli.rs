@@ -12,6 +12,9 @@ use crate::{
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use odio_core::mode::{Engine, Mode};
 
+/// Exit status of what is asked for wrongly, as clap has it.
+pub(crate) const USAGE: u8 = 2;
+
 /// Shows which kernel path each I/O really took, and where the data was when it was acknowledged.
 #[derive(Debug, Parser)]
 #[command(
@@ -63,7 +66,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         odio-trace verify --policy wal.toml -- ./my-database --selftest\n  \
         odio-trace verify --policy wal.toml --junit wal.xml --recording db.odio\n  \
-        odio-trace vm --kernel 6.12 --add wal.toml -- odio-trace verify --policy wal.toml -- ./my-database\n\n\
+        odio-trace verify --policy wal.toml --github --sarif wal.sarif -- ./my-database --selftest\n  \
+        odio-trace vm --kernel 6.12 --add wal.toml -- odio-trace verify --policy \"$PWD/wal.toml\" -- ./my-database\n\n\
         A policy, of one rule:\n  \
         [[rule]]\n  \
         name = \"the log is direct and durable\"\n  \
@@ -176,9 +180,15 @@ pub(crate) struct Verify {
     /// Judge this recording; needs no root and not the same machine
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "as_root", "probes"], required_unless_present = "command")]
     pub(crate) recording: Option<PathBuf>,
-    /// Also write the verdicts as a JUnit file
+    /// Also write the verdicts as a JUnit file; - is standard output, and the text goes to standard error then
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Also write the verdicts as a SARIF 2.1.0 file, each at its rule in the policy; - as for --junit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
+    /// After the text, also print workflow commands for GitHub Actions
+    #[arg(long)]
+    pub(crate) github: bool,
     /// Under sudo, run the command as root too
     #[arg(long)]
     pub(crate) as_root: bool,

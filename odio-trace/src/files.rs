@@ -11,7 +11,7 @@
 
 use std::{cell::Cell, collections::HashMap, rc::Rc};
 
-use odio_trace_common::{FileRecord, OpFlags, OpRecord};
+use odio_trace_common::{FileRecord, OpFlags, OpRecord, WritebackKey};
 use tracing::warn;
 
 use crate::{
@@ -33,6 +33,7 @@ pub(crate) struct Name {
     /// It was in no folder any more when it was first seen.
     pub(crate) deleted: bool,
     directory: bool,
+    block_device: bool,
     /// When it was asked for last, as the number of the question.
     asked: Cell<u64>,
 }
@@ -60,6 +61,8 @@ const MOST_NAMES: usize = 1 << 16;
 pub(crate) struct Files<'a> {
     kernel: &'a Kernel,
     names: HashMap<Key, Rc<Name>>,
+    /// Some were dropped.
+    forgotten: bool,
     /// Names asked for so far.
     asked: u64,
     places: HashMap<(u32, bool), Place>,
@@ -78,6 +81,7 @@ impl<'a> Files<'a> {
         Self {
             kernel,
             names: HashMap::new(),
+            forgotten: false,
             asked: 0,
             places: HashMap::new(),
             recent: Recent::default(),
@@ -106,6 +110,7 @@ impl<'a> Files<'a> {
             let mut ages: Vec<u64> = self.names.values().map(|name| name.asked.get()).collect();
             let (_, &mut median, _) = ages.select_nth_unstable(MOST_NAMES / 2);
             self.names.retain(|_, name| name.asked.get() > median);
+            self.forgotten = true;
         }
         let (path, bytes) = match String::from_utf8(path) {
             Ok(text) => (text, None),
@@ -119,6 +124,7 @@ impl<'a> Files<'a> {
             bytes,
             deleted: record.deleted != 0,
             directory: record.mode & S_IFMT == S_IFDIR,
+            block_device: record.mode & S_IFMT == S_IFBLK,
             asked: self.asked.into(),
         };
         self.names.insert(
@@ -197,6 +203,16 @@ impl<'a> Files<'a> {
         }
         self.sights.insert(process, sight.clone());
         Some(sight)
+    }
+
+    /// Every file's names, one for each mount it was opened by; of no file where some were dropped.
+    pub(crate) fn names(&self) -> HashMap<WritebackKey, Vec<Rc<Name>>> {
+        let mut files: HashMap<_, Vec<_>> = HashMap::new();
+        for (&(dev, ino, generation, _), name) in self.names.iter().filter(|_| !self.forgotten) {
+            let file = WritebackKey::new(dev, ino, generation, name.block_device);
+            files.entry(file).or_default().push(name.clone());
+        }
+        files
     }
 
     /// What the file of an op is.
@@ -431,5 +447,35 @@ mod tests {
         learn(&mut files, 2);
         assert!(known(&mut files, 0) && known(&mut files, 2));
         assert!(!known(&mut files, 513));
+    }
+
+    /// What is written back is of a file, whichever mounts it was opened by, and of a device, whichever node.
+    #[test]
+    fn a_file_has_a_name_for_each_mount() {
+        let kernel = Kernel::survey(&canned("6.1"), &[]);
+        let mut files = Files::new(&kernel);
+        let one = record(b"a\0", REGULAR, 0);
+        files.learn(&one);
+        files.learn(&FileRecord { mount: 99, ..one });
+        files.learn(&FileRecord {
+            generation: 5,
+            ..record(b"b\0", REGULAR, 0)
+        });
+        files.learn(&record(b"nvme\0", S_IFBLK | 0o600, 0));
+        let names = files.names();
+        let of = |ino, generation, block| {
+            let key = WritebackKey::new(EXT4, ino, generation, block);
+            names.get(&key).map_or(0, Vec::len)
+        };
+        assert_eq!(of(12, 5, false), 1);
+        assert_eq!(of(12, 6, false), 0);
+        assert_eq!(of(77, 0, true), 1);
+        // The node took the first one's key.
+        assert_eq!(of(12, 0, false), 1);
+        drop(names);
+        for ino in 0..=MOST_NAMES as u64 {
+            files.learn(&FileRecord { ino, ..one });
+        }
+        assert!(files.names().is_empty(), "of some the name may be gone");
     }
 }

@@ -37,6 +37,7 @@ mod verdict;
 mod verify;
 mod vm;
 mod workload;
+mod writeback;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -50,9 +51,6 @@ use crate::{
     kernel::Kernel,
     output::NobodyReads,
 };
-
-/// As clap has it.
-const USAGE: u8 = 2;
 
 /// Nothing can be traced here.
 const CANNOT_TRACE: u8 = 4;
@@ -93,18 +91,18 @@ fn run(command: &Command) -> Result<u8> {
         Command::Run(arguments) => traced(async { run::run(arguments, &able()?).await }),
         Command::Attach(arguments) => traced(async { attach::run(arguments, &able()?).await }),
         Command::Verify(arguments) => {
-            let (policy, junit) = match verify::prepare(arguments) {
+            let (policy, pages) = match verify::prepare(arguments) {
                 Ok(prepared) => prepared,
                 Err(error) => {
                     eprintln!("odio-trace: {error:#}");
-                    return Ok(USAGE);
+                    return Ok(cli::USAGE);
                 }
             };
             let judgement = match &arguments.recording {
                 Some(recording) => verify::replay(&policy, recording),
                 None => traced(async { verify::trace(arguments, &policy, &able()?).await }),
             };
-            verify::end(&judgement?, junit)
+            verify::end(&judgement?, pages)
         }
         Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
     }

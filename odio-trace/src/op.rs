@@ -19,7 +19,7 @@ use crate::{
 };
 
 mod comm;
-mod hex;
+pub(crate) mod hex;
 mod word;
 
 pub(crate) use self::comm::Comm;

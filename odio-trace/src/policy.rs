@@ -4,7 +4,10 @@
 //! required of each, in the words of the JSON output; it never names a function of the kernel. Ops are judged one by one as
 //! they come, from the kernel or from a recording: memory is bounded by the rules, not by the ops.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -14,13 +17,15 @@ use crate::{
     filter::{self, Kind},
     glob::Glob,
     op::Op,
+    output::latency::readable,
+    writeback::Name,
 };
 
 mod judge;
 mod requirement;
 
 pub(crate) use self::{
-    judge::{Judge, Judged},
+    judge::{Finding, Judge, Judged},
     requirement::Requirement,
 };
 
@@ -30,6 +35,9 @@ pub(crate) use self::{
 pub(crate) struct Policy {
     #[serde(default)]
     rule: Vec<Rule>,
+    /// As the user gave it.
+    #[serde(skip)]
+    path: PathBuf,
 }
 
 /// Which ops, how many, and what is required of each.
@@ -37,6 +45,8 @@ pub(crate) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     name: Spanned<String>,
+    #[serde(skip)]
+    place: Position,
 
     /// Paths; none for any file. As `--file` has them.
     #[serde(default, deserialize_with = "patterns")]
@@ -64,7 +74,16 @@ pub(crate) struct Rule {
     #[serde(default)]
     never_waits_in_submit: bool,
     #[serde(default)]
+    no_writeback: bool,
+    #[serde(default)]
     latency: Latency,
+}
+
+/// Where in the policy a rule has its name: line and column, each from 1; a column is a character.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// The way past or through the page cache.
@@ -108,19 +127,20 @@ impl Latency {
 
 impl Policy {
     /// Reads a policy; `path` is what errors call it.
-    pub(crate) fn read(text: &str, path: &str) -> Result<Self> {
+    pub(crate) fn read(text: &str, path: &Path) -> Result<Self> {
+        let shown = path.display();
         let at = |offset: usize, why: &str| {
-            let (line, column) = place(text, offset);
-            anyhow!("{path}:{line}:{column}: {why}")
+            let Position { line, column } = place(text, offset);
+            anyhow!("{shown}:{line}:{column}: {why}")
         };
-        let policy: Self = toml::from_str(text).map_err(|error| {
+        let mut policy: Self = toml::from_str(text).map_err(|error| {
             // Of several lines the first says what is wrong.
             let why = error.message().lines().next().unwrap_or_default();
             at(error.span().map_or(0, |span| span.start), why)
         })?;
         if policy.rule.is_empty() {
             return Err(anyhow!(
-                "{path}: there is no [[rule]], so nothing would be judged"
+                "{shown}: there is no [[rule]], so nothing would be judged"
             ));
         }
         for (i, rule) in policy.rule.iter().enumerate() {
@@ -132,7 +152,7 @@ impl Policy {
             if rule.requirements().is_empty() && rule.latency.limits().next().is_none() {
                 return wrong(format!(
                     "the rule {name:?} requires nothing: give it cache, durable_before_ack, no_fallback, no_punt, \
-                     never_waits_in_submit or latency"
+                     never_waits_in_submit, no_writeback or latency"
                 ));
             }
             if rule.at_least == 0 {
@@ -146,7 +166,15 @@ impl Policy {
                 ));
             }
         }
+        for rule in &mut policy.rule {
+            rule.place = place(text, rule.name.span().start);
+        }
+        policy.path = path.to_owned();
         Ok(policy)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The rules.
@@ -155,12 +183,14 @@ impl Policy {
     }
 }
 
-/// Line and column of a byte, each from 1; a column is a character.
-fn place(text: &str, offset: usize) -> (usize, usize) {
+fn place(text: &str, offset: usize) -> Position {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |at| at + 1);
-    (line, before[start..].chars().count() + 1)
+    Position {
+        line,
+        column: before[start..].chars().count() + 1,
+    }
 }
 
 /// Whether a rule is for an op.
@@ -177,11 +207,12 @@ impl Rule {
         self.name.get_ref()
     }
 
+    pub(crate) fn place(&self) -> Position {
+        self.place
+    }
+
     pub(crate) fn matches(&self, op: &Op) -> Match {
         let kind = filter::kind(op);
-        let any = |globs: &[Glob], text: &[u8]| {
-            globs.is_empty() || globs.iter().any(|glob| glob.fits(text))
-        };
         if !(self.op.is_empty() || self.op.contains(&kind))
             || !any(&self.process, op.comm.text().as_bytes())
             || self.min_len.is_some_and(|min| op.len < min)
@@ -197,6 +228,27 @@ impl Rule {
         }
     }
 
+    /// Whether a file of these names is one that the rule is for.
+    pub(crate) fn is_for(&self, names: &[Name]) -> Match {
+        if self.file.is_empty() || names.iter().any(|name| any(&self.file, name.bytes())) {
+            Match::Yes
+        } else if names.is_empty() {
+            Match::Unnamed
+        } else {
+            Match::No
+        }
+    }
+
+    /// All that it requires, in the words of the policy.
+    pub(crate) fn words(&self) -> String {
+        let requirements = self.requirements().into_iter().map(|r| r.to_string());
+        let limits = self.latency.limits().map(|(name, _, limit)| {
+            let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            format!("latency {name} = {}", readable(limit))
+        });
+        requirements.chain(limits).collect::<Vec<_>>().join(", ")
+    }
+
     /// What is required of each op.
     pub(crate) fn requirements(&self) -> Vec<Requirement> {
         let asked = |asked: bool, requirement| asked.then_some(requirement);
@@ -206,11 +258,17 @@ impl Rule {
             asked(self.no_fallback, Requirement::NoFallback),
             asked(self.no_punt, Requirement::NoPunt),
             asked(self.never_waits_in_submit, Requirement::NeverWaitsInSubmit),
+            asked(self.no_writeback, Requirement::NoWriteback),
         ]
         .into_iter()
         .flatten()
         .collect()
     }
+}
+
+/// No pattern fits anything.
+fn any(globs: &[Glob], text: &[u8]) -> bool {
+    globs.is_empty() || globs.iter().any(|glob| glob.fits(text))
 }
 
 fn one() -> u64 {

@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &cli::Report) -> Result<u8> {
         end => end.with_context(|| path.to_string())?,
     };
     Ok(match end {
-        End::Whole => 0,
+        End::Whole(_) => 0,
         End::CutOff => {
             eprintln!("odio-trace: {path}: INCONCLUSIVE: the recording was cut off");
             INCONCLUSIVE
@@ -97,13 +97,13 @@ fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), re
                 paths.add(&op);
             }
             Line::Step(step) if steps => text::line(steps::line(&step))?,
-            Line::Step(_) => {}
+            Line::Step(_) | Line::Writeback(_) => {}
             Line::Summary(last) => summary = Some(*last),
         }
         Ok(())
     })?;
     let header = header.expect("a recording that is read has its header");
-    let summary = summary.filter(|_| end == End::Whole);
+    let summary = summary.filter(|_| end != End::CutOff);
     Ok((
         Report {
             header,

@@ -1,6 +1,6 @@
 //! # `odio-trace run`
 
-use std::{os::unix::process::ExitStatusExt, path::Path};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(run: &cli::Run, kernel: &Kernel) -> Result<u8> {
         choice: &run.choice,
     };
     let outcome = show(kernel, show_it, target).await?;
-    Ok(outcome.status.map_or(130, status))
+    Ok(outcome.status().unwrap_or(130))
 }
 
 /// What of the ops is shown, and how.
@@ -62,13 +62,4 @@ pub(crate) async fn show(kernel: &Kernel, show: Show<'_>, target: Target<'_>) ->
     privileges::tell(kernel, &outcome.missing);
     sink.end(&outcome)?;
     Ok(outcome)
-}
-
-/// As a shell says it: the exit status, or 128 and the signal.
-pub(crate) fn status(status: std::process::ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|s| 128 + s))
-        .unwrap_or(1);
-    u8::try_from(code & 0xff).unwrap_or(1)
 }

@@ -3,9 +3,16 @@
 //! Starts the workload only when every probe is in place, or takes up what runs already; hands out the ops as they are
 //! acknowledged, and ends with the account of what was lost.
 
-use std::{ffi::OsString, os::fd::OwnedFd, path::Path, process::ExitStatus, time::Duration};
+use std::{
+    ffi::OsString,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::Path,
+    process::ExitStatus,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use odio_trace_common::{WritebackKey, WritebackRecord};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::{
     io::unix::AsyncFd,
@@ -28,6 +35,7 @@ use crate::{
     session::{Account, Record, Session},
     step::{Step, Steps},
     sys,
+    writeback::Writeback,
 };
 
 /// How long requests that are still open at the end may take to be acknowledged.
@@ -48,8 +56,19 @@ pub(crate) struct Outcome {
     /// Ops that were left out because they were not asked for.
     pub(crate) filtered: u64,
     pub(crate) account: Account,
+    /// What was written back, of files with their names.
+    pub(crate) writeback: Vec<Writeback>,
     pub(crate) attached: Vec<Probe>,
     pub(crate) missing: Vec<Missing>,
+}
+
+impl Outcome {
+    /// How the workload ended, as a shell says it: the exit status, or 128 and the signal.
+    pub(crate) fn status(&self) -> Option<u8> {
+        let status = self.status?;
+        let code = status.code().or_else(|| status.signal().map(|s| 128 + s));
+        Some(u8::try_from(code.unwrap_or(1) & 0xff).unwrap_or(1))
+    }
 }
 
 /// What is traced.
@@ -223,12 +242,23 @@ pub(crate) async fn trace(
     if let Some(error) = failed {
         return Err(error);
     }
+    let names = files.names();
+    let written = |(file, record): &(WritebackKey, WritebackRecord)| {
+        let names = names.get(file).into_iter().flatten();
+        Writeback::of(
+            file,
+            record,
+            names.map(|name| name.as_ref().into()).collect(),
+        )
+    };
+    let writeback = account.writeback.iter().map(written).collect();
     Ok(Outcome {
         status,
         pid,
         ops,
         filtered,
         account,
+        writeback,
         attached,
         missing,
     })

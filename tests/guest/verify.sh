@@ -43,6 +43,29 @@ verify backup-buffered backup-reader -- dd if=a.data of=/dev/null bs=64k
 
 grep -c '<testcase' $room/junit | sed 's/^/junit-cases /'
 
+# What a worker sends, or an fsync, or direct I/O before it goes past the page cache.
+cat >$room/unwritten.toml <<'EOF'
+[[rule]]
+name = "nothing of the log is written back"
+file = "*.wal"
+no_writeback = true
+EOF
+unwritten() {
+    name=$1
+    shift
+    odio-trace verify --policy $room/unwritten.toml "$@" >$room/out 2>$room/said
+    echo "$name $? $(tail -n 1 $room/out)"
+    sed "s/^/$name: /" $room/out
+}
+unwritten past -- sh -c "$(log direct,dsync); dd if=/dev/zero of=other bs=8k count=5 conv=fsync"
+unwritten fsynced -- sh -c "$(log direct,dsync); dd if=/dev/zero of=a.wal bs=8k count=5 conv=notrunc,fsync"
+unwritten flushed -- sh -c "dd if=/dev/zero of=a.wal bs=8k count=23 conv=notrunc; $(log direct)"
+odio-trace run --record $room/fsynced -- dd if=/dev/zero of=a.wal bs=8k count=5 conv=notrunc,fsync >/dev/null 2>&1
+unwritten replay-fsynced --recording $room/fsynced
+odio-trace report --json $room/fsynced | grep -c '"type":"writeback".*"file":"/mnt/a.wal"' | sed 's/^/report-writeback /'
+odio-trace run --record $room/failed -- sh -c "$(log direct,dsync); exit 7" >/dev/null 2>&1
+unwritten replay-failed --recording $room/failed
+
 # A recording is judged without privilege.
 odio-trace run --record $room/log -- $(log direct,dsync) >/dev/null 2>&1
 odio-trace run --op read --record $room/filtered -- $(log direct,dsync) >/dev/null 2>&1
@@ -55,6 +78,25 @@ replay() {
 replay replay-kept write-ahead-log log
 replay replay-other page-store log
 replay replay-filtered write-ahead-log filtered
+
+# The other forms, of a recording: each alone on standard output, or in a file beside the text.
+form() {
+    name=$1
+    shift
+    odio-trace verify --policy "$policies/page-store.toml" --recording $room/log "$@" >$room/out 2>$room/said
+    echo "$name $? $(tail -n 1 $room/out)"
+    sed "s/^/$name-out: /" $room/out
+    sed "s/^/$name-said: /" $room/said
+}
+form sarif --sarif - --github
+form junit --junit -
+form both --junit - --sarif -
+form github --github --sarif $room/sarif
+grep -c '"ruleId"' $room/sarif | sed 's/^/sarif-results /'
+# A file that cannot be written when the verdicts are there.
+out=$( (trap '' XFSZ; ulimit -f 0; odio-trace verify --policy "$policies/page-store.toml" --recording $room/log --sarif \
+    $room/full) 2>&1)
+echo "unwritten $? $(echo "$out" | tail -n 1)"
 
 echo '[[rule' >$room/bad.toml
 odio-trace verify --policy $room/bad.toml -- true 2>$room/said

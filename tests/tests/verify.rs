@@ -55,6 +55,26 @@ fn policies_hold_and_break(kernel: &str) {
             "3",
             "INCONCLUSIVE; of the run itself: 23 ops were filtered out",
         ),
+        ("past", "0", "PASS"),
+        ("fsynced", "1", "FAIL: 1 of 1 rules broken"),
+        ("flushed", "1", "FAIL: 1 of 1 rules broken"),
+        ("replay-fsynced", "1", "FAIL: 1 of 1 rules broken"),
+        ("report-writeback", "1", ""),
+        (
+            "replay-failed",
+            "3",
+            "INCONCLUSIVE; of the run itself: the command ended with status 7",
+        ),
+        ("sarif", "3", "}"),
+        ("sarif-results", "2", ""),
+        ("junit", "3", "</testsuites>"),
+        ("both", "2", ""),
+        ("github", "3", "::warning file=/"),
+        (
+            "unwritten",
+            "2",
+            "odio-trace: the verdicts are not written: ",
+        ),
         ("usage", "2", "odio-trace: /tmp/verify/bad.toml:1:"),
         ("junit-cases", "2", ""),
     ] {
@@ -67,6 +87,32 @@ fn policies_hold_and_break(kernel: &str) {
             "{case}: {told} is not in {}",
             seen.1
         );
+    }
+    // Where a form has standard output, it has it alone, and the text is elsewhere.
+    let after = |prefix: &str| -> String {
+        let lines = printed.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let sarif: serde_json::Value = serde_json::from_str(&after("sarif-out: ")).expect("JSON");
+    assert_eq!(sarif["runs"][0]["invocations"][0]["exitCode"], 3, "{sarif}");
+    assert!(after("junit-out: ").starts_with("<?xml"), "{printed}");
+    assert_eq!(after("both-out: "), "");
+    for form in ["sarif", "junit"] {
+        let said = after(&format!("{form}-said: "));
+        assert!(said.lines().any(|line| line == "INCONCLUSIVE"), "{said}");
+    }
+    let told = after("github-out: ");
+    let place = "/page-store.toml,line=5,col=8,title=pages are direct%2C and nobody waits to submit one::0 ops matched; ";
+    assert!(told.contains(place), "{place} is not in {told}");
+    // All of what was in the page cache, whoever sent it.
+    for (case, blocks) in [("fsynced", 5), ("flushed", 23), ("replay-fsynced", 5)] {
+        let told = after(&format!("{case}: "));
+        let bytes = format!(" bios with {} bytes", blocks * 8192);
+        let line = told
+            .lines()
+            .find(|line| line.contains("no_writeback = true: /mnt/a.wal was written back: "));
+        let line = line.unwrap_or_else(|| panic!("{case}: {told}"));
+        assert!(line.contains(&bytes), "{case}: {bytes} is not in {line}");
     }
     // A violation says which rule, which op and what would mend it.
     for told in [

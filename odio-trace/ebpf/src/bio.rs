@@ -121,10 +121,10 @@ fn sent<R: Reads>(bio: u64, traced: bool, tid: u32) {
             issue::expect(bio, key, state);
         }
         state.preflush += u32::from(preflush);
-        let copied = state.flags & OpFlags::BUFFERED != 0 || state.op == OpKind::Sync as u32;
-        if copied && what == REQ_OP_WRITE {
-            writeback::bio(bio, size, fua, true);
-        }
+    }
+    // Not only a sync or a copy sends what is in the page cache: direct I/O does so before it goes past it.
+    if !direct && what == REQ_OP_WRITE && !flush && !super_write && opf & config!(req_meta) == 0 {
+        writeback::bio(bio, size, fua, true);
     }
 }
 

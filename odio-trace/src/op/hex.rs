@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
     let mut text = String::new();
     for byte in bytes.iter().flatten() {
         let _ = write!(text, "{byte:02x}");
@@ -12,7 +12,7 @@ pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result
     to.serialize_str(&text)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(from)?;
     text.as_bytes()
         .chunks(2)

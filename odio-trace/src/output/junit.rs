@@ -1,29 +1,17 @@
 //! What a policy came to as a JUnit file: a test case for each rule, and one for the run itself.
 
-use std::io::Write;
-
-use anyhow::Result;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::judgement::{Judgement, lines};
-use crate::{check::Verdict, recording::partial::Partial};
+use crate::check::Verdict;
 
-/// Writes the file. A verdict that is INCONCLUSIVE is an error there, a broken rule a failure.
-pub(crate) fn write(judgement: &Judgement<'_>, mut file: Partial) -> Result<()> {
-    file.write_all(report(judgement).to_string()?.as_bytes())?;
-    file.finish()
-}
-
-fn report(judgement: &Judgement<'_>) -> Report {
+/// The file. A verdict that is INCONCLUSIVE is an error there, a broken rule a failure.
+pub(crate) fn report(judgement: &Judgement<'_>) -> Report {
     let mut suite = TestSuite::new("odio-trace verify");
     for judged in &judgement.rules {
-        suite.add_test_case(case(judged.rule.name(), judged.verdict, &lines(judged)));
+        suite.add_test_case(case(judged.rule.name(), judged.verdict(), &lines(judged)));
     }
-    let whole = if judgement.gaps.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::Inconclusive
-    };
+    let whole = judgement.of_run();
     suite.add_test_case(case("the run was seen whole", whole, &judgement.gaps));
     let mut report = Report::new("odio-trace verify");
     report.add_test_suite(suite);

@@ -5,16 +5,18 @@
 pub(crate) mod by_file;
 pub(crate) mod by_path;
 pub(crate) mod classes;
+pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod judgement;
 pub(crate) mod junit;
 pub(crate) mod latency;
+pub(crate) mod page;
+pub(crate) mod sarif;
 pub(crate) mod sink;
 pub(crate) mod steps;
 pub(crate) mod summary;
 pub(crate) mod text;
-pub(crate) mod writeback;
 
 use std::io;
 

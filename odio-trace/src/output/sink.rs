@@ -8,7 +8,6 @@ use super::{
     json, steps,
     summary::Summary,
     text::{self, Shown},
-    writeback,
 };
 use crate::{
     cli, kernel::Kernel, op::Op, plan::Plan, recording::Recorder, step::Step, workload::Outcome,
@@ -89,13 +88,13 @@ impl<'a> Sink<'a> {
         self.pass_on()?;
         let summary = Summary::of(outcome, Some(&self.files.total()));
         if let Some(recorder) = self.recorder.take()
-            && let Err(error) = recorder.end(&summary)
+            && let Err(error) = recorder.end(&outcome.writeback, &summary, outcome.status())
         {
             self.unrecorded = Some(error);
         }
         if self.asked.json {
-            for file in &outcome.account.writeback {
-                json::line(&writeback::line(file))?;
+            for file in &outcome.writeback {
+                json::line(file)?;
             }
             json::line(&summary)?;
         } else {

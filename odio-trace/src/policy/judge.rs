@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Match, Policy, Requirement, Rule, requirement::Held};
+use super::{
+    Match, Policy, Requirement, Rule,
+    requirement::{Held, NO_WRITEBACK_FIX},
+};
 use crate::{
     check::Verdict,
     op::Op,
@@ -10,38 +13,68 @@ use crate::{
         by_path,
         latency::{Times, readable},
     },
+    writeback::Writeback,
 };
 
 /// Ways of breaking a rule that are told apart. Past that a person reads none of them, and memory has an end.
 const MOST: usize = 64;
 
-/// Ops that broke one requirement in the same way, on one file.
+/// One thing that keeps a rule from a PASS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) requirement: Requirement,
-    pub(crate) ops: u64,
-    /// What the first of them was, and of whom.
-    pub(crate) first: String,
-    /// What was seen of them.
-    pub(crate) seen: String,
+pub(crate) struct Finding {
+    /// FAIL where the rule was broken, INCONCLUSIVE where it may have been.
+    pub(crate) verdict: Verdict,
+    pub(crate) what: String,
+    /// The first op that was so, and of whom it was.
+    pub(crate) first: Option<String>,
     /// What would mend it.
-    pub(crate) fix: &'static str,
+    pub(crate) fix: Option<&'static str>,
+}
+
+impl Finding {
+    fn broken(what: String) -> Self {
+        Self {
+            verdict: Verdict::Fail,
+            what,
+            first: None,
+            fix: None,
+        }
+    }
+
+    fn doubt(what: String) -> Self {
+        Self {
+            verdict: Verdict::Inconclusive,
+            ..Self::broken(what)
+        }
+    }
 }
 
 /// What one rule came to.
 #[derive(Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) rule: &'a Rule,
-    pub(crate) verdict: Verdict,
     /// Ops that the rule is for and that did not fail.
     pub(crate) ops: u64,
-    pub(crate) violations: Vec<Violation>,
-    /// Ops that broke it in further ways.
-    pub(crate) others: u64,
-    /// Limits of time that were exceeded.
-    pub(crate) slow: Vec<String>,
-    /// What keeps it from a PASS, without a violation.
-    pub(crate) doubts: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Judged<'_> {
+    /// The worst of what was found.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let findings = self.findings.iter().map(|finding| finding.verdict);
+        findings.max().unwrap_or(Verdict::Pass)
+    }
+}
+
+/// Ops that broke one requirement in the same way, on one file.
+struct Violation {
+    requirement: Requirement,
+    ops: u64,
+    /// What the first of them was, and of whom.
+    first: String,
+    /// What was seen of them.
+    seen: String,
+    fix: &'static str,
 }
 
 /// The rules, and what was seen of each.
@@ -59,6 +92,13 @@ struct Account<'a> {
     violations: BTreeMap<(Requirement, String, String), Violation>,
     others: u64,
     not_seen: BTreeMap<Requirement, u64>,
+    /// Findings that files were written back, and how many more files were.
+    written_back: Vec<Finding>,
+    more_written_back: u64,
+    /// Files without a name that were written back.
+    unnamed_files: u64,
+    /// It is not known what was written back.
+    writeback_unknown: bool,
     /// Requirements that said something of an op.
     asked: BTreeSet<Requirement>,
     times: Times,
@@ -77,6 +117,10 @@ impl<'a> Judge<'a> {
             violations: BTreeMap::new(),
             others: 0,
             not_seen: BTreeMap::new(),
+            written_back: Vec::new(),
+            more_written_back: 0,
+            unnamed_files: 0,
+            writeback_unknown: false,
             asked: BTreeSet::new(),
             times: Times::default(),
             untimed: 0,
@@ -95,6 +139,30 @@ impl<'a> Judge<'a> {
                 Match::Yes => account.add(op),
             }
         }
+    }
+
+    /// Holds what was written back of a file against every rule that is for it.
+    pub(crate) fn written_back(&mut self, file: &Writeback) {
+        for account in self.of_files() {
+            match account.rule.is_for(&file.names) {
+                Match::No => {}
+                Match::Unnamed => account.unnamed_files += 1,
+                Match::Yes => account.written_back(file),
+            }
+        }
+    }
+
+    /// Nobody can say what was written back.
+    pub(crate) fn writeback_unknown(&mut self) {
+        for account in self.of_files() {
+            account.writeback_unknown = true;
+        }
+    }
+
+    fn of_files(&mut self) -> impl Iterator<Item = &mut Account<'a>> {
+        let asks =
+            |account: &&mut Account<'a>| account.requirements.contains(&Requirement::NoWriteback);
+        self.rules.iter_mut().filter(asks)
     }
 
     /// What each rule came to.
@@ -146,10 +214,45 @@ impl<'a> Account<'a> {
         }
     }
 
+    fn written_back(&mut self, file: &Writeback) {
+        if self.written_back.len() >= MOST {
+            self.more_written_back += 1;
+            return;
+        }
+        let name = match file.names.first() {
+            Some(name) => name.file.clone(),
+            None => format!("a file without a name on {}", file.dev),
+        };
+        self.written_back.push(Finding {
+            fix: Some(NO_WRITEBACK_FIX),
+            ..Finding::broken(format!(
+                "{}: {name} was written back: {} bios with {} bytes, {} of them inside requests",
+                Requirement::NoWriteback,
+                file.bios,
+                file.bytes,
+                file.bios_in_ops
+            ))
+        });
+    }
+
     fn end(self) -> Judged<'a> {
         let counted = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
-        let mut slow = Vec::new();
-        let mut doubts = Vec::new();
+        let mut findings: Vec<Finding> = self
+            .violations
+            .into_values()
+            .map(|violation| Finding {
+                first: Some(violation.first),
+                fix: Some(violation.fix),
+                ..Finding::broken(format!(
+                    "{}: {} ops were {}",
+                    violation.requirement, violation.ops, violation.seen
+                ))
+            })
+            .collect();
+        findings.extend(counted(self.others, "ops broke it in further ways").map(Finding::broken));
+        findings.extend(self.written_back);
+        let more = counted(self.more_written_back, "more files were written back");
+        findings.extend(more.map(Finding::broken));
         for (name, share, limit) in self.rule.latency.limits() {
             let took = if share < 1.0 {
                 self.times.quantile(share)
@@ -158,13 +261,14 @@ impl<'a> Account<'a> {
             };
             if u128::from(took) > limit.as_nanos() {
                 let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                slow.push(format!(
+                findings.push(Finding::broken(format!(
                     "latency {name} is {}, the limit {}",
                     readable(took),
                     readable(limit)
-                ));
+                )));
             }
         }
+        let mut doubts = Vec::new();
         if self.rule.latency.limits().next().is_some() {
             doubts.extend(counted(
                 self.untimed,
@@ -182,7 +286,8 @@ impl<'a> Account<'a> {
             ));
         }
         for requirement in &self.requirements {
-            if self.ops > 0 && !self.asked.contains(requirement) {
+            let of_files = *requirement == Requirement::NoWriteback;
+            if self.ops > 0 && !of_files && !self.asked.contains(requirement) {
                 doubts.push(format!("{requirement}: no op was one that it is about"));
             }
         }
@@ -195,21 +300,21 @@ impl<'a> Account<'a> {
                 "{requirement}: not seen of {n} ops whether it holds"
             ));
         }
-        let verdict = if !self.violations.is_empty() || !slow.is_empty() {
-            Verdict::Fail
-        } else if !doubts.is_empty() {
-            Verdict::Inconclusive
-        } else {
-            Verdict::Pass
-        };
+        doubts.extend(counted(
+            self.unnamed_files,
+            "files were written back that may be the rule's: their names were not seen",
+        ));
+        if self.writeback_unknown {
+            doubts.push(format!(
+                "{}: the recording does not say what was written back",
+                Requirement::NoWriteback
+            ));
+        }
+        findings.extend(doubts.into_iter().map(Finding::doubt));
         Judged {
             rule: self.rule,
-            verdict,
             ops: self.ops,
-            violations: self.violations.into_values().collect(),
-            others: self.others,
-            slow,
-            doubts,
+            findings,
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Requirement {
     NoPunt,
     /// The task that submits a read or write does not wait for it.
     NeverWaitsInSubmit,
+    /// The page cache writes nothing of the file back: of files, not of ops.
+    NoWriteback,
 }
 
 /// Whether a requirement holds of an op.
@@ -29,6 +31,10 @@ pub(crate) enum Held {
     NotSeen,
 }
 
+/// What would keep a file from being written back.
+pub(super) const NO_WRITEBACK_FIX: &str =
+    "write it with O_DIRECT, aligned, from every process that writes it";
+
 /// As the policy spells it.
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +45,7 @@ impl fmt::Display for Requirement {
             Self::NoFallback => "no_fallback = true",
             Self::NoPunt => "no_punt = true",
             Self::NeverWaitsInSubmit => "never_waits_in_submit = true",
+            Self::NoWriteback => "no_writeback = true",
         })
     }
 }
@@ -70,6 +77,7 @@ impl Requirement {
                 _ => Held::Broken,
             }),
             Self::NoPunt => Some(held(Some(!op.punted))),
+            Self::NoWriteback => None,
             // A copy through the page cache may wait for a page or for writeback, unless io_uring tries it (IOCB_NOWAIT).
             Self::NeverWaitsInSubmit
                 if moves
@@ -92,7 +100,9 @@ impl Requirement {
             Self::DurableBeforeAck => {
                 format!("{}: {}", op.durability.unwrap_or("unknown"), op.why)
             }
-            Self::NoPunt | Self::NeverWaitsInSubmit => op.completion.unwrap_or("not seen").into(),
+            Self::NoPunt | Self::NeverWaitsInSubmit | Self::NoWriteback => {
+                op.completion.unwrap_or("not seen").into()
+            }
         }
     }
 
@@ -124,6 +134,7 @@ impl Requirement {
                 "open the file with O_DSYNC, or call fdatasync before the write is acknowledged, and hold the sync to \
                  this rule (op = \"sync\")"
             }
+            Self::NoWriteback => NO_WRITEBACK_FIX,
             Self::NoPunt if appends => "preallocate the file and write within its size",
             Self::NoPunt => "write where blocks are allocated and written before, with O_DIRECT",
             Self::NeverWaitsInSubmit if op.engine == "psync" => {

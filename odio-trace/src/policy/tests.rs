@@ -2,10 +2,10 @@ use bytemuck::Zeroable;
 use odio_trace_common::{EngineSeen, OpFlags, OpKind, OpRecord};
 
 use super::*;
-use crate::{check::Verdict, plan::Watched, verdict::Place};
+use crate::{check::Verdict, plan::Watched, verdict::Place, writeback::tests::writeback};
 
 fn policy(text: &str) -> Policy {
-    Policy::read(text, "p.toml").unwrap()
+    Policy::read(text, "p.toml".as_ref()).unwrap()
 }
 
 /// A direct write of a block on a device with a volatile cache, acknowledged after a microsecond.
@@ -46,7 +46,7 @@ fn verdicts(policy: &Policy, ops: &[Op]) -> Vec<(Verdict, u64, String)> {
     judged
         .map(|judged| {
             let lines = crate::output::judgement::lines(&judged).join("\n");
-            (judged.verdict, judged.ops, lines)
+            (judged.verdict(), judged.ops, lines)
         })
         .collect()
 }
@@ -93,7 +93,7 @@ fn a_fault_of_the_policy_is_told_where_it_is() {
         ),
         ("[[rule]\n", "p.toml:1:"),
     ] {
-        let told = format!("{:#}", Policy::read(text, "p.toml").unwrap_err());
+        let told = format!("{:#}", Policy::read(text, "p.toml".as_ref()).unwrap_err());
         assert!(told.starts_with(error), "{text}\n{told}");
     }
 }
@@ -334,4 +334,67 @@ fn the_same_violation_is_told_once_and_counted() {
     let many = verdicts(&policy, &ops).remove(0).2;
     assert_eq!(many.matches("the first: ").count(), 64);
     assert!(many.contains("137 ops broke it in further ways"), "{many}");
+}
+
+#[test]
+fn what_is_written_back_breaks_a_rule_of_its_file() {
+    let policy = policy("[[rule]]\nname = \"a\"\nfile = \"*.wal\"\nno_writeback = true\n");
+    let of = |files: &[&[&str]]| {
+        let mut judge = Judge::new(&policy);
+        judge.add(&op(&record(), Some("/a.wal")));
+        for (i, names) in files.iter().enumerate() {
+            judge.written_back(&writeback(12 + i as u64, names));
+        }
+        let judged = judge.end().remove(0);
+        let lines = crate::output::judgement::lines(&judged).join("\n");
+        (judged.verdict(), lines)
+    };
+    assert_eq!(of(&[]).0, Verdict::Pass);
+    assert_eq!(of(&[&["/a.db"], &["/b.db"]]).0, Verdict::Pass);
+    let (verdict, lines) = of(&[&["/a.db"], &["/a.wal"]]);
+    assert_eq!(verdict, Verdict::Fail);
+    for told in [
+        "no_writeback = true: /a.wal was written back: 3 bios with 12288 bytes, 1 of them inside requests",
+        "to mend it: write it with O_DIRECT",
+    ] {
+        assert!(lines.contains(told), "{told} is not in\n{lines}");
+    }
+    assert_eq!(
+        of(&[&["/x", "/a.wal"]]).0,
+        Verdict::Fail,
+        "of another mount"
+    );
+    let (verdict, lines) = of(&[&[], &["/x"]]);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(
+        lines.starts_with("1 files were written back that may be the rule's"),
+        "{lines}"
+    );
+    let many: Vec<String> = (0..100).map(|i| format!("/{i}.wal")).collect();
+    let many: Vec<[&str; 1]> = many.iter().map(|name| [name.as_str()]).collect();
+    let many: Vec<&[&str]> = many.iter().map(|names| &names[..]).collect();
+    assert!(of(&many).1.contains("36 more files were written back"));
+}
+
+#[test]
+fn any_file_is_a_rules_that_names_none() {
+    let policy = policy(
+        "[[rule]]\nname = \"a\"\nno_writeback = true\n[[rule]]\nname = \"b\"\nno_punt = true\n",
+    );
+    let verdicts = |then: &dyn Fn(&mut Judge<'_>)| {
+        let mut judge = Judge::new(&policy);
+        judge.add(&op(&record(), Some("/a.wal")));
+        then(&mut judge);
+        let verdicts: Vec<Verdict> = judge.end().iter().map(|judged| judged.verdict()).collect();
+        verdicts
+    };
+    assert_eq!(verdicts(&|_| {}), [Verdict::Pass, Verdict::Pass]);
+    let unnamed = verdicts(&|judge| judge.written_back(&writeback(12, &[])));
+    assert_eq!(unnamed, [Verdict::Fail, Verdict::Pass]);
+    // As of an older recording.
+    let unknown = verdicts(&|judge| judge.writeback_unknown());
+    assert_eq!(unknown, [Verdict::Inconclusive, Verdict::Pass]);
+    // Nothing written back proves nothing without a request.
+    let judged = Judge::new(&policy).end();
+    assert_eq!(judged[0].verdict(), Verdict::Inconclusive);
 }

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use odio_trace_common::StepLevel;
 use serde::{Deserialize, Serialize};
 
-use super::{VERSION, WITHOUT_STEPS};
+use super::{VERSION, WITH_WRITEBACK};
 use crate::{
     kernel::{Dev, Kernel, config},
     output::{summary::Unseen, text::printable},
@@ -50,14 +49,15 @@ pub(crate) struct Planned {
 }
 
 impl Header {
+    /// Whether what was written back, and how the command ended, is in the recording.
+    pub(crate) fn has_writeback(&self) -> bool {
+        self.version >= WITH_WRITEBACK
+    }
+
     pub(super) fn of(kernel: &Kernel, plan: &Plan) -> Self {
         Self {
             kind: "recording".into(),
-            version: match plan.steps.level {
-                // Tools that know nothing of steps can read it.
-                StepLevel::Off => WITHOUT_STEPS,
-                _ => VERSION,
-            },
+            version: VERSION,
             tracer: env!("CARGO_PKG_VERSION").into(),
             kernel: kernel
                 .facts()

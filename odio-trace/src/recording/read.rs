@@ -8,11 +8,12 @@ use std::{
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
-use super::{Device, EndMark, Header, LONGEST, LONGEST_OP, MOST_DEVICES, VERSION, WITHOUT_STEPS};
+use super::{Device, EndMark, Header, LONGEST, LONGEST_OP, MOST_DEVICES, VERSION, WITH_STEPS};
 use crate::{
     op::Op,
     output::{summary::Summary, text::printable},
     step::Step,
+    writeback::Writeback,
 };
 
 /// Why a file cannot be read as a recording.
@@ -42,13 +43,17 @@ pub(crate) enum Line {
     Op(Box<Op>),
     /// Of the op before it.
     Step(Box<Step>),
+    /// After every op.
+    Writeback(Box<Writeback>),
     Summary(Box<Summary>),
 }
 
 /// How a recording ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    Whole,
+    /// How the command ended, as a shell says it; `None` where there was none, it went on, or the recording does not have
+    /// it ([`Header::has_writeback`]).
+    Whole(Option<u8>),
     /// What was read is true; what came after is not known.
     CutOff,
 }
@@ -69,12 +74,12 @@ pub(crate) fn read(
         line: Vec::new(),
         number: 0,
     };
-    let with_steps = match lines.next()? {
+    let (with_steps, with_writeback) = match lines.next()? {
         Some(line) => {
             let header = header(line)?;
-            let with_steps = header.version > WITHOUT_STEPS;
+            let with = (header.version >= WITH_STEPS, header.has_writeback());
             each(Line::Header(header), line)?;
-            with_steps
+            with
         }
         None => return Err(Error::NoHeader),
     };
@@ -82,6 +87,7 @@ pub(crate) fn read(
     let mut of = (None, 0);
     let mut ops = 0;
     let mut devices = 0;
+    let mut written_back = false;
     let mut summary = false;
     loop {
         let number = lines.number + 1;
@@ -95,6 +101,9 @@ pub(crate) fn read(
         let kind = parse::<Tag>(number, line)?.kind;
         if summary && kind != "end" {
             return Err(damaged("something comes after the summary"));
+        }
+        if written_back && matches!(kind.as_ref(), "op" | "device" | "step") {
+            return Err(damaged("something comes after what was written back"));
         }
         if of.1 > 0 && kind != "step" {
             return Err(damaged("steps of the op before it are missing"));
@@ -127,6 +136,10 @@ pub(crate) fn read(
                 of.1 -= 1;
                 each(Line::Step(step), line)?;
             }
+            "writeback" if with_writeback => {
+                written_back = true;
+                each(Line::Writeback(Box::new(parse(number, line)?)), line)?;
+            }
             "summary" => {
                 summary = true;
                 each(Line::Summary(Box::new(parse(number, line)?)), line)?;
@@ -138,7 +151,7 @@ pub(crate) fn read(
                     let why = format!("it says that there were {} ops, and holds {ops}", end.ops);
                     return Err(damaged(&why));
                 }
-                return lines.over();
+                return lines.over(end.status.filter(|_| with_writeback));
             }
             _ => return Err(damaged("it is of a kind that this version does not have")),
         }
@@ -209,7 +222,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// After the last line: the checksum, and nothing more.
-    fn over(mut self) -> Result<End, Error> {
+    fn over(mut self, status: Option<u8>) -> Result<End, Error> {
         let damaged = |why: &str| Error::Damaged {
             line: self.number + 1,
             why: why.into(),
@@ -222,7 +235,7 @@ impl<R: BufRead> Lines<R> {
         }
         let mut file = self.from.into_inner().into_inner();
         if file.fill_buf().map_err(Error::Io)?.is_empty() {
-            Ok(End::Whole)
+            Ok(End::Whole(status))
         } else {
             Err(damaged("something comes after the end"))
         }

@@ -18,6 +18,7 @@ use crate::{
     },
     plan,
     step::{self, Step},
+    writeback::{Writeback, tests::writeback},
 };
 
 fn kernel() -> Kernel {
@@ -60,7 +61,10 @@ fn recorded(ops: &[Op]) -> Vec<u8> {
     for op in ops {
         recorder.op(op, &[]).unwrap();
     }
-    recorder.end(&Summary::of(&outcome(), None)).unwrap();
+    let written = [writeback(12, &["/a"]), writeback(0, &[])];
+    recorder
+        .end(&written, &Summary::of(&outcome(), None), Some(7))
+        .unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     fs::read(&path).unwrap()
 }
@@ -83,6 +87,7 @@ struct Got {
     devices: Vec<Device>,
     ops: Vec<Op>,
     steps: Vec<Step>,
+    writeback: Vec<Writeback>,
     summary: Option<Summary>,
 }
 
@@ -94,6 +99,7 @@ fn got(bytes: &[u8]) -> (Got, Result<End, Error>) {
             Line::Device(device) => got.devices.push(*device),
             Line::Op(op) => got.ops.push(*op),
             Line::Step(step) => got.steps.push(*step),
+            Line::Writeback(file) => got.writeback.push(*file),
             Line::Summary(summary) => got.summary = Some(*summary),
         }
         Ok(())
@@ -112,11 +118,12 @@ fn refused(bytes: &[u8]) -> String {
 #[test]
 fn what_is_recorded_is_read() {
     let (got, end) = got(&recorded(&ops()));
-    assert_eq!(end.unwrap(), End::Whole);
+    assert_eq!(end.unwrap(), End::Whole(Some(7)));
     assert_eq!(got.ops, ops());
+    assert_eq!(got.writeback, [writeback(12, &["/a"]), writeback(0, &[])]);
     assert_eq!(got.summary.unwrap(), Summary::of(&outcome(), None));
     let header = got.header.unwrap();
-    assert_eq!(header.version, 1);
+    assert_eq!(header.version, 3);
     assert_eq!(header.kernel["kernel"], "6.1.0-50-cloud-amd64");
     assert_eq!(header.kernel["lockdown"], "none");
     assert!(header.config.unwrap().options["KPROBE_EVENTS"]);
@@ -171,7 +178,10 @@ fn with_steps() -> (Op, Vec<Step>, Vec<u8>) {
     };
     let mut recorder = Recorder::create(&path, &kernel, &plan).unwrap();
     recorder.op(&op, &steps).unwrap();
-    recorder.end(&Summary::of(&outcome(), None)).unwrap();
+    let written = [writeback(12, &["/a"]), writeback(0, &[])];
+    recorder
+        .end(&written, &Summary::of(&outcome(), None), Some(7))
+        .unwrap();
     (op, steps, fs::read(&path).unwrap())
 }
 
@@ -179,14 +189,14 @@ fn with_steps() -> (Op, Vec<Step>, Vec<u8>) {
 fn steps_are_recorded_with_their_op() {
     let (op, steps, bytes) = with_steps();
     let (got, end) = got(&bytes);
-    assert_eq!(end.unwrap(), End::Whole);
+    assert_eq!(end.unwrap(), End::Whole(Some(7)));
     assert_eq!((got.ops, got.steps), (vec![op], steps));
-    assert_eq!(got.header.unwrap().version, 2);
+    assert_eq!(got.header.unwrap().version, 3);
     let lines: Vec<String> = text(&bytes).lines().map(str::to_owned).collect();
     for line in &lines {
         crate::output::schema_tests::holds(&serde_json::from_str(line).unwrap());
     }
-    // Header, device, op, step, step, summary, end.
+    // Header, device, op, step, step, writeback, writeback, summary, end.
     let changed = |change: &dyn Fn(&mut Vec<String>)| {
         let mut lines = lines.clone();
         change(&mut lines);
@@ -201,8 +211,46 @@ fn steps_are_recorded_with_their_op() {
     );
     let other = |l: &mut Vec<String>| l[3] = l[3].replace("\"op_id\":3", "\"op_id\":4");
     assert!(changed(&other).contains("line 4: it is a step of no op before it"));
-    let old = |l: &mut Vec<String>| l[0] = l[0].replace("\"version\":2", "\"version\":1");
+    let old = |l: &mut Vec<String>| l[0] = l[0].replace("\"version\":3", "\"version\":1");
     assert!(changed(&old).contains("line 4: it is of a kind that this version does not have"));
+}
+
+/// Readers of the older versions knew no such lines, and so neither does a recording that says to be one.
+#[test]
+fn older_recordings_have_nothing_written_back() {
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines: Vec<String> = text(&recorded(&[a_write()]))
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        change(&mut lines);
+        compressed((lines.join("\n") + "\n").as_bytes())
+    };
+    // Header, device, op, writeback, writeback, summary, end.
+    let moved = changed(&|l| l.swap(2, 3));
+    assert!(refused(&moved).contains("line 4: something comes after what was written back"));
+    for version in [1, 2] {
+        let old = |l: &mut Vec<String>| {
+            l[0] = l[0].replace("\"version\":3", &format!("\"version\":{version}"));
+        };
+        let said = refused(&changed(&old));
+        assert!(
+            said.contains("line 4: it is of a kind that this version does not have"),
+            "{said}"
+        );
+        let (got, end) = got(&changed(&|l| {
+            old(l);
+            l.drain(3..5);
+        }));
+        assert!(!got.header.unwrap().has_writeback());
+        assert_eq!(end.unwrap(), End::Whole(None), "the status is of version 3");
+        let (_, end) = self::got(&changed(&|l| {
+            old(l);
+            l.drain(3..5);
+            l[4] = "{\"type\":\"end\",\"ops\":1}".into();
+        }));
+        assert_eq!(end.unwrap(), End::Whole(None));
+    }
 }
 
 #[test]
@@ -211,7 +259,7 @@ fn its_lines_are_as_the_schema_says() {
     for line in text.lines() {
         crate::output::schema_tests::holds(&serde_json::from_str(line).unwrap());
     }
-    assert_eq!(text.lines().count(), 9);
+    assert_eq!(text.lines().count(), 11);
 }
 
 /// Wherever the tracer is killed, what was passed on is read, and never as though it were all.
@@ -290,7 +338,7 @@ fn any_spoilt_bit_is_seen() {
         // The last bits of the compressed data, up to a whole byte, hold nothing.
         let same = unpacked(&spoilt).is_some_and(|text| Some(text) == unpacked(&whole));
         assert!(
-            same || got(&spoilt).1.ok() != Some(End::Whole),
+            same || !matches!(got(&spoilt).1, Ok(End::Whole(_))),
             "byte {byte}"
         );
     }
@@ -322,9 +370,9 @@ fn what_is_no_recording_is_refused() {
     }
     assert_eq!(
         refused(&compressed(
-            b"{\"type\":\"recording\",\"version\":3,\"x\":1}\n"
+            b"{\"type\":\"recording\",\"version\":4,\"x\":1}\n"
         )),
-        "a newer odio-trace has made this recording: its format is version 3, this one reads up to 2"
+        "a newer odio-trace has made this recording: its format is version 4, this one reads up to 3"
     );
     // Random bytes after gzip's mark.
     let garbage: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]
@@ -440,7 +488,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        prop_assert_ne!(got(&bytes).1.ok(), Some(End::Whole));
+        prop_assert!(!matches!(got(&bytes).1, Ok(End::Whole(_))));
         let _ = got(&compressed(&bytes));
     }
 
@@ -475,7 +523,7 @@ proptest! {
         };
         let mut lines = write::Lines::new(Vec::new());
         lines.write(&op).unwrap();
-        let bytes = lines.end(EndMark { ops: 1 }).unwrap();
+        let bytes = lines.end(EndMark { ops: 1, status: None }).unwrap();
         let text = text(&bytes);
         let back: Op = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         prop_assert_eq!(back, op);

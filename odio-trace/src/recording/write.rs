@@ -19,6 +19,7 @@ use crate::{
     output::summary::Summary,
     plan::Plan,
     step::Step,
+    writeback::Writeback,
 };
 
 /// How long an op may wait in this process before it is passed on to the file, while ops come.
@@ -65,9 +66,20 @@ impl<'a> Recorder<'a> {
     }
 
     /// Ends the recording, and gives it its name.
-    pub(crate) fn end(mut self, summary: &Summary) -> Result<()> {
+    ///
+    /// `status` is the command's, as a shell says it.
+    pub(crate) fn end(
+        mut self,
+        writeback: &[Writeback],
+        summary: &Summary,
+        status: Option<u8>,
+    ) -> Result<()> {
+        for file in writeback {
+            self.lines.write(file)?;
+        }
         self.lines.write(summary)?;
-        self.lines.end(EndMark { ops: self.ops })?.finish()
+        let ops = self.ops;
+        self.lines.end(EndMark { ops, status })?.finish()
     }
 }
 
@@ -111,7 +123,7 @@ impl<W: Write> Lines<W> {
 
     /// Writes the last line and the checksum.
     pub(super) fn end(mut self, end: EndMark) -> Result<W> {
-        self.write(&json!({"type": "end", "ops": end.ops}))?;
+        self.write(&json!({"type": "end", "ops": end.ops, "status": end.status}))?;
         Ok(self.gzip.finish()?)
     }
 }

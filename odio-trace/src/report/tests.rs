@@ -26,7 +26,9 @@ fn record(path: &Path, ops: &[Op], whole: bool) {
         recorder.op(op, &[]).unwrap();
     }
     if whole {
-        recorder.end(&Summary::of(&outcome(), None)).unwrap();
+        recorder
+            .end(&[], &Summary::of(&outcome(), None), Some(0))
+            .unwrap();
     }
 }
 
@@ -135,7 +137,7 @@ fn the_text_of_a_report_names_where_it_was() {
     record(&recording, &[write()], true);
     let file = BufReader::new(File::open(&recording).unwrap());
     let (mut report, end) = collect(file, false).unwrap();
-    assert_eq!(end, End::Whole);
+    assert_eq!(end, End::Whole(Some(0)));
     assert_eq!(
         report.devices[0].words(),
         "259:3, on nvme2n1p1 (write-back, FUA)"

@@ -4,9 +4,10 @@ use crate::policy::{Judge, Policy};
 #[test]
 fn a_case_for_each_rule_and_one_for_the_run() {
     let text = "[[rule]]\nname = \"a <\\u0001>\"\nno_punt = true\n[[rule]]\nname = \"b\"\ncache = \"direct\"\n";
-    let policy = Policy::read(text, "p").unwrap();
+    let policy = Policy::read(text, "p".as_ref()).unwrap();
     let judgement = Judgement::new(
-        Judge::new(&policy).end(),
+        &policy,
+        Judge::new(&policy),
         vec!["3 records lost".into()],
         Vec::new(),
     );
