@@ -25,6 +25,7 @@ use crate::{
     recording::{self, End, Line},
     session,
     workload::{self, Target},
+    writeback,
 };
 
 /// Where the verdicts go beside the text.
@@ -74,6 +75,9 @@ pub(crate) async fn trace<'a>(
     for file in &outcome.writeback {
         judge.written_back(file);
     }
+    if !writeback::is_seen(&kernel.absent_members()) {
+        judge.writeback_unknown();
+    }
     let mut gaps = summary.run_gaps();
     gaps.extend(failed(outcome.status()));
     Ok(Judgement::new(policy, judge, gaps, summary.caveats()))
@@ -91,12 +95,15 @@ pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgeme
     let file = File::open(recording).with_context(|| path.to_string())?;
     let mut judge = Judge::new(policy);
     let mut summary = None;
-    let mut old = false;
+    let (mut old, mut unseen) = (false, false);
     let end = recording::read(BufReader::new(file), |line, _| {
         match line {
             Line::Op(op) => judge.add(&op),
             Line::Summary(last) => summary = Some(*last),
-            Line::Header(header) => old = !header.has_writeback(),
+            Line::Header(header) => {
+                old = !header.has_writeback();
+                unseen = !writeback::is_seen(&header.absent_members);
+            }
             Line::Writeback(file) => judge.written_back(&file),
             Line::Device(_) | Line::Step(_) => {}
         }
@@ -109,7 +116,7 @@ pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgeme
         End::Whole(status) => gaps.extend(failed(status)),
         End::CutOff => gaps.push("the recording was cut off".into()),
     }
-    if old || end == End::CutOff {
+    if old || unseen || end == End::CutOff {
         judge.writeback_unknown();
     }
     if old {
