@@ -3,7 +3,7 @@
 //! One table of promises, read by the library that keeps them and by whoever checks that they were kept. Pure values:
 //! this module makes no system call.
 
-use crate::limits::{Limits, Sourced};
+use crate::limits::{Filesystem, Limits, Sourced};
 use crate::mode::{Cache, Engine, Mode, Sync, spelled};
 
 /// What a request lands on.
@@ -92,6 +92,35 @@ pub enum SyncKind {
     Full,
 }
 
+/// How the kernel may copy direct requests of whole blocks through the page cache without saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fallback {
+    situations: &'static [Situation],
+    why: &'static str,
+}
+
+impl Fallback {
+    /// The part of [`Limits::fallback_risk`] that is known by situation and of this machine's own devices.
+    fn of(limits: &Limits) -> Option<Fallback> {
+        use Situation::{Append, Hole, Overwrite, Unwritten};
+        let situations: &'static [Situation] = match limits.filesystem? {
+            // An append gets its block in ext4_iomap_alloc, because nobody reads past the end meanwhile.
+            Filesystem::EXT4 if limits.without_extents => &[Hole],
+            // Reads stay direct (btrfs_direct_read).
+            Filesystem::BTRFS if limits.checksums != Some(false) => {
+                &[Overwrite, Unwritten, Append, Hole]
+            }
+            // fat_direct_IO and exfat_direct_IO leave what lies past the written size to the page cache.
+            Filesystem {
+                magic: 0x4d44 | 0x2011_bab0,
+            } => &[Append],
+            _ => return None,
+        };
+        let why = limits.fallback_risk()?;
+        Some(Fallback { situations, why })
+    }
+}
+
 /// What a mode promises on one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contract {
@@ -104,6 +133,7 @@ pub struct Contract {
     /// Alignment of a request's length, in bytes; `None` where the mode asks for none.
     pub length_align: Option<Sourced<u32>>,
     breaks_asynchronous_sync: bool,
+    fallback: Option<Fallback>,
 }
 
 impl Contract {
@@ -116,17 +146,34 @@ impl Contract {
             offset_align: direct.then_some(limits.offset_align),
             length_align: direct.then_some(limits.length_align),
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
+            fallback: Fallback::of(limits).filter(|_| direct),
         }
     }
 
-    /// The cache that every request passes or avoids. Under `direct` a silent fallback to the page cache is a breach.
+    /// The cache that every request passes or avoids. Under `direct` a silent fallback to the page cache is a breach,
+    /// but where [`Contract::fallback`] tells of it.
     pub fn cache(&self) -> Cache {
         self.mode.cache
     }
 
-    /// The states in which a write may be when it is acknowledged. Stronger than promised is always allowed.
-    pub fn allowed(&self) -> &'static [Durability] {
-        match (self.mode.sync, self.mode.cache) {
+    /// Why the kernel may copy a direct request of whole blocks through the page cache in this situation, on a file
+    /// like this; `None` where it is held to direct I/O, and in buffered modes.
+    pub fn fallback(&self, situation: Situation) -> Option<&'static str> {
+        let fallback = self.fallback?;
+        fallback
+            .situations
+            .contains(&situation)
+            .then_some(fallback.why)
+    }
+
+    /// The states in which a write in `situation` may be when it is acknowledged. Stronger than promised is always
+    /// allowed. Of a read, nothing is promised.
+    pub fn allowed(&self, situation: Situation) -> &'static [Durability] {
+        let cache = match self.fallback(situation) {
+            Some(_) => Cache::Buffered,
+            None => self.mode.cache,
+        };
+        match (self.mode.sync, cache) {
             (Sync::Dsync | Sync::Sync, _) => &[Durability::Durable],
             (Sync::None, Cache::Direct) => &[
                 Durability::Uncommitted,
@@ -148,7 +195,7 @@ impl Contract {
         match (situation, seen) {
             (Situation::Read, _) => Some(true),
             (_, Durability::Unknown) => None,
-            _ => Some(self.allowed().contains(&seen)),
+            _ => Some(self.allowed(situation).contains(&seen)),
         }
     }
 
@@ -169,7 +216,6 @@ impl Contract {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Filesystem;
 
     fn contract(mode: &str, filesystem: Filesystem) -> Contract {
         Contract::of(mode.parse().unwrap(), &Limits::example(filesystem))
@@ -204,6 +250,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_direct_write_may_be_in_the_page_cache_only_where_a_fallback_is_told() {
+        use Situation::{Append, Overwrite, Read};
+        let vfat = Filesystem { magic: 0x4d44 };
+        let direct = contract("direct", vfat);
+        assert!(direct.fallback(Append).unwrap().contains("vfat"));
+        assert_eq!(
+            (direct.fallback(Overwrite), direct.fallback(Read)),
+            (None, None)
+        );
+        assert_eq!(direct.permits(Append, Durability::PageCache), Some(true));
+        assert_eq!(
+            direct.permits(Overwrite, Durability::PageCache),
+            Some(false)
+        );
+        // What is asked to be durable is so, whichever way it takes.
+        let dsync = contract("direct+dsync", vfat);
+        assert_eq!(dsync.permits(Append, Durability::PageCache), Some(false));
+        assert_eq!(contract("buffered", vfat).fallback(Append), None);
+        assert_eq!(contract("direct", Filesystem::XFS).fallback(Append), None);
+
+        let mut limits = Limits::example(Filesystem::BTRFS);
+        let of =
+            |limits: &Limits| Contract::of("direct".parse().unwrap(), limits).fallback(Overwrite);
+        assert!(of(&limits).unwrap().contains("checksums"));
+        limits.checksums = Some(false);
+        assert_eq!(of(&limits), None);
     }
 
     #[test]

@@ -272,6 +272,8 @@ pub struct Limits {
     pub(crate) refused_by_statx: bool,
     /// On ext4: the file is laid out as on ext2, in a tree of single blocks and not in extents.
     pub(crate) without_extents: bool,
+    /// On btrfs: the file's data has checksums, and may be compressed; `None` where the kernel does not say.
+    pub(crate) checksums: Option<bool>,
 }
 
 /// The device queue's directory. A partition has none of its own: it is its disk's.
@@ -343,6 +345,9 @@ impl Limits {
             .map(|block| Sourced::new(block, Source::Statfs));
         let blksize = statx.as_ref().map(|statx| statx.blksize);
         let atomic = statx.as_ref().and_then(sys::Statx::atomic_write);
+        let flags = matches!(filesystem, Some(Filesystem::EXT4 | Filesystem::BTRFS))
+            .then(|| sys::inode_flags(fd))
+            .flatten();
         Ok(Limits {
             memory_align,
             offset_align,
@@ -374,7 +379,11 @@ impl Limits {
             device,
             refused_by_statx: matches!(dio_align, Some((0, _) | (_, 0))),
             without_extents: filesystem == Some(Filesystem::EXT4)
-                && sys::has_extents(fd) == Some(false),
+                && flags.is_some_and(|flags| flags & sys::FS_EXTENT_FL == 0),
+            // nodatacow is without both (btrfs(5)).
+            checksums: flags
+                .filter(|_| filesystem == Some(Filesystem::BTRFS))
+                .map(|flags| flags & sys::FS_NOCOW_FL == 0),
         })
     }
 
@@ -441,7 +450,7 @@ impl Limits {
             Some(Filesystem::EXT4) if self.without_extents => Some(
                 "ext4 copies a write into a hole through the page cache where the file has no extents, as one made on ext2 or ext3",
             ),
-            Some(Filesystem::BTRFS) => Some(
+            Some(Filesystem::BTRFS) if self.checksums != Some(false) => Some(
                 "btrfs may copy direct requests through the page cache where the file has checksums or compression",
             ),
             Some(Filesystem::XFS) => Some(
@@ -586,6 +595,7 @@ impl Limits {
             device: None,
             refused_by_statx: false,
             without_extents: false,
+            checksums: None,
         }
     }
 }
@@ -672,6 +682,9 @@ mod tests {
         limits.without_extents = true;
         assert!(limits.fallback_risk().unwrap().contains("extents"));
         assert_eq!(risk(Filesystem::EXT4), None);
+        let mut limits = Limits::example(Filesystem::BTRFS);
+        limits.checksums = Some(false);
+        assert_eq!(limits.fallback_risk(), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! # What a check comes to
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// In the order in which one outweighs another: a violation that was seen is one whatever else was not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     /// All that was asked for holds, and all of it was seen.

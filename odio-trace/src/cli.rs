@@ -9,7 +9,7 @@ use crate::{
     launch::Caller,
     plan, vm,
 };
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use odio_core::mode::{Engine, Mode};
 
 /// Exit status of what is asked for wrongly, as clap has it.
@@ -59,7 +59,11 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Try every mode, engine and situation in a folder and hold each against its contract
     #[command(after_help = "Examples:\n  odio-trace matrix --dir /mnt/data\n  \
-        odio-trace matrix --mode direct+dsync --engine libaio --json\n\n\
+        odio-trace matrix --mode direct+dsync --engine libaio --json\n  \
+        odio-trace matrix --kernel 6.1,6.12 --fs ext4,xfs --json >known.json\n  \
+        odio-trace matrix --kernel 6.1,6.12 --fs ext4,xfs --compare known.json\n  \
+        odio-trace matrix --all              # every kernel, filesystem and disk\n\n\
+        In VMs it needs no privilege on this machine.\n\n\
         Exit status: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 nothing can be traced here.")]
     Matrix(Matrix),
     /// Hold the requests of a command, or of a recording, against a policy
@@ -227,6 +231,17 @@ pub(crate) struct Matrix {
     /// Folder on the filesystem to try; its files are removed afterwards
     #[arg(long, default_value = ".")]
     pub(crate) dir: PathBuf,
+    /// Try a block device itself: what is on it is overwritten
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["dir", "reflinked"])]
+    pub(crate) overwrite_disk: Option<PathBuf>,
+    /// Share the blocks of each file with a copy before its requests (FICLONE: XFS, btrfs)
+    #[arg(long)]
+    pub(crate) reflinked: bool,
+    #[command(flatten)]
+    pub(crate) guests: Guests,
+    /// Tell the rows that changed since this earlier output of --json (may be given again); the verdict is of that
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Vec<PathBuf>,
     /// One JSON object a line: every row, then a summary
     #[arg(long)]
     pub(crate) json: bool,
@@ -244,6 +259,71 @@ pub(crate) struct Matrix {
     /// Requests a row; a prime number shows a stray one
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) requests: u32,
+}
+
+impl Matrix {
+    /// Whether a row of this mode, engine and situation is among those that are asked for.
+    pub(crate) fn asks_for(&self, [mode, engine, situation]: &[String; 3]) -> bool {
+        let among = |names: Vec<&str>, name: &str| names.is_empty() || names.contains(&name);
+        among(self.mode.iter().map(|m| m.name()).collect(), mode)
+            && among(self.engine.iter().map(|e| e.name()).collect(), engine)
+            && among(self.situation.iter().map(|s| s.name()).collect(), situation)
+    }
+}
+
+/// Throwaway VMs, one for each combination of the lists.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "In throwaway VMs, one for each combination")]
+pub(crate) struct Guests {
+    /// Kernel series from Debian, or paths of bzImages
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["dir", "overwrite_disk", "reflinked"])]
+    pub(crate) kernel: Vec<vm::Kernel>,
+    /// Filesystems; block is the disk itself
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["dir", "overwrite_disk", "reflinked"])]
+    pub(crate) fs: Vec<vm::Filesystem>,
+    /// Disks
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["dir", "overwrite_disk", "reflinked"])]
+    pub(crate) device: Vec<vm::Device>,
+    /// Of each list that is not given, everything there is
+    #[arg(long, conflicts_with_all = ["dir", "overwrite_disk", "reflinked"])]
+    pub(crate) all: bool,
+    /// End each VM after so many seconds
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout: u64,
+}
+
+impl Guests {
+    /// Whether it is about VMs at all.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.all || !(self.kernel.is_empty() && self.fs.is_empty() && self.device.is_empty())
+    }
+
+    /// Every combination, kernel by kernel. A filesystem in memory is not tried on several disks.
+    pub(crate) fn places(&self) -> Vec<(vm::Kernel, vm::Filesystem, vm::Device)> {
+        fn listed<T: Clone>(given: &[T], every: Vec<T>, all: bool, usual: T) -> Vec<T> {
+            match (given, all) {
+                ([], true) => every,
+                ([], false) => vec![usual],
+                (given, _) => given.to_vec(),
+            }
+        }
+        let usual = vm::Spec::default();
+        let kernels = listed(&self.kernel, vm::Kernel::all(), self.all, usual.kernel);
+        let filesystems = vm::Filesystem::value_variants().to_vec();
+        let filesystems = listed(&self.fs, filesystems, self.all, usual.fs);
+        let devices = vm::Device::value_variants().to_vec();
+        let devices = listed(&self.device, devices, self.all, usual.device);
+        let mut places = Vec::new();
+        for kernel in &kernels {
+            for &fs in &filesystems {
+                let disks = if fs.is_in_memory() { 1 } else { devices.len() };
+                for &device in &devices[..disks] {
+                    places.push((kernel.clone(), fs, device));
+                }
+            }
+        }
+        places
+    }
 }
 
 #[derive(Debug, Args)]

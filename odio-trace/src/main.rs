@@ -104,7 +104,7 @@ fn run(command: &Command) -> Result<u8> {
             };
             verify::end(&judgement?, pages)
         }
-        Command::Matrix(arguments) => traced(async { matrix::run(arguments, &able()?).await }),
+        Command::Matrix(arguments) => traced(matrix::run(arguments, able)),
     }
 }
 

@@ -24,9 +24,11 @@ pub(crate) const BLOCK: u64 = 4096;
 const APART: Duration = Duration::from_millis(5);
 
 /// One row of the matrix, as far as the requests go.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Case {
     pub(crate) path: PathBuf,
+    /// Where in the file its blocks begin.
+    pub(crate) base: u64,
     pub(crate) engine: String,
     pub(crate) mode: String,
     pub(crate) situation: String,
@@ -43,7 +45,7 @@ pub(crate) struct Cases {
 /// A row that could not be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    pub(crate) path: PathBuf,
+    pub(crate) case: Case,
     pub(crate) why: String,
     /// A request was made; before that the mode or the engine is merely not to be had here.
     pub(crate) asked: bool,
@@ -52,7 +54,12 @@ pub(crate) struct Failure {
 impl Case {
     /// Where request `i` goes. Reads start at the second block: libodio's own probe read takes the first.
     pub(crate) fn offset(&self, i: u32) -> u64 {
-        (u64::from(i) + u64::from(self.reads())) * BLOCK
+        self.base + (u64::from(i) + u64::from(self.reads())) * BLOCK
+    }
+
+    /// Behind the last request.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset(self.requests)
     }
 
     fn reads(&self) -> bool {
@@ -71,7 +78,7 @@ pub(crate) fn make(requests: &cli::Requests) -> Result<u8> {
         };
         if let Some((error, asked)) = failure {
             failures.push(Failure {
-                path: case.path.clone(),
+                case: case.clone(),
                 why: format!("{error:#}"),
                 asked,
             });

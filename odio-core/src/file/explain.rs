@@ -5,9 +5,17 @@
 use std::fmt::{Display, Write};
 
 use super::File;
-use crate::contract::{Durability, SyncKind};
+use crate::contract::{Durability, Situation, SyncKind};
 use crate::limits::{AtomicWrite, Proof, Sourced};
 use crate::mode::{Cache, Engine, Mode};
+
+/// What a write may land on.
+const WRITES: [Situation; 4] = [
+    Situation::Overwrite,
+    Situation::Unwritten,
+    Situation::Append,
+    Situation::Hole,
+];
 
 impl File {
     /// Everything known of the file: path, the mode asked for and the one it got with the reason, each limit and
@@ -64,6 +72,7 @@ impl File {
         line("volatile write cache", &yes_or_no(limits.volatile_cache));
         line("FUA", &yes_or_no(limits.fua));
 
+        line("fallback", &self.fallback());
         line("an acknowledged write", &self.promise());
         line("finishing sync", &self.finishing_sync());
         line(
@@ -86,12 +95,29 @@ impl File {
         }
     }
 
+    fn fallback(&self) -> String {
+        let contract = self.contract();
+        let may: Vec<_> = Situation::ALL
+            .into_iter()
+            .filter_map(|situation| Some((situation, contract.fallback(situation)?)))
+            .collect();
+        let Some(&(_, why)) = may.first() else {
+            return "none is known of requests of whole blocks".to_owned();
+        };
+        let situations: Vec<_> = may.iter().map(|(situation, _)| situation.name()).collect();
+        format!("possible on {}: {why}", situations.join(", "))
+    }
+
     fn promise(&self) -> String {
-        let states: Vec<_> = self
-            .contract()
-            .allowed()
-            .iter()
-            .map(|&state| format!("{state} ({})", meaning(state)))
+        let contract = self.contract();
+        let states: Vec<_> = Durability::ALL
+            .into_iter()
+            .filter(|state| {
+                WRITES
+                    .iter()
+                    .any(|&situation| contract.allowed(situation).contains(state))
+            })
+            .map(|state| format!("{state} ({})", meaning(state)))
             .collect();
         match states.as_slice() {
             [only] => format!("is {only}"),
@@ -274,11 +300,29 @@ mod tests {
             for state in Durability::ALL {
                 assert_eq!(
                     promise.contains(&format!("{state} (")),
-                    file.contract().allowed().contains(&state),
+                    file.contract()
+                        .allowed(Situation::Overwrite)
+                        .contains(&state),
                     "{mode}: {promise}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_fallback_that_may_come_is_said_with_what_it_costs() {
+        let directory = directory();
+        let mut file = fresh(&directory, mode("direct"));
+        file.pretend_filesystem(Filesystem::XFS);
+        assert!(said(&file, "fallback").starts_with("none is known"));
+        assert!(!said(&file, "an acknowledged write").contains("page-cache"));
+        file.pretend_filesystem(Filesystem { magic: 0x4d44 });
+        let fallback = said(&file, "fallback");
+        assert!(
+            fallback.starts_with("possible on append: vfat"),
+            "{fallback}"
+        );
+        assert!(said(&file, "an acknowledged write").contains("page-cache"));
     }
 
     #[test]

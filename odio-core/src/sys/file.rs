@@ -212,16 +212,20 @@ pub(crate) fn xfs_dioinfo(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
     result.is_ok().then_some((info.mem, info.miniosz))
 }
 
-/// Whether a file of ext2, ext3 or ext4 is laid out in extents. `None` where it does not say.
-pub(crate) fn has_extents(fd: BorrowedFd<'_>) -> Option<bool> {
+/// ext4: the file is mapped by extents.
+pub(crate) const FS_EXTENT_FL: u32 = 0x0008_0000;
+/// btrfs: data is overwritten in place, without checksums and compression.
+pub(crate) const FS_NOCOW_FL: u32 = 0x0080_0000;
+
+/// The flags that lsattr(1) shows; `None` where the filesystem has none.
+pub(crate) fn inode_flags(fd: BorrowedFd<'_>) -> Option<u32> {
     // _IOR('f', 1, long), which is written as an int.
     const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
-    const FS_EXTENT_FL: u64 = 0x0008_0000;
     let mut flags: u64 = 0;
     // SAFETY: FS_IOC_GETFLAGS writes an int, and has the room of a long.
     let result =
         check(unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFLAGS as _, &mut flags) }.into());
-    result.ok().map(|_| flags & FS_EXTENT_FL != 0)
+    result.ok().map(|_| flags as u32)
 }
 
 /// Logical block size of a block device.

@@ -16,6 +16,7 @@ use crate::{
 };
 
 const EAGAIN: i64 = -11;
+const EOPNOTSUPP: i64 = -95;
 const EIOCBQUEUED: i64 = -529;
 
 /// io_uring's buffered read of a page that is still being read (IOCB_WAITQ): it is queued, and when the page is
@@ -203,8 +204,11 @@ pub(crate) fn returned(kiocb: u64, ret: i64, function: u64) {
         }
     }
     task.op = 0;
-    if ret == EAGAIN {
-        // io_uring's first try; the worker, or the next try, goes on with the same kiocb.
+    // SAFETY: as above.
+    let asynchronous = unsafe { (*state).flags & OpFlags::ASYNC != 0 };
+    if ret == EAGAIN || (ret == EOPNOTSUPP && asynchronous) {
+        // io_uring's first try; the worker, or the next try, goes on with the same kiocb. A block device refuses a
+        // buffered write that must not wait with EOPNOTSUPP, which io_uring takes for EAGAIN (io_write, 5.10 to 6.12).
         // SAFETY: as above.
         unsafe { (*state).result = EAGAIN }
         return;

@@ -217,7 +217,12 @@ impl Kernel {
         else {
             return "an unknown device".into();
         };
-        let devices = self.devices(mount.dev);
+        self.device_named(mount.dev)
+    }
+
+    /// A device, or those that a filesystem with this number lies on, for a person.
+    pub(crate) fn device_named(&self, dev: Dev) -> String {
+        let devices = self.devices(dev);
         let told = devices.iter().map(|block| {
             let cache = match block.write_cache {
                 Some(WriteCache::WriteBack) => "write-back cache",
@@ -233,7 +238,7 @@ impl Kernel {
         });
         let told = told.collect::<Vec<_>>().join(", ");
         if told.is_empty() {
-            format!("no block device ({})", mount.dev)
+            format!("no block device ({dev})")
         } else {
             told
         }

@@ -33,6 +33,7 @@ use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
     device::Device,
     error::{Error, exit_status},
+    several::Ended,
     spec::{Filesystem, Kernel, Module, Spec},
 };
 
@@ -48,8 +49,20 @@ pub(crate) async fn run(specs: &[Spec]) -> anyhow::Result<i32> {
             specs => several::run(specs).await,
         }
     };
+    interruptible(all).await
+}
+
+/// Runs the command of each spec; `take` is told of each in their order, with all that it printed.
+pub(crate) async fn each(
+    specs: &[Spec],
+    take: impl FnMut(&Spec, Ended) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    interruptible(several::each(specs, take)).await
+}
+
+async fn interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
-        result = all => result,
+        result = work => result,
         signal = interrupt::wait() => Err(Error::Interrupted { signal: signal? }.into()),
     }
 }

@@ -22,14 +22,34 @@ use super::{Spec, exit_status, fetch, host, one, progress::Progress};
 const OVERHEAD_MIB: u64 = 256;
 
 /// What one VM came to.
-struct Ended {
-    out: Vec<u8>,
-    err: Vec<u8>,
-    status: anyhow::Result<i32>,
+pub(crate) struct Ended {
+    /// Standard output of the command.
+    pub(crate) out: Vec<u8>,
+    /// Standard error of the command.
+    pub(crate) err: Vec<u8>,
+    /// Its exit status, or why there is none.
+    pub(crate) status: anyhow::Result<i32>,
 }
 
 /// Runs them all; the result is the first status that is not 0.
 pub(crate) async fn run(specs: &[Spec]) -> anyhow::Result<i32> {
+    let mut first = 0;
+    each(specs, |spec, ended| {
+        let status = tell(spec, ended)?;
+        if first == 0 {
+            first = status;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(first)
+}
+
+/// Runs them all; `take` is told of each in the order in which they were asked for.
+pub(crate) async fn each(
+    specs: &[Spec],
+    mut take: impl FnMut(&Spec, Ended) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let progress = Progress::new();
     for (i, spec) in specs.iter().enumerate() {
         if specs[..i].iter().all(|before| before.kernel != spec.kernel) {
@@ -45,15 +65,13 @@ pub(crate) async fn run(specs: &[Spec]) -> anyhow::Result<i32> {
                 .iter()
                 .map(|spec| spawn_local(in_place(spec.clone(), Rc::clone(&places))))
                 .collect();
-            let mut first = 0;
             for (i, (ended, spec)) in running.into_iter().zip(specs).enumerate() {
                 progress.say(&format!("{i} of {} VMs ended ...", specs.len()));
-                let status = tell(spec, ended.await?, &progress)?;
-                if first == 0 {
-                    first = status;
-                }
+                let ended = ended.await?;
+                progress.clear();
+                take(spec, ended)?;
             }
-            Ok(first)
+            Ok(())
         })
         .await
 }
@@ -67,12 +85,11 @@ async fn in_place(spec: Spec, places: Rc<Semaphore>) -> Ended {
     Ended { out, err, status }
 }
 
-fn tell(spec: &Spec, ended: Ended, progress: &Progress) -> anyhow::Result<i32> {
+fn tell(spec: &Spec, ended: Ended) -> anyhow::Result<i32> {
     let (status, why) = match ended.status {
         Ok(status) => (status, format!("exit status {status}")),
         Err(error) => (exit_status(&error), format!("{error:#}")),
     };
-    progress.clear();
     let mut told = stderr().lock();
     writeln!(told, "odio-trace: {}: {why}", name(spec))
         .and_then(|()| told.write_all(&ended.err))

@@ -48,6 +48,9 @@ impl Default for Spec {
     }
 }
 
+/// The series of Debian's suites from bullseye to forky.
+const SERIES: [&str; 4] = ["5.10", "6.1", "6.12", "7.2"];
+
 /// A kernel as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
@@ -55,6 +58,21 @@ pub(crate) enum Kernel {
     Series(String),
     /// A bzImage.
     Image(PathBuf),
+}
+
+impl Kernel {
+    /// The series that Debian's suites have.
+    pub(crate) fn all() -> Vec<Self> {
+        SERIES.map(|series| Self::Series(series.to_owned())).into()
+    }
+
+    /// As it was named.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Series(series) => series.clone(),
+            Self::Image(path) => path.display().to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Kernel {
@@ -126,6 +144,8 @@ pub(crate) enum Filesystem {
     Ext4NoExtents,
     /// Made as mkfs.xfs does.
     Xfs,
+    /// The same; `matrix` shares the blocks of its files with a copy.
+    XfsReflinked,
     /// Copy-on-write, with checksums.
     Btrfs,
     /// Data is overwritten in place, without checksums.
@@ -134,20 +154,26 @@ pub(crate) enum Filesystem {
     Vfat,
     /// In memory; the disk stays empty.
     Tmpfs,
-    /// A folder of the initramfs; the disk stays empty.
-    None,
+    /// The disk itself, which is ODIO_VM_DISK; the working directory is a folder in memory.
+    #[value(alias = "none")]
+    Block,
 }
 
 impl Filesystem {
+    /// Whether it leaves the disk alone.
+    pub(crate) fn is_in_memory(self) -> bool {
+        matches!(self, Self::Tmpfs)
+    }
+
     /// The name that mount(8) knows; `none` is for the guest to understand.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Ext4 | Self::Ext4DataJournal | Self::Ext4NoExtents => "ext4",
-            Self::Xfs => "xfs",
+            Self::Xfs | Self::XfsReflinked => "xfs",
             Self::Btrfs | Self::BtrfsNodatacow => "btrfs",
             Self::Vfat => "vfat",
             Self::Tmpfs => "tmpfs",
-            Self::None => "none",
+            Self::Block => "none",
         }
     }
 
@@ -184,10 +210,10 @@ impl Filesystem {
             Self::Ext4 | Self::Ext4DataJournal => Some(ext4(&[])),
             // Block numbers of 64 bits are for extents alone.
             Self::Ext4NoExtents => Some(ext4(&["-O", "^extent,^64bit"])),
-            Self::Xfs => Some(vec!["mkfs.xfs", "-q", "-f"]),
+            Self::Xfs | Self::XfsReflinked => Some(vec!["mkfs.xfs", "-q", "-f", "-m", "reflink=1"]),
             Self::Btrfs | Self::BtrfsNodatacow => Some(vec!["mkfs.btrfs", "-q", "-f"]),
             Self::Vfat => Some(vec!["mkfs.vfat", "-F", "32"]),
-            Self::Tmpfs | Self::None => None,
+            Self::Tmpfs | Self::Block => None,
         }
     }
 

@@ -5,6 +5,7 @@ use odio_trace_common::{EngineSeen, Hook, Loss, OpFlags, OpKind, OpRecord};
 
 use super::*;
 use crate::{plan::Watched, session::Account, verdict};
+use odio_core::file::OpenOptions;
 
 /// A row of two O_DIRECT|O_DSYNC overwrites that did what they promise.
 fn row() -> Row {
@@ -13,6 +14,7 @@ fn row() -> Row {
     Row {
         case: Case {
             path: "f".into(),
+            base: 0,
             engine: "psync".into(),
             mode: mode.name().into(),
             situation: situation.name().into(),
@@ -22,7 +24,7 @@ fn row() -> Row {
         mode,
         situation,
         dev: Dev::from_kernel(259 << 20),
-        ino: 12,
+        ino: Some(12),
         contract: Ok(contract(mode)),
         ops: vec![op(&durable()), op(&durable())],
         finished: Vec::new(),
@@ -259,7 +261,7 @@ fn a_read_promises_no_durability_but_must_be_seen() {
 #[test]
 fn a_mode_or_engine_that_is_not_to_be_had_is_no_breach() {
     let failure = |asked| Failure {
-        path: "f".into(),
+        case: row().case,
         why: "io_uring is disabled".into(),
         asked,
     };
@@ -319,13 +321,21 @@ fn rows_are_as_the_schema_says() {
         fs: "ext4".into(),
         device: "nvme0n1 (write-back cache, FUA)".into(),
     };
-    let mut row = row();
-    let holds = |row: &Row| {
-        crate::output::schema_tests::holds(&row.json(&place, Verdict::Pass, "why"));
+    let row = row();
+    let holds = |row: Row| {
+        let line = row.line(&place, (Verdict::Pass, "why".into()));
+        let mut line = serde_json::to_value(line).unwrap();
+        crate::output::schema_tests::holds(&line);
+        line["vm"] = serde_json::json!({"kernel": "6.1", "fs": "ext4", "device": "nvme"});
+        crate::output::schema_tests::holds(&line);
     };
-    holds(&row);
-    row.ops.clear();
-    holds(&row);
+    let whole = row.line(&place, (Verdict::Pass, "why".into()));
+    assert_eq!(whole.paths, ["waited, 1 bio with FUA, durable"]);
+    holds(self::row());
+    holds(Row {
+        ops: Vec::new(),
+        ..self::row()
+    });
 }
 
 #[test]

@@ -1,0 +1,199 @@
+//! # An earlier result, and what is different now
+//!
+//! Pure but for reading the files. A row has changed where it took a path now that it did not take before, or where
+//! its verdict is another. Timing alone is none: a row that took several paths before may take fewer now, and a request
+//! that was queued may be done before its call returns, which then runs what a worker ran.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Found, line::Vm};
+use crate::{check::Verdict, cli};
+
+/// The rows of one place by mode, engine and situation.
+type Rows = BTreeMap<[String; 3], Row>;
+
+/// What is known of a row, or seen of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Row {
+    verdict: Verdict,
+    paths: BTreeSet<String>,
+}
+
+/// Rows of an earlier result, by place.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    places: BTreeMap<Option<Vm>, Rows>,
+}
+
+/// A row that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm: Option<Vm>,
+    mode: String,
+    engine: String,
+    situation: String,
+    /// Null where there was no such row.
+    before: Option<Row>,
+    /// Null where there is none any more.
+    now: Option<Row>,
+}
+
+/// What of a printed row is compared; files may have less than a whole one.
+#[derive(Deserialize)]
+struct Text {
+    vm: Option<Vm>,
+    mode: String,
+    engine: String,
+    situation: String,
+    verdict: Verdict,
+    paths: BTreeSet<String>,
+}
+
+impl Known {
+    /// Reads what `matrix --json` printed; `None` where there is no file to read.
+    pub(super) fn read(files: &[PathBuf]) -> Result<Option<Self>> {
+        let mut known = Self::default();
+        for file in files {
+            let name = file.display();
+            let text = fs::read_to_string(file).with_context(|| format!("{name}"))?;
+            let mut rows = 0;
+            for (i, line) in text
+                .lines()
+                .enumerate()
+                .filter(|(_, l)| !l.trim().is_empty())
+            {
+                let at = || format!("{name}:{}: no line of `odio-trace matrix --json`", i + 1);
+                let value: Value = serde_json::from_str(line).with_context(at)?;
+                if value["type"] == "row" {
+                    known.add(serde_json::from_value(value).with_context(at)?);
+                    rows += 1;
+                }
+            }
+            ensure!(rows > 0, "{name} has no row of `odio-trace matrix --json`");
+        }
+        Ok((!files.is_empty()).then_some(known))
+    }
+
+    fn add(&mut self, text: Text) {
+        let row = Row {
+            verdict: text.verdict,
+            paths: text.paths,
+        };
+        let rows = self.places.entry(text.vm).or_default();
+        rows.insert([text.mode, text.engine, text.situation], row);
+    }
+
+    /// The rows of a place: those of the same VM; or, so that two kernels can be compared, of the only place there is.
+    fn of(&self, vm: Option<&Vm>) -> Option<&Rows> {
+        self.places.get(&vm.cloned()).or_else(|| {
+            let mut all = self.places.values();
+            all.next().filter(|_| all.next().is_none())
+        })
+    }
+
+    /// What has changed in a place, of the rows that were asked for.
+    pub(super) fn changes(&self, found: &Found, arguments: &cli::Matrix) -> Vec<Change> {
+        let now: Rows = found
+            .lines
+            .iter()
+            .map(|line| {
+                let row = Row {
+                    verdict: line.verdict,
+                    paths: line.paths.iter().cloned().collect(),
+                };
+                let of = [&line.mode, &line.engine, &line.situation];
+                (of.map(Clone::clone), row)
+            })
+            .collect();
+        let nothing = Rows::new();
+        let before = self.of(found.vm.as_ref()).unwrap_or(&nothing);
+        let rows: BTreeSet<&[String; 3]> = before.keys().chain(now.keys()).collect();
+        rows.into_iter()
+            .filter(|row| arguments.asks_for(row))
+            .filter(|row| changed(before.get(*row), now.get(*row)))
+            .map(|row| {
+                let [mode, engine, situation] = row.clone();
+                Change {
+                    vm: found.vm.clone(),
+                    mode,
+                    engine,
+                    situation,
+                    before: before.get(row).cloned(),
+                    now: now.get(row).cloned(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn changed(before: Option<&Row>, now: Option<&Row>) -> bool {
+    let (Some(before), Some(now)) = (before, now) else {
+        return true;
+    };
+    let is_known = |path: &String| {
+        before.paths.contains(path)
+            || before
+                .paths
+                .iter()
+                .any(|known| faster(known).as_ref() == Some(path))
+            || faster(path)
+                .is_some_and(|fast| path.starts_with("queued") && before.paths.contains(&fast))
+    };
+    before.verdict != now.verdict || !now.paths.iter().all(is_known)
+}
+
+/// The path where the device had done its part before the call that queued it returned: inside the submitting call, or
+/// inside the worker that took the request over.
+fn faster(path: &str) -> Option<String> {
+    if let Some(rest) = path.strip_prefix("queued") {
+        Some(format!("inline{}", rest.replace("by kworker", "by caller")))
+    } else {
+        let rest = path.strip_prefix("punted, queued")?;
+        Some(format!("punted{}", rest.replace("by kworker", "by io-wq")))
+    }
+}
+
+/// A row that was seen before and is not now proves nothing; any other change is one.
+pub(super) fn verdict(changes: &[Change]) -> Verdict {
+    let of = |change: &Change| match &change.now {
+        Some(now) if now.verdict != Verdict::Inconclusive => Verdict::Fail,
+        _ => Verdict::Inconclusive,
+    };
+    changes.iter().map(of).max().unwrap_or(Verdict::Pass)
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(vm) = &self.vm {
+            write!(f, "{vm}: ")?;
+        }
+        let told = |row: &Option<Row>| match row {
+            Some(row) => {
+                let paths: Vec<&str> = row.paths.iter().map(String::as_str).collect();
+                format!("{} {}", row.verdict.name(), paths.join(" | "))
+            }
+            None => "no such row".into(),
+        };
+        write!(
+            f,
+            "{} {} {}\n    was: {}\n    is:  {}",
+            self.mode,
+            self.engine,
+            self.situation,
+            told(&self.before),
+            told(&self.now)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
