@@ -4,11 +4,16 @@
 //! or somebody may have disarmed all kprobes. So known requests are made on the workload's filesystem, a prime number
 //! of each kind, and each hook is held against what was sent. One that did not see it is not trusted.
 //!
-//! The requests are made by this process on a file without a name, which goes away with its descriptor.
+//! The requests are made by this process on a file without a name, which goes away with its descriptor; or, where a disk
+//! itself is tried and its content given up, in the disk's first MiB.
 
 use std::{
-    fs::File as StdFile,
-    os::{fd::AsRawFd, linux::fs::MetadataExt},
+    fs::{File as StdFile, OpenOptions as StdOptions},
+    os::{
+        fd::AsRawFd,
+        linux::fs::MetadataExt,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -66,7 +71,7 @@ impl Calibration {
     }
 }
 
-/// Makes the requests in `dir` and holds the session's hooks against them. The session follows no process yet, or
+/// Makes the requests in `dir`, a folder or a disk to overwrite, and holds the session's hooks against them. The session follows no process yet, or
 /// none any more: what comes in meanwhile and is not of this is dropped.
 pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibration {
     // What is mounted where is known by whole paths.
@@ -256,8 +261,15 @@ fn send(
     not_sent: &mut Vec<String>,
 ) -> Result<Sent> {
     let mut sent = Sent::default();
-    let file = tempfile::tempfile_in(dir)
-        .with_context(|| format!("cannot make a file in {}", dir.display()))?;
+    let file = match dir.metadata()?.file_type().is_block_device() {
+        true => StdOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_EXCL)
+            .open(dir),
+        false => tempfile::tempfile_in(dir),
+    };
+    let file = file.with_context(|| format!("cannot make a file in {}", dir.display()))?;
     seen.ino = file.metadata()?.st_ino();
     let mut end = 0;
     let mut next = |sent: &mut u64| {
@@ -344,6 +356,7 @@ fn send(
 fn open(file: &StdFile, cache: Cache, sync: Sync) -> Result<File> {
     Ok(OpenOptions::new(Mode::new(cache, sync))
         .write(true)
+        .shared_device(true)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))?)
 }
 

@@ -22,12 +22,13 @@ use crate::{
 
 pub(super) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<Found> {
     let plan = session::plan(kernel, &arguments.choice);
-    let dir = fs::canonicalize(&arguments.dir)
-        .with_context(|| format!("{}: give a folder with --dir", arguments.dir.display()))?;
     let scratch;
-    let (target, place) = match &arguments.overwrite_disk {
-        Some(disk) => (disk_of(disk)?, Place::of_disk(kernel, disk)?),
+    let (ground, target, place) = match &arguments.overwrite_disk {
+        Some(disk) => (disk.clone(), disk_of(disk)?, Place::of_disk(kernel, disk)?),
         None => {
+            let dir = fs::canonicalize(&arguments.dir).with_context(|| {
+                format!("{}: give a folder with --dir", arguments.dir.display())
+            })?;
             scratch = tempfile::Builder::new()
                 .prefix(".odio-matrix-")
                 .tempdir_in(&dir)
@@ -36,7 +37,8 @@ pub(super) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<Foun
                 dir: scratch.path(),
                 shared: arguments.reflinked,
             };
-            (folder, Place::of(kernel, &dir))
+            let place = Place::of(kernel, &dir);
+            (dir, folder, place)
         }
     };
     let mut rows = prepare::rows(arguments, kernel, target)?;
@@ -54,7 +56,7 @@ pub(super) async fn run(arguments: &cli::Matrix, kernel: &Kernel) -> Result<Foun
     let list = lists.path().join("cases");
     fs::write(&list, serde_json::to_vec(&cases)?)?;
     let command: Vec<OsString> = vec!["/proc/self/exe".into(), "requests".into(), list.into()];
-    let outcome = workload::run(kernel, &plan, &dir, &command, |op| {
+    let outcome = workload::run(kernel, &plan, &ground, &command, |op| {
         if let Some(row) = rows.iter_mut().find(|r| r.owns(op)) {
             row.ops.push(op.clone());
         } else if let Some(row) = rows.iter_mut().find(|r| r.finishes(op)) {
