@@ -5,11 +5,12 @@ LIBDIR ?= lib
 DESTDIR ?=
 export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo check races bench header man install uninstall clean
+.PHONY: help demo check check-matrix races bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
+	@echo 'make check-matrix every kernel, filesystem and disk against tests/matrix'
 	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
 	@echo 'make bench     instructions per request beside its peers, memory, cost of tracing; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
@@ -25,6 +26,11 @@ demo:
 check:
 	@scripts/setup build ebpf vm demo check
 	@scripts/check
+
+check-matrix:
+	@scripts/setup build ebpf vm check
+	cargo build -p odio-trace
+	ODIO_MATRIX=all cargo test -p odio-tests --test matrix -- --nocapture
 
 races:
 	@scripts/setup build races

@@ -1,6 +1,7 @@
 //! # What the tests share
 
 mod c;
+pub mod matrix;
 pub mod place;
 mod relink;
 pub mod truth;
