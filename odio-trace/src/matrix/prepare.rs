@@ -185,7 +185,7 @@ fn pattern() -> Result<Buffer> {
 /// Makes a copy that has all blocks of the file in common with it.
 fn share(path: &Path) -> Result<()> {
     let file = File::open(path)?;
-    let copy = File::create_new(path.with_added_extension("shared"))?;
+    let copy = File::create_new(format!("{}.shared", path.display()))?;
     rustix::fs::ioctl_ficlone(&copy, &file)
         .context("its blocks cannot be shared with a copy (FICLONE)")?;
     Ok(copy.sync_all()?)
