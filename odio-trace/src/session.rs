@@ -75,6 +75,8 @@ pub(crate) struct Account {
     pub(crate) unwatched: Vec<Unwatched>,
     /// What the probes did not see, in plain words, and how much of it.
     pub(crate) missed: Vec<(String, u64)>,
+    /// Of these, returns of system calls, of whatever process: a request whose end was among them is counted by itself.
+    pub(crate) missed_exits: u64,
     /// Probes whose misses this kernel does not count, or does not tell.
     pub(crate) uncounted: Vec<String>,
     /// What was not calibrated, and why.
@@ -377,14 +379,19 @@ impl Session {
                 .map(|fd| self.counters.recursed(fd.as_fd()));
             match recursed {
                 Some(Ok(0)) => {}
-                Some(Ok(n)) => account.missed.push((
-                    format!(
-                        "hits of {} that its {} missed",
-                        probe.hook.name(),
-                        probe.kind.name()
-                    ),
-                    n,
-                )),
+                Some(Ok(n)) => {
+                    if probe.hook == Hook::SyscallExit {
+                        account.missed_exits += n;
+                    }
+                    account.missed.push((
+                        format!(
+                            "hits of {} that its {} missed",
+                            probe.hook.name(),
+                            probe.kind.name()
+                        ),
+                        n,
+                    ));
+                }
                 _ => account.uncounted.push(probe.place()),
             }
         }

@@ -177,6 +177,29 @@ fn losses_are_never_a_pass() {
 }
 
 #[test]
+fn a_return_that_was_missed_is_of_a_request_or_of_nobody_here() {
+    let missed = |exits| Outcome {
+        account: Account {
+            missed: vec![("hits".into(), 2)],
+            missed_exits: exits,
+            ..Account::default()
+        },
+        ..outcome(&[], 0)
+    };
+    assert_eq!(row().judge(&missed(2), None).0, Verdict::Pass);
+    assert_eq!(row().judge(&missed(1), None).0, Verdict::Inconclusive);
+    let unacknowledged = with(op(&OpRecord {
+        result: 0,
+        completion_flags: OpFlags::DIO_COMPLETE_SEEN,
+        ..durable()
+    }));
+    assert_eq!(
+        unacknowledged.judge(&missed(2), None).0,
+        Verdict::Inconclusive
+    );
+}
+
+#[test]
 fn losses_excuse_what_they_may_explain_and_nothing_else() {
     let lost = outcome(&[(Loss::BioUnattributed, 1)], 0);
     let early = with(op(&OpRecord {
