@@ -134,6 +134,7 @@ pub struct Contract {
     pub length_align: Option<Sourced<u32>>,
     breaks_asynchronous_sync: bool,
     fallback: Option<Fallback>,
+    in_memory: bool,
 }
 
 impl Contract {
@@ -147,6 +148,7 @@ impl Contract {
             length_align: direct.then_some(limits.length_align),
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
             fallback: Fallback::of(limits).filter(|_| direct),
+            in_memory: limits.filesystem.is_some_and(Filesystem::is_memory),
         }
     }
 
@@ -167,8 +169,11 @@ impl Contract {
     }
 
     /// The states in which a write in `situation` may be when it is acknowledged. Stronger than promised is always
-    /// allowed. Of a read, nothing is promised.
+    /// allowed. Of a read, nothing is promised; and where files live in memory alone, no sync makes them durable.
     pub fn allowed(&self, situation: Situation) -> &'static [Durability] {
+        if self.in_memory {
+            return &[Durability::PageCache];
+        }
         let cache = match self.fallback(situation) {
             Some(_) => Cache::Buffered,
             None => self.mode.cache,
@@ -279,6 +284,16 @@ mod tests {
         assert!(of(&limits).unwrap().contains("checksums"));
         limits.checksums = Some(false);
         assert_eq!(of(&limits), None);
+    }
+
+    #[test]
+    fn nothing_is_durable_in_memory() {
+        for mode in ["buffered", "buffered+sync"] {
+            let contract = contract(mode, Filesystem::TMPFS);
+            let seen = |state| contract.permits(Situation::Append, state);
+            assert_eq!(seen(Durability::PageCache), Some(true));
+            assert_eq!(seen(Durability::Durable), Some(false));
+        }
     }
 
     #[test]

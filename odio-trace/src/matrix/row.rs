@@ -4,7 +4,7 @@
 
 use odio_core::{
     contract::{Contract, Durability, Situation},
-    mode::{Engine, Mode},
+    mode::{Engine, Mode, Sync},
 };
 
 use super::line::{Line, Of, Place};
@@ -170,9 +170,11 @@ impl Row {
             .then(|| format!("{} at the acknowledgement: {}", seen.name(), op.why))
     }
 
-    /// Why where a write was when it was acknowledged is not known, if it is not.
+    /// Why where a write was when it was acknowledged is not known, if it is not and the mode promises it. Without a
+    /// sync it promises the cache alone, which is seen.
     fn undecided(&self, op: &Op) -> Option<String> {
         let decided = self.situation == Situation::Read
+            || self.mode.sync == Sync::None
             || op
                 .durability
                 .is_some_and(|seen| seen != Durability::Unknown.name());

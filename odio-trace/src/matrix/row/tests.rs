@@ -33,7 +33,9 @@ fn row() -> Row {
 
 /// The contract of a mode on the file of a temporary folder; only its promise of durability is asked for here.
 fn contract(mode: Mode) -> Contract {
-    let dir = tempfile::tempdir().unwrap();
+    // Beside the test, because in memory nothing is promised.
+    let built = std::env::current_exe().unwrap();
+    let dir = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
     OpenOptions::new(mode)
         .fall_back(true)
         .write(true)
@@ -261,6 +263,22 @@ fn what_was_not_seen_is_inconclusive() {
     for (what, op) in unseen {
         assert_eq!(verdict(&with(op)), Verdict::Inconclusive, "{what}");
     }
+}
+
+#[test]
+fn without_a_sync_the_cache_is_all_that_is_promised() {
+    let unknown = op(&OpRecord {
+        completion_flags: OpFlags::ACKED,
+        ..durable()
+    });
+    assert_eq!(unknown.durability, Some("unknown"));
+    let mut row = row();
+    row.mode = "direct".parse().unwrap();
+    row.contract = Ok(contract(row.mode));
+    row.ops = vec![unknown.clone(), unknown.clone()];
+    assert_eq!(verdict(&row), Verdict::Pass);
+    row.ops[1].cache = None;
+    assert_eq!(verdict(&row), Verdict::Inconclusive);
 }
 
 #[test]
