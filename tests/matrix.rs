@@ -238,6 +238,11 @@ impl Reasons {
         toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     }
 
+    /// Each reason as a row has it.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.reason.iter().map(|reason| reason.why.as_str())
+    }
+
     /// Why a row departs from the plain rule; `None` where it does not. A departing path of which nobody knows why is
     /// told as such, and fails the test that looks for it.
     #[must_use]

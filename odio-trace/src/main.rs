@@ -65,6 +65,9 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("odio-trace: {error:#}");
             match cli.command {
+                Command::Matrix(_) if vm::is_interrupted(&error) => {
+                    ExitCode::from(u8::try_from(vm::exit_status(&error)).unwrap_or(1))
+                }
                 Command::Run(_) | Command::Attach(_) | Command::Matrix(_) => CANNOT_TRACE.into(),
                 // A FAIL is of a rule that was broken, and of nothing else.
                 Command::Verify(verify) => match verify.recording {

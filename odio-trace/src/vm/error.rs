@@ -100,6 +100,11 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> i32 {
     }
 }
 
+/// Whether somebody ended it.
+pub(crate) fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Interrupted { .. }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

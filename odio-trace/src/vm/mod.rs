@@ -32,7 +32,7 @@ use tokio::io::{AsyncWrite, stderr, stdout};
 use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
     device::Device,
-    error::{Error, exit_status},
+    error::{Error, exit_status, is_interrupted},
     several::Ended,
     spec::{Filesystem, Kernel, Module, Spec},
 };
