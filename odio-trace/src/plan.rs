@@ -280,6 +280,7 @@ pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
         .iter()
         .flat_map(|(_, _, functions)| functions.iter().copied())
         .chain(SYMBOLS.iter().copied())
+        .chain(uring::functions())
 }
 
 /// Functions whose address tells the programs what an object is.
@@ -323,7 +324,8 @@ pub(crate) fn make(kernel: &Kernel, probes: Probes, fentry: Result<(), &str>) ->
         }
         Some(why) => with_tracepoints(kernel, &mut plan, &why),
     }
-    always(kernel, &mut plan);
+    always(&mut plan);
+    uring::ends(&ways, &mut plan);
     fua_issue(kernel, ways.fentry.is_ok(), &mut plan);
     plan.missing.sort_by_key(|m| m.hook);
     plan.missing.dedup();
@@ -499,33 +501,9 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
 }
 
 /// What tracepoints show on every kernel.
-fn always(kernel: &Kernel, plan: &mut Plan) {
+fn always(plan: &mut Plan) {
     for &(hook, program, target) in ALWAYS {
         plan.tracepoint(hook, program, target);
-    }
-    match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
-        // ctx, req, user_data, res, cflags, ... (6.1)
-        Some([_, _, _, _, _, ..]) => plan.tracepoint(
-            Hook::UringComplete,
-            "uring_complete_res",
-            "io_uring_complete",
-        ),
-        // ctx, req, cqe (later)
-        Some([_, _, cqe]) if cqe.contains("io_uring_cqe") => {
-            plan.tracepoint(
-                Hook::UringComplete,
-                "uring_complete_cqe",
-                "io_uring_complete",
-            );
-        }
-        Some(_) => plan.miss(
-            Hook::UringComplete,
-            "io_uring_complete does not name the request here".into(),
-        ),
-        None => plan.miss(
-            Hook::UringComplete,
-            "this kernel has no tracepoint io_uring_complete".into(),
-        ),
     }
 }
 
@@ -572,6 +550,7 @@ fn takes_request(arguments: &[String]) -> Option<&'static str> {
 }
 
 mod candidates;
+mod uring;
 pub(crate) use candidates::{Candidate, candidates};
 
 impl Plan {

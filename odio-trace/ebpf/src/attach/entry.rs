@@ -81,4 +81,7 @@ entries! {
     aio_sync(arg) at [aio_fsync_work] => aio::sync(arg(0));
     aio_sync_complete(arg) at [aio_complete] => aio::complete(arg(0));
     uring_rw_complete(arg) at [io_complete_rw] => bio::uring_rw_complete(arg(0));
+    uring_posted(arg) at [io_req_complete_post] => uring::posted(arg(0), arg(1) as i32, arg(FUNCTION));
+    uring_freed(arg) at [__io_free_req] => uring::freed(arg(0), arg(FUNCTION));
+    uring_freed_of_batch(arg) at [io_req_free_batch] => uring::freed(arg(1), arg(FUNCTION));
 }
