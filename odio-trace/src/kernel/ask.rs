@@ -10,6 +10,12 @@ use super::{
     btf::{Absent, functions::Function},
 };
 
+/// Members that later kernels call by another name.
+const RENAMED: &[(&str, &str, &str)] = &[
+    // 7.2: the head of the page, or a mask that leads to it.
+    ("page", "compound_head", "compound_info"),
+];
+
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
     pub(crate) fn of_this_machine(functions: &[&str]) -> Self {
@@ -129,9 +135,16 @@ impl Kernel {
         self.btf.as_ref().ok()?.tracepoint_args(name).ok()
     }
 
-    /// Offset of a member in bytes; `None` where this kernel does not have it.
+    /// Offset of a member in bytes; `None` where this kernel does not have it, under its name of today either.
     pub(crate) fn offset(&self, structure: &str, member: &str) -> Option<u32> {
-        let field = self.btf.as_ref().ok()?.field(structure, member).ok()?;
+        let btf = self.btf.as_ref().ok()?;
+        let renamed = || {
+            let now = RENAMED
+                .iter()
+                .find(|(of, was, _)| (*of, *was) == (structure, member))?;
+            btf.field(structure, now.2).ok()
+        };
+        let field = btf.field(structure, member).ok().or_else(renamed)?;
         field.bits.is_none().then_some(field.offset_bytes)
     }
 

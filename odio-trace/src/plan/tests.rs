@@ -478,3 +478,27 @@ fn a_hook_that_failed_in_part_is_not_watched() {
     assert!(!rest.has(Hook::FsFsync) && rest.has(Hook::BioSubmit));
     assert!(!Watched::of(&[], &[]).has(Hook::BioSubmit));
 }
+
+#[test]
+fn tmpfs_is_watched_and_its_reads_are_copies() {
+    let plan = auto(&with_symbol("6.12", "shmem_file_read_iter"));
+    assert!(
+        targets(&plan, Hook::ReadBegin).contains(&("read_begin_cached", "shmem_file_read_iter"))
+    );
+    let returns = kinds(&plan, Hook::OpReturn);
+    assert!(returns.contains(&(Kind::Kretprobe, "shmem_file_read_iter")));
+    let plan = auto(&with_symbol("6.12", "shmem_file_write_iter"));
+    assert!(targets(&plan, Hook::WriteBegin).contains(&("write_begin", "shmem_file_write_iter")));
+}
+
+#[test]
+fn ext2_of_its_own_is_watched() {
+    for (symbol, hook) in [
+        ("ext2_file_write_iter", Hook::WriteBegin),
+        ("ext2_file_read_iter", Hook::ReadBegin),
+        ("ext2_fsync", Hook::FsFsync),
+    ] {
+        let plan = auto(&with_symbol("6.1", symbol));
+        assert!(targets(&plan, hook).iter().any(|(_, at)| *at == symbol));
+    }
+}
