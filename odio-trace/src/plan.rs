@@ -163,22 +163,38 @@ const WRITE_ITERS: &[&str] = &[
     "ext4_file_write_iter",
     "xfs_file_write_iter",
     "btrfs_file_write_iter",
+    "ext2_file_write_iter",
     "blkdev_write_iter",
-    // vfat, exfat, tmpfs and others use it as it is; ext4, XFS and btrfs do not.
+    // tmpfs, since 6.6.
+    "shmem_file_write_iter",
+    // vfat, exfat and others use it as it is; ext4, XFS and btrfs do not.
     "generic_file_write_iter",
 ];
 const READ_ITERS: &[&str] = &[
     "ext4_file_read_iter",
     "xfs_file_read_iter",
     "btrfs_file_read_iter",
+    "ext2_file_read_iter",
     "blkdev_read_iter",
     "generic_file_read_iter",
 ];
+
+/// The same of tmpfs, which copies from its pages by itself: to read there is to read from the page cache.
+const CACHED_READ_ITERS: &[&str] = &["shmem_file_read_iter"];
+
+/// All of them.
+fn iters() -> impl Iterator<Item = &'static str> {
+    [WRITE_ITERS, READ_ITERS, CACHED_READ_ITERS]
+        .into_iter()
+        .flatten()
+        .copied()
+}
 
 /// Hook, kprobe program, functions. Every function that is there gets a probe; its fentry program bears its name.
 const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (Hook::WriteBegin, "write_begin", WRITE_ITERS),
     (Hook::ReadBegin, "read_begin", READ_ITERS),
+    (Hook::ReadBegin, "read_begin_cached", CACHED_READ_ITERS),
     (
         Hook::DioBegin,
         "dio_begin",
@@ -230,7 +246,10 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
             "xfs_dir_fsync",
             "btrfs_sync_file",
             "blkdev_fsync",
+            "ext2_fsync",
             "fat_file_fsync",
+            // tmpfs and others in memory.
+            "noop_fsync",
         ],
     ),
     (Hook::CommitWait, "commit_wait", &["jbd2_log_wait_commit"]),
@@ -280,6 +299,7 @@ pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
         .iter()
         .flat_map(|(_, _, functions)| functions.iter().copied())
         .chain(SYMBOLS.iter().copied())
+        .chain(uring::functions())
 }
 
 /// Functions whose address tells the programs what an object is.
@@ -323,7 +343,8 @@ pub(crate) fn make(kernel: &Kernel, probes: Probes, fentry: Result<(), &str>) ->
         }
         Some(why) => with_tracepoints(kernel, &mut plan, &why),
     }
-    always(kernel, &mut plan);
+    always(&mut plan);
+    uring::ends(&ways, &mut plan);
     fua_issue(kernel, ways.fentry.is_ok(), &mut plan);
     plan.missing.sort_by_key(|m| m.hook);
     plan.missing.dedup();
@@ -446,7 +467,7 @@ fn at_functions(ways: &Ways, plan: &mut Plan) {
         }
     }
     let mut refused = Vec::new();
-    for &function in WRITE_ITERS.iter().chain(READ_ITERS) {
+    for function in iters() {
         match ways.exit(Hook::OpReturn, function) {
             Ok(probe) => plan.probes.push(probe),
             Err(why) if ways.kernel.is_there(function) => refused.push((function, why)),
@@ -499,33 +520,9 @@ fn with_tracepoints(kernel: &Kernel, plan: &mut Plan, why: &str) {
 }
 
 /// What tracepoints show on every kernel.
-fn always(kernel: &Kernel, plan: &mut Plan) {
+fn always(plan: &mut Plan) {
     for &(hook, program, target) in ALWAYS {
         plan.tracepoint(hook, program, target);
-    }
-    match kernel.tracepoint_arguments("io_uring_complete").as_deref() {
-        // ctx, req, user_data, res, cflags, ... (6.1)
-        Some([_, _, _, _, _, ..]) => plan.tracepoint(
-            Hook::UringComplete,
-            "uring_complete_res",
-            "io_uring_complete",
-        ),
-        // ctx, req, cqe (later)
-        Some([_, _, cqe]) if cqe.contains("io_uring_cqe") => {
-            plan.tracepoint(
-                Hook::UringComplete,
-                "uring_complete_cqe",
-                "io_uring_complete",
-            );
-        }
-        Some(_) => plan.miss(
-            Hook::UringComplete,
-            "io_uring_complete does not name the request here".into(),
-        ),
-        None => plan.miss(
-            Hook::UringComplete,
-            "this kernel has no tracepoint io_uring_complete".into(),
-        ),
     }
 }
 
@@ -572,6 +569,7 @@ fn takes_request(arguments: &[String]) -> Option<&'static str> {
 }
 
 mod candidates;
+mod uring;
 pub(crate) use candidates::{Candidate, candidates};
 
 impl Plan {

@@ -86,6 +86,14 @@ pub(crate) struct Place {
     pub(crate) requests: Option<bool>,
 }
 
+impl Place {
+    /// A file of a filesystem that is nothing but page cache.
+    fn in_memory(&self) -> bool {
+        let fs = self.fs.as_deref();
+        !self.block_device && matches!(fs, Some("tmpfs" | "devtmpfs" | "ramfs" | "rootfs"))
+    }
+}
+
 /// The verdict on one op: `None` where there is nothing to be durable (reads, failures).
 pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, Cow<'static, str>) {
     if e.kind == Kind::Read {
@@ -157,7 +165,9 @@ fn without_fsync(e: &Evidence) -> (Durability, Cow<'static, str>) {
             .into(),
         );
     }
-    let why = if e.bio_bytes == 0 {
+    let why = if e.place.in_memory() {
+        NO_STORAGE.into()
+    } else if e.bio_bytes == 0 {
         "copied to the page cache; written back later".into()
     } else {
         format!(
@@ -308,11 +318,17 @@ fn vouched(e: &Evidence) -> bool {
     e.place.block_device || (e.sync == Sync::Dsync && (of(e, "ext4") || of(e, "xfs")))
 }
 
+/// Why what is written to a filesystem that lies in memory stays there, whatever is asked.
+const NO_STORAGE: &str = "the filesystem has no storage: its files are in the page cache alone, and no sync makes them durable";
+
 /// A write with an fsync in it, or an fsync.
 fn fsynced(e: &Evidence) -> (Durability, Cow<'static, str>) {
+    if e.place.in_memory() {
+        return (Durability::PageCache, NO_STORAGE.into());
+    }
     let own: &[Rule] = match e.place.fs.as_deref() {
         _ if e.place.block_device => &[],
-        Some("vfat" | "msdos") => &[],
+        Some("vfat" | "msdos" | "ext2") => &[],
         Some("ext4") => EXT4,
         Some("xfs") => XFS,
         Some("btrfs") => BTRFS,

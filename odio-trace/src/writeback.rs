@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{files, kernel::Dev, op::hex};
 
-/// What leads from a bio to the file of its first page. 7.2 has no `page.mapping`.
+/// What leads from a bio to the file of its first page. A recording of 7.2 from when `page.compound_info` was not read
+/// there lacks `page.compound_head`.
 const MEMBERS: [&str; 5] = [
     "bio.bi_io_vec",
     "bio_vec.bv_page",

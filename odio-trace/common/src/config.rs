@@ -84,6 +84,7 @@ offsets! {
     blkdev_dio_iocb = "blkdev_dio", "iocb";
     blkdev_dio_bio = "blkdev_dio", "bio";
     io_kiocb_work = "io_kiocb", "work";
+    io_kiocb_result = "io_kiocb", "result";
     journal_running = "journal_s", "j_running_transaction";
     task_files = "task_struct", "files";
     task_pid = "task_struct", "pid";

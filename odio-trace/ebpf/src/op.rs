@@ -61,11 +61,14 @@ pub(crate) fn begin<R: Reads>(hook: Hook, kind: OpKind, kiocb: u64, iter: u64, f
         // SAFETY: a live element; the op is run by one task at a time.
         let (flags, result) = unsafe { ((*state).flags, (*state).result) };
         let woken = flags & WAITS_FOR_PAGE == WAITS_FOR_PAGE && kind as u32 == OpKind::Read as u32;
+        // One whose worker has returned is over, whatever was seen of its end: this is another request.
+        // SAFETY: as above.
+        let punted = flags & OpFlags::PUNTED != 0 && !ops::has_ended_once(unsafe { &*state });
         if woken {
             // SAFETY: as above. It is not acknowledged yet; the return that is still to come counts.
             unsafe { (*state).phase = 0 }
         }
-        if flags & OpFlags::PUNTED != 0 || result == EAGAIN || woken {
+        if punted || result == EAGAIN || woken {
             sees(hook, tgid);
             step::took(hook, state, function, kiocb);
             describe::<R>(state, kind, kiocb, iter);

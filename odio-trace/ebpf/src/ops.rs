@@ -176,6 +176,12 @@ pub(crate) fn second_to_end(key: u64, op: *mut OpRecord) -> bool {
     first
 }
 
+/// Whether one of the two that end an op was here.
+#[inline(always)]
+pub(crate) fn has_ended_once(op: &OpRecord) -> bool {
+    op.phase != 0
+}
+
 const WORDS: usize = size_of::<OpRecord>() / 8;
 const _: () = assert!(size_of::<OpRecord>().is_multiple_of(8) && align_of::<OpRecord>() == 8);
 

@@ -13,7 +13,7 @@ use crate::{
     read::{ByHelper, field},
 };
 
-/// A `struct page` keeps a tag in the low bits of these pointers: of its head, and of what is no file's.
+/// A `struct page` keeps a tag in the low bits of these words: of what leads to its head, and of what is no file's.
 const TAIL: u64 = 1;
 const NOT_A_FILE: u64 = 3;
 
@@ -64,7 +64,7 @@ fn file_of(bio: u64) -> Option<WritebackKey> {
     let mut page: u64 = field(field(bio, offset!(bio_io_vec))?, offset!(bio_vec_page))?;
     let head: u64 = field(page, offset!(page_compound_head))?;
     if head & TAIL != 0 {
-        page = head - TAIL;
+        page = head_of(page, head - TAIL);
     }
     let mapping: u64 = field(page, offset!(page_mapping))?;
     if mapping == 0 || mapping & NOT_A_FILE != 0 {
@@ -73,4 +73,11 @@ fn file_of(bio: u64) -> Option<WritebackKey> {
     let inode: u64 = field(mapping, offset!(address_space_host))?;
     let generation = field(inode, offset!(inode_generation)).unwrap_or(0);
     file::identify::<ByHelper>(inode).map(|(dev, ino, block)| WritebackKey::new(dev, ino, generation, block))
+}
+
+/// The head of a tail page: what the page points at, or where a page is a power of two long, as many high bits of its
+/// own address as there are in a mask (`compound_info` of 7.2, `compound_info_has_mask`). No pointer at a page looks so.
+#[inline(always)]
+fn head_of(page: u64, leads: u64) -> u64 {
+    if leads.wrapping_neg().is_power_of_two() { page & leads } else { leads }
 }

@@ -5,7 +5,16 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
-use super::{Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache, btf::Absent};
+use super::{
+    Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache,
+    btf::{Absent, functions::Function},
+};
+
+/// Members that later kernels call by another name.
+const RENAMED: &[(&str, &str, &str)] = &[
+    // 7.2: the head of the page, or a mask that leads to it.
+    ("page", "compound_head", "compound_info"),
+];
 
 impl Kernel {
     /// Surveys the running kernel. `functions` are those that will be asked about.
@@ -96,16 +105,24 @@ impl Kernel {
 
     /// Whether a function of the kernel itself is a `read_iter` or `write_iter`, as its own types say.
     pub(crate) fn is_iter(&self, function: &str) -> bool {
-        let Some(function) = self
-            .btf
-            .as_ref()
-            .ok()
-            .and_then(|btf| btf.function(function).ok())
-        else {
-            return false;
-        };
-        let types: Vec<&str> = function.params.iter().map(|(_, of)| of.as_str()).collect();
-        function.returns == "ssize_t" && types == ["struct kiocb *", "struct iov_iter *"]
+        let arguments = ["struct kiocb *", "struct iov_iter *"];
+        self.function(function)
+            .is_some_and(|f| f.returns == "ssize_t")
+            && self.takes(function, &arguments)
+    }
+
+    /// Whether a function of the kernel itself takes arguments of exactly these types.
+    pub(crate) fn takes(&self, function: &str, arguments: &[&str]) -> bool {
+        self.function(function).is_some_and(|f| {
+            f.params
+                .iter()
+                .map(|(_, of)| of.as_str())
+                .eq(arguments.iter().copied())
+        })
+    }
+
+    fn function(&self, name: &str) -> Option<Function> {
+        self.btf.as_ref().ok()?.function(name).ok()
     }
 
     /// Whether the kernel has the tracepoint.
@@ -118,9 +135,16 @@ impl Kernel {
         self.btf.as_ref().ok()?.tracepoint_args(name).ok()
     }
 
-    /// Offset of a member in bytes; `None` where this kernel does not have it.
+    /// Offset of a member in bytes; `None` where this kernel does not have it, under its name of today either.
     pub(crate) fn offset(&self, structure: &str, member: &str) -> Option<u32> {
-        let field = self.btf.as_ref().ok()?.field(structure, member).ok()?;
+        let btf = self.btf.as_ref().ok()?;
+        let renamed = || {
+            let now = RENAMED
+                .iter()
+                .find(|(of, was, _)| (*of, *was) == (structure, member))?;
+            btf.field(structure, now.2).ok()
+        };
+        let field = btf.field(structure, member).ok().or_else(renamed)?;
         field.bits.is_none().then_some(field.offset_bytes)
     }
 

@@ -45,7 +45,7 @@ mod tests {
                 .starts_with("#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1")
         );
         let old = Release::read(&canned("5.10")).unwrap();
-        assert_eq!(old.release, "5.10.0-32-cloud-amd64");
+        assert_eq!(old.release, "5.10.0-46-cloud-amd64");
         assert_eq!(old.machine, None);
     }
 

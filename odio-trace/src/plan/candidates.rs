@@ -2,7 +2,7 @@
 
 use odio_trace_common::Hook;
 
-use super::{ALWAYS, FUNCTIONS, Kind, Plan, Probe, READ_ITERS, RQ_ISSUE, TRACEPOINTS, WRITE_ITERS};
+use super::{ALWAYS, FUNCTIONS, Kind, Plan, Probe, RQ_ISSUE, TRACEPOINTS, iters};
 use crate::kernel::{Kernel, Kprobe};
 
 /// A probe that might show a hook.
@@ -65,7 +65,7 @@ pub(crate) fn candidates(kernel: &Kernel, plan: &Plan) -> Vec<Candidate> {
             add(hook, Kind::Kprobe, function, kprobe(function));
         }
     }
-    for function in WRITE_ITERS.iter().chain(READ_ITERS) {
+    for function in iters() {
         add(Hook::OpReturn, Kind::Fexit, function, fexit(function));
         add(Hook::OpReturn, Kind::Kretprobe, function, kprobe(function));
     }

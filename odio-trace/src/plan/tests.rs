@@ -161,25 +161,70 @@ fn the_end_of_a_uring_request_is_read_as_each_kernel_writes_it() {
             .map(|(program, _)| (*program).to_owned())
             .ok_or_else(|| missing(&plan, Hook::UringComplete).unwrap().to_owned())
     };
-    let argument_lists = ["5.10", "6.1", "6.12", "7.2"].map(|name| {
+    let argument_lists = ["6.1", "6.12", "7.2"].map(|name| {
         kernel(&canned(name))
             .tracepoint_arguments("io_uring_complete")
             .map(|a| a.len())
     });
-    for (name, arguments) in ["5.10", "6.1", "6.12", "7.2"]
-        .into_iter()
-        .zip(argument_lists)
-    {
+    for (name, arguments) in ["6.1", "6.12", "7.2"].into_iter().zip(argument_lists) {
         match arguments {
             None => assert_eq!(
                 program(name).unwrap_err(),
                 "this kernel has no tracepoint io_uring_complete"
             ),
             Some(3) => assert_eq!(program(name).unwrap(), "uring_complete_cqe", "{name}"),
-            Some(4) => assert!(program(name).is_err(), "{name}"),
             Some(_) => assert_eq!(program(name).unwrap(), "uring_complete_res", "{name}"),
         }
     }
+}
+
+#[test]
+fn functions_show_the_end_of_a_uring_request_where_the_tracepoint_does_not_name_it() {
+    let seen = kernel(&canned("5.10"));
+    // Its context, user data, result and flags.
+    assert_eq!(
+        seen.tracepoint_arguments("io_uring_complete")
+            .map(|a| a.len()),
+        Some(4)
+    );
+    let plan = auto(&seen);
+    assert_eq!(missing(&plan, Hook::UringComplete), None);
+    assert_eq!(
+        kinds(&plan, Hook::UringComplete),
+        [
+            (Kind::Fentry, "io_req_complete_post"),
+            (Kind::Fentry, "__io_free_req"),
+            (Kind::Fentry, "io_req_free_batch"),
+        ]
+    );
+    let by_kprobe = make(&seen, Probes::Kprobe, Ok(()));
+    assert_eq!(
+        targets(&by_kprobe, Hook::UringComplete),
+        [
+            ("uring_posted", "io_req_complete_post"),
+            ("uring_freed", "__io_free_req"),
+            ("uring_freed_of_batch", "io_req_free_batch"),
+        ]
+    );
+    let by_tracepoint = make(&seen, Probes::Tracepoint, Ok(()));
+    let why = missing(&by_tracepoint, Hook::UringComplete).unwrap();
+    assert!(why.contains("does not name the request here"), "{why}");
+}
+
+#[test]
+fn a_part_of_the_ends_of_uring_requests_is_not_taken_for_all() {
+    let partly = changed("5.10", |root| {
+        let path = root.join("proc/kallsyms");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("io_req_free_batch", "io_other")).unwrap();
+    });
+    let plan = auto(&partly);
+    assert!(targets(&plan, Hook::UringComplete).is_empty());
+    let why = missing(&plan, Hook::UringComplete).unwrap();
+    assert!(
+        why.contains("io_req_free_batch: there is no such symbol"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -432,4 +477,28 @@ fn a_hook_that_failed_in_part_is_not_watched() {
     let rest = Watched::of(&plan.probes, &[failed]);
     assert!(!rest.has(Hook::FsFsync) && rest.has(Hook::BioSubmit));
     assert!(!Watched::of(&[], &[]).has(Hook::BioSubmit));
+}
+
+#[test]
+fn tmpfs_is_watched_and_its_reads_are_copies() {
+    let plan = auto(&with_symbol("6.12", "shmem_file_read_iter"));
+    assert!(
+        targets(&plan, Hook::ReadBegin).contains(&("read_begin_cached", "shmem_file_read_iter"))
+    );
+    let returns = kinds(&plan, Hook::OpReturn);
+    assert!(returns.contains(&(Kind::Kretprobe, "shmem_file_read_iter")));
+    let plan = auto(&with_symbol("6.12", "shmem_file_write_iter"));
+    assert!(targets(&plan, Hook::WriteBegin).contains(&("write_begin", "shmem_file_write_iter")));
+}
+
+#[test]
+fn ext2_of_its_own_is_watched() {
+    for (symbol, hook) in [
+        ("ext2_file_write_iter", Hook::WriteBegin),
+        ("ext2_file_read_iter", Hook::ReadBegin),
+        ("ext2_fsync", Hook::FsFsync),
+    ] {
+        let plan = auto(&with_symbol("6.1", symbol));
+        assert!(targets(&plan, hook).iter().any(|(_, at)| *at == symbol));
+    }
 }

@@ -48,6 +48,39 @@ fn plain_direct_overwrite_is_in_the_device_cache() {
 }
 
 #[test]
+fn nothing_is_durable_where_there_is_no_storage() {
+    for fs in ["tmpfs", "devtmpfs", "ramfs", "rootfs"] {
+        let place = Place {
+            fs: Some(fs.into()),
+            volatile_cache: None,
+            ..overwrite(Sync::Dsync).place
+        };
+        let copied = Evidence {
+            bios: 0,
+            bio_bytes: 0,
+            buffered_bytes: 4096,
+            place: place.clone(),
+            ..overwrite(Sync::None)
+        };
+        let synced = Evidence {
+            fsyncs: 1,
+            sync: Sync::Dsync,
+            ..copied.clone()
+        };
+        let fsync = Evidence {
+            kind: Kind::Sync,
+            result: 0,
+            ..synced.clone()
+        };
+        for e in [copied, synced, fsync] {
+            let (durability, why) = judge(&e);
+            assert_eq!(durability, Some(Durability::PageCache), "{fs}");
+            assert!(why.contains("no storage"), "{fs}: {why}");
+        }
+    }
+}
+
+#[test]
 fn fua_on_every_bio_is_durable_and_on_some_is_not() {
     let all = Evidence {
         bios: 2,

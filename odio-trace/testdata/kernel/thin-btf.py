@@ -19,7 +19,7 @@ aio_kiocb io_rw path qstr""".split()
 PARTIAL = {
     "task_struct": "pid tgid comm flags in_iowait in_execve no_cgroup_migration".split(),
     "super_block": "s_dev s_magic s_type s_id s_flags".split(),
-    "io_kiocb": "cmd rw opcode flags file".split(),
+    "io_kiocb": "cmd rw opcode flags file result".split(),
     "request_queue": "queue_flags limits id".split(),
     "gendisk": "major first_minor disk_name queue part0".split(),
     "btrfs_inode": "root vfs_inode flags".split(),
@@ -28,10 +28,11 @@ ENUMS = "req_flag_bits req_op req_opf lockdown_reason btrfs_ordered_extent_type 
 # Anonymous enums, by one of their enumerators.
 ENUMERATORS = "REQ_F_FIXED_FILE BIO_PAGE_PINNED REQ_FSEQ_PREFLUSH".split()
 FUNCS = """submit_bio vfs_fsync_range __iomap_dio_rw iomap_dio_complete dio_complete ext4_sync_file
-blkdev_issue_flush __blockdev_direct_IO aio_complete_rw btrfs_sync_file btrfs_direct_write""".split()
+blkdev_issue_flush __blockdev_direct_IO aio_complete_rw btrfs_sync_file btrfs_direct_write
+io_req_complete_post __io_free_req io_req_free_batch""".split()
 TYPEDEFS = """btf_trace_block_bio_queue btf_trace_block_rq_issue btf_trace_iomap_dio_rw_begin
 btf_trace_iomap_dio_rw_queued btf_trace_iomap_dio_complete btf_trace_ext4_sync_file_enter
-btf_trace_btrfs_sync_file btf_trace_sched_switch blk_opf_t dev_t""".split()
+btf_trace_btrfs_sync_file btf_trace_io_uring_complete btf_trace_sched_switch blk_opf_t dev_t""".split()
 
 (INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, PROTO, VAR,
  DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64) = range(1, 20)

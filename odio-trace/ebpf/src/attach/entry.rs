@@ -44,11 +44,17 @@ macro_rules! entries {
 
 entries! {
     write_begin(arg) at [
-        ext4_file_write_iter xfs_file_write_iter btrfs_file_write_iter blkdev_write_iter generic_file_write_iter
+        ext4_file_write_iter xfs_file_write_iter btrfs_file_write_iter ext2_file_write_iter blkdev_write_iter
+        shmem_file_write_iter generic_file_write_iter
     ] => op::begin::<Reads>(Hook::WriteBegin, OpKind::Write, arg(0), arg(1), arg(FUNCTION));
     read_begin(arg) at [
-        ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter blkdev_read_iter generic_file_read_iter
+        ext4_file_read_iter xfs_file_read_iter btrfs_file_read_iter ext2_file_read_iter blkdev_read_iter
+        generic_file_read_iter
     ] => op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1), arg(FUNCTION));
+    read_begin_cached(arg) at [shmem_file_read_iter] => {
+        op::begin::<Reads>(Hook::ReadBegin, OpKind::Read, arg(0), arg(1), arg(FUNCTION));
+        bio::buffered_copy(arg(1), arg(FUNCTION))
+    };
     dio_begin(arg) at [
         __iomap_dio_rw __blockdev_direct_IO __blkdev_direct_IO_simple
     ] => bio::dio_begin::<Reads>(arg(0), arg(FUNCTION));
@@ -65,8 +71,9 @@ entries! {
     punt(arg) at [io_queue_iowq io_queue_async_work] => uring::punt(arg(0), arg(FUNCTION));
     worker_run(arg) at [io_wq_submit_work] => uring::worker_run(arg(0));
     vfs_fsync(arg) at [vfs_fsync_range] => sync::fsync(Hook::VfsFsync, arg(0), arg(1), arg(2), arg(3), 0);
-    fs_fsync(arg) at [ext4_sync_file xfs_file_fsync xfs_dir_fsync btrfs_sync_file blkdev_fsync fat_file_fsync]
-        => sync::fsync(Hook::FsFsync, arg(0), arg(1), arg(2), arg(3), arg(FUNCTION));
+    fs_fsync(arg) at [
+        ext4_sync_file xfs_file_fsync xfs_dir_fsync btrfs_sync_file blkdev_fsync ext2_fsync fat_file_fsync noop_fsync
+    ] => sync::fsync(Hook::FsFsync, arg(0), arg(1), arg(2), arg(3), arg(FUNCTION));
     commit_wait(arg) at [jbd2_log_wait_commit] => journal::wait(arg(0), arg(1) as u32);
     commit_run(arg) at [jbd2_journal_commit_transaction] => journal::run(arg(0));
     log_force(arg) at [xlog_force_lsn] => journal::log_force(arg(4));
@@ -81,4 +88,7 @@ entries! {
     aio_sync(arg) at [aio_fsync_work] => aio::sync(arg(0));
     aio_sync_complete(arg) at [aio_complete] => aio::complete(arg(0));
     uring_rw_complete(arg) at [io_complete_rw] => bio::uring_rw_complete(arg(0));
+    uring_posted(arg) at [io_req_complete_post] => uring::posted(arg(0), arg(1) as i32, arg(FUNCTION));
+    uring_freed(arg) at [__io_free_req] => uring::freed(arg(0), arg(FUNCTION));
+    uring_freed_of_batch(arg) at [io_req_free_batch] => uring::freed(arg(1), arg(FUNCTION));
 }

@@ -27,6 +27,10 @@ returns! {
     ret_xfs_file_read_iter
     ret_btrfs_file_write_iter
     ret_btrfs_file_read_iter
+    ret_ext2_file_write_iter
+    ret_ext2_file_read_iter
+    ret_shmem_file_write_iter
+    ret_shmem_file_read_iter
     ret_blkdev_write_iter
     ret_blkdev_read_iter
     ret_generic_file_write_iter

@@ -10,7 +10,7 @@
 //! The format is described in `Documentation/bpf/btf.rst` of the kernel.
 
 mod enums;
-mod functions;
+pub(super) mod functions;
 mod layout;
 mod raw;
 
