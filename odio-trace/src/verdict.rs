@@ -257,6 +257,9 @@ const XFS: &[Rule] = &[
         "whether fsync waited for the log could not be seen here"),
     rule(|e| e.commits > 0 && !e.flushed_last, Unknown,
         "fsync waited for a write of the log whose barrier was not seen, and sent no flush after it"),
+    // `xlog_force_lsn` (7.2) waits for nothing where the write that it began has ended by then, and no flush follows.
+    rule(|e| volatile(e) && e.watched.has(Hook::BioSubmit) && e.commits == 0 && e.flushes == 0, Unknown,
+        "fsync sent no flush and waited for no write of the log: whether one that it began had ended was not seen"),
 ];
 
 /// btrfs: `btrfs_sync_file` writes its log, or commits, and both end in the superblock. Where another task does that

@@ -133,8 +133,3 @@ fn on_6_1() {
 fn on_6_12() {
     policies_hold_and_break("6.12");
 }
-
-#[test]
-fn on_7_2() {
-    policies_hold_and_break("7.2");
-}

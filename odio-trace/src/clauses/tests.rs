@@ -224,7 +224,11 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "a write of XFS's log is tied to its fsync",
-            fsync(),
+            OpRecord {
+                flushes: 1,
+                flushed_last: 1,
+                ..fsync()
+            },
             &xfs,
             durability,
         ),

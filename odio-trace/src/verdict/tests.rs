@@ -48,6 +48,25 @@ fn plain_direct_overwrite_is_in_the_device_cache() {
 }
 
 #[test]
+fn an_fsync_of_xfs_without_a_flush_may_have_found_its_log_written() {
+    let e = Evidence {
+        fsyncs: 1,
+        ..overwrite(Sync::Dsync)
+    };
+    assert_eq!(durability(&e), Some(Durability::DeviceCache));
+    let xfs = Evidence {
+        place: Place {
+            fs: Some("xfs".into()),
+            ..e.place.clone()
+        },
+        ..e
+    };
+    let (durability, why) = judge(&xfs);
+    assert_eq!(durability, Some(Durability::Unknown));
+    assert!(why.contains("had ended was not seen"), "{why}");
+}
+
+#[test]
 fn nothing_is_durable_where_there_is_no_storage() {
     for fs in ["tmpfs", "devtmpfs", "ramfs", "rootfs"] {
         let place = Place {
@@ -666,6 +685,7 @@ fn each_rule_of_xfs() {
             ),
             (flushed(forced()), Durable, "ended in a flush"),
             (flushed(on("xfs", fsync())), Durable, "ended in a flush"),
+            (on("xfs", fsync()), Unknown, "had ended was not seen"),
             (flushed(blind(Hook::LogWait)), Unknown, "could not be seen"),
             (flushed(blind(Hook::LogForce)), Unknown, "could not be seen"),
         ],
