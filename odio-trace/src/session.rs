@@ -91,6 +91,14 @@ impl Account {
             .map_or(0, |(_, n)| *n)
     }
 
+    fn add_missed(&mut self, probe: &Probe, hits: u64) {
+        if hits > 0 {
+            let (hook, kind) = (probe.hook.name(), probe.kind.name());
+            let words = format!("hits of {hook} that its {kind} missed");
+            self.missed.push((words, hits));
+        }
+    }
+
     /// Notes what was not calibrated before the workload, and which hooks no longer saw what was sent after it.
     pub(crate) fn add_calibration(&mut self, before: &Calibration, after: &Calibration) {
         self.uncalibrated.clone_from(&before.not_sent);
@@ -283,7 +291,8 @@ impl Session {
     /// Forgets the files that were opened or are written back: those of the calibration are not the workload's.
     pub(crate) fn forget_files(&mut self) -> Result<()> {
         self.empty::<WritebackKey, WritebackRecord>("WRITEBACK")?;
-        self.empty::<OpenedKey, u64>("OPENED")
+        self.empty::<OpenedKey, u64>("OPENED")?;
+        self.empty::<OpenedKey, u64>("OPENED_AGAIN")
     }
 
     fn empty<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
@@ -333,9 +342,19 @@ impl Session {
         account
             .writeback
             .sort_by_key(|(file, _)| (file.dev, file.ino));
-        let opened = self.ebpf.map("OPENED").context("no map OPENED")?;
-        let opened = HashMap::<_, OpenedKey, u64>::try_from(opened)?;
-        let opened: Vec<_> = opened.iter().collect::<Result<_, _>>()?;
+        // Both programs at the return of a system call see every file, but for what one of them misses.
+        let mut opened: std::collections::HashMap<OpenedKey, u64> =
+            std::collections::HashMap::new();
+        for name in ["OPENED", "OPENED_AGAIN"] {
+            let map = self.ebpf.map(name);
+            let map = map.with_context(|| format!("no map {name}"))?;
+            for entry in HashMap::<_, OpenedKey, u64>::try_from(map)?.iter() {
+                let (key, files) = entry?;
+                let most = opened.entry(key).or_default();
+                *most = files.max(*most);
+            }
+        }
+        let opened: Vec<_> = opened.into_iter().collect();
         match unwatched::of(&opened, kernel, &self.attached) {
             Some(unwatched) => account.unwatched = unwatched,
             None => account.uncounted.push(
@@ -371,6 +390,7 @@ impl Session {
         for probe in &self.attached {
             programs.entry(&probe.program).or_insert(probe);
         }
+        let mut exits: Option<u64> = None;
         for (name, probe) in programs {
             let recursed = self
                 .ebpf
@@ -378,22 +398,18 @@ impl Session {
                 .and_then(|program| fd_of(program, probe.kind))
                 .map(|fd| self.counters.recursed(fd.as_fd()));
             match recursed {
-                Some(Ok(0)) => {}
-                Some(Ok(n)) => {
-                    if probe.hook == Hook::SyscallExit {
-                        account.missed_exits += n;
-                    }
-                    account.missed.push((
-                        format!(
-                            "hits of {} that its {} missed",
-                            probe.hook.name(),
-                            probe.kind.name()
-                        ),
-                        n,
-                    ));
+                // What one of several programs saw was seen.
+                Some(Ok(n)) if probe.hook == Hook::SyscallExit => {
+                    exits = Some(exits.map_or(n, |least| least.min(n)));
                 }
+                Some(Ok(n)) => account.add_missed(probe, n),
                 _ => account.uncounted.push(probe.place()),
             }
+        }
+        let exit = self.attached.iter().find(|p| p.hook == Hook::SyscallExit);
+        if let (Some(n), Some(probe)) = (exits, exit) {
+            account.missed_exits = n;
+            account.add_missed(probe, n);
         }
         for probe in &self.attached {
             if !matches!(probe.kind, Kind::Kprobe | Kind::Kretprobe) {

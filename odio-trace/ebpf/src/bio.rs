@@ -101,6 +101,9 @@ fn sent<R: Reads>(bio: u64, traced: bool, tid: u32) {
     if flush {
         state.flushes += 1;
         state.flushed_last = 1;
+    } else if log_write {
+        state.meta_bios += 1;
+        journal::log_written(state, R::member(bio, offset!(bio_private)).unwrap_or(0));
     } else if super_write {
         state.meta_bios += 1;
         state.supers += 1;

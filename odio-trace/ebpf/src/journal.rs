@@ -109,6 +109,22 @@ pub(crate) fn log_write(buffer: u64, barrier: bool) {
     put(&LOG_BUFFERS, &buffer, &next, Loss::TasksFull);
 }
 
+/// The op's own task writes a buffer of the log that its fsync asked for. `xlog_force_lsn` waits for it, or finds that it
+/// has ended already (`xlog_force_and_check_iclog`, since 5.14) and waits for nothing.
+#[inline(always)]
+pub(crate) fn log_written(state: &mut odio_trace_common::OpRecord, buffer: u64) {
+    if state.force_ns == 0 {
+        return;
+    }
+    // SAFETY: a live element.
+    let Some(known) = LOG_BUFFERS.get_ptr(&buffer).map(|known| unsafe { *known }) else { return };
+    state.commits += 1;
+    state.commit_journal = buffer;
+    state.commit_transaction = known.writes;
+    state.flushed_last = 0;
+    state.completion_flags &= !OpFlags::COMMITS_BARRIER;
+}
+
 /// `xlog_force_lsn(struct xlog *, xfs_lsn_t, uint flags, int *log_flushed, bool already_slept)`. A second call, for the
 /// same place, says that it has slept.
 #[inline(always)]
@@ -137,7 +153,7 @@ pub(crate) fn log_wait(buffer: u64) {
         return;
     }
     step::took(Hook::LogWait, state, 0, buffer);
-    state.commits += 1;
+    let before = (state.commit_journal, state.commit_transaction);
     state.commit_journal = buffer;
     state.flushed_last = 0;
     state.completion_flags &= !OpFlags::COMMITS_BARRIER;
@@ -149,6 +165,8 @@ pub(crate) fn log_wait(buffer: u64) {
     // Sent before it was asked for, its PREFLUSH may have come before the op's data: then XFS flushes by itself.
     let sent = ns >= state.force_ns;
     state.commit_transaction = writes.wrapping_add(u32::from(!sent));
+    // One that this task wrote itself is counted already.
+    state.commits += u32::from(before != (buffer, state.commit_transaction));
     if sent {
         settle_log(state);
     }

@@ -268,11 +268,11 @@ pub(crate) fn acknowledge(key: u64, engine: Option<EngineSeen>, result: i64) {
     }
 }
 
-/// A system call returns to the program with `ret`.
+/// A system call returns to the program with `ret`. `again`: the second program says so, of what the first may have missed.
 #[inline(always)]
-pub(crate) fn syscall_exit(regs: u64, ret: i64) {
+pub(crate) fn syscall_exit(regs: u64, ret: i64, again: bool) {
     let (tgid, tid) = current();
-    crate::open::returned(tgid, regs, ret);
+    crate::open::returned(tgid, regs, ret, again);
     let Some(task) = task::of(tid) else {
         task::settle(tgid, tid);
         return;

@@ -17,6 +17,10 @@ use crate::{
 #[map]
 static OPENED: HashMap<OpenedKey, u64> = HashMap::with_max_entries(1024, 0);
 
+/// The same, as the second program at the return of a system call counts.
+#[map]
+static OPENED_AGAIN: HashMap<OpenedKey, u64> = HashMap::with_max_entries(1024, 0);
+
 /// Where the system call's number is in `struct pt_regs`: the layout is x86-64's and does not change.
 const ORIG_AX: u64 = 15 * 8;
 
@@ -32,16 +36,16 @@ const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 const S_IFBLK: u16 = 0o060_000;
 
-/// A system call of process `tgid` returns; `regs` are those that it was called with.
+/// A system call of process `tgid` returns; `regs` are those that it was called with. `again`: to the second program.
 #[inline(always)]
-pub(crate) fn returned(tgid: u32, regs: u64, ret: i64) {
+pub(crate) fn returned(tgid: u32, regs: u64, ret: i64, again: bool) {
     if ret < 0 || !scope::may_be(tgid) {
         return;
     }
     let call = field::<u64>(regs, Some(ORIG_AX));
     if let Some(OPEN | CREAT | OPENAT | OPEN_BY_HANDLE_AT | OPENAT2) = call
         && scope::in_scope(tgid)
-        && count(ret as u64).is_none()
+        && count(ret as u64, if again { &OPENED_AGAIN } else { &OPENED }).is_none()
     {
         lose(Loss::ReadFailed);
     }
@@ -49,7 +53,7 @@ pub(crate) fn returned(tgid: u32, regs: u64, ret: i64) {
 
 /// Counts the file of a descriptor.
 #[inline(always)]
-fn count(descriptor: u64) -> Option<()> {
+fn count(descriptor: u64, opened: &HashMap<OpenedKey, u64>) -> Option<()> {
     // SAFETY: the helper only tells where the running task is.
     let task = unsafe { bpf_get_current_task() };
     let table: u64 = field(field(task, offset!(task_files))?, offset!(files_table))?;
@@ -74,9 +78,9 @@ fn count(descriptor: u64) -> Option<()> {
         dev: field(sb, offset!(super_block_dev))?,
         access: flags & O_ACCMODE,
     };
-    match OPENED.get_ptr_mut(&key) {
+    match opened.get_ptr_mut(&key) {
         Some(files) => add(files, 1),
-        None => _ = put(&OPENED, &key, &1, Loss::OpsFull),
+        None => _ = put(opened, &key, &1, Loss::OpsFull),
     }
     Some(())
 }

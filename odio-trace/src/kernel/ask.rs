@@ -148,6 +148,12 @@ impl Kernel {
         field.bits.is_none().then_some(field.offset_bytes)
     }
 
+    /// Whether a structure has a member, be it a bitfield.
+    pub(crate) fn has_member(&self, structure: &str, member: &str) -> bool {
+        let btf = self.btf.as_ref();
+        btf.is_ok_and(|btf| btf.field(structure, member).is_ok())
+    }
+
     /// Members the programs would like to read and this kernel does not have.
     pub(crate) fn absent_members(&self) -> Vec<String> {
         Offsets::resolve(|structure, member| self.offset(structure, member))

@@ -25,7 +25,10 @@ macro_rules! raw_tracepoints {
 
 raw_tracepoints! {
     /// `sys_exit(struct pt_regs *, long ret)`
-    syscall_exit(ctx) => op::syscall_exit(ctx.arg::<u64>(0), ctx.arg::<i64>(1));
+    syscall_exit(ctx) => op::syscall_exit(ctx.arg::<u64>(0), ctx.arg::<i64>(1), false);
+    /// The same once more: a task can be preempted in the first, which the kernel then passes over for others on that
+    /// processor. Of a hit that the first saw there is nothing left to do.
+    syscall_exit_again(ctx) => op::syscall_exit(ctx.arg::<u64>(0), ctx.arg::<i64>(1), true);
     /// `io_uring_complete(ctx, req, user_data, int res, ...)`, to 6.9
     uring_complete_res(ctx) => {
         let result = i64::from(ctx.arg::<i32>(3));
