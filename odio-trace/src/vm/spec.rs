@@ -124,6 +124,8 @@ pub(crate) enum Filesystem {
     Ext4DataJournal,
     /// Blocks are mapped as ext2 and ext3 do.
     Ext4NoExtents,
+    /// By the kernel's own ext2, where it has that apart from ext4.
+    Ext2,
     /// Made as mkfs.xfs does.
     Xfs,
     /// Copy-on-write, with checksums.
@@ -143,6 +145,7 @@ impl Filesystem {
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Ext4 | Self::Ext4DataJournal | Self::Ext4NoExtents => "ext4",
+            Self::Ext2 => "ext2",
             Self::Xfs => "xfs",
             Self::Btrfs | Self::BtrfsNodatacow => "btrfs",
             Self::Vfat => "vfat",
@@ -184,6 +187,17 @@ impl Filesystem {
             Self::Ext4 | Self::Ext4DataJournal => Some(ext4(&[])),
             // Block numbers of 64 bits are for extents alone.
             Self::Ext4NoExtents => Some(ext4(&["-O", "^extent,^64bit"])),
+            Self::Ext2 => Some(vec![
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext2",
+                "-b",
+                "4096",
+                "-E",
+                "lazy_itable_init=0,root_owner=0:0",
+            ]),
             Self::Xfs => Some(vec!["mkfs.xfs", "-q", "-f"]),
             Self::Btrfs | Self::BtrfsNodatacow => Some(vec!["mkfs.btrfs", "-q", "-f"]),
             Self::Vfat => Some(vec!["mkfs.vfat", "-F", "32"]),
