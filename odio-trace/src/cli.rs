@@ -309,8 +309,7 @@ impl Guests {
         }
         let usual = vm::Spec::default();
         let kernels = listed(&self.kernel, vm::Kernel::all(), self.all, usual.kernel);
-        let filesystems = vm::Filesystem::value_variants().to_vec();
-        let filesystems = listed(&self.fs, filesystems, self.all, usual.fs);
+        let filesystems = listed(&self.fs, vm::Filesystem::all(), self.all, usual.fs);
         let devices = vm::Device::value_variants().to_vec();
         let devices = listed(&self.device, devices, self.all, usual.device);
         let mut places = Vec::new();

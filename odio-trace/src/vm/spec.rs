@@ -142,6 +142,8 @@ pub(crate) enum Filesystem {
     Ext4DataJournal,
     /// Blocks are mapped as ext2 and ext3 do.
     Ext4NoExtents,
+    /// By the kernel's own ext2, where it has that apart from ext4.
+    Ext2,
     /// Made as mkfs.xfs does.
     Xfs,
     /// The same; `matrix` shares the blocks of its files with a copy.
@@ -160,6 +162,12 @@ pub(crate) enum Filesystem {
 }
 
 impl Filesystem {
+    /// Those that Debian's kernels have.
+    pub(crate) fn all() -> Vec<Self> {
+        let every = Self::value_variants().iter();
+        every.copied().filter(|fs| *fs != Self::Ext2).collect()
+    }
+
     /// Whether it leaves the disk alone.
     pub(crate) fn is_in_memory(self) -> bool {
         matches!(self, Self::Tmpfs)
@@ -169,6 +177,7 @@ impl Filesystem {
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Ext4 | Self::Ext4DataJournal | Self::Ext4NoExtents => "ext4",
+            Self::Ext2 => "ext2",
             Self::Xfs | Self::XfsReflinked => "xfs",
             Self::Btrfs | Self::BtrfsNodatacow => "btrfs",
             Self::Vfat => "vfat",
@@ -210,6 +219,17 @@ impl Filesystem {
             Self::Ext4 | Self::Ext4DataJournal => Some(ext4(&[])),
             // Block numbers of 64 bits are for extents alone.
             Self::Ext4NoExtents => Some(ext4(&["-O", "^extent,^64bit"])),
+            Self::Ext2 => Some(vec![
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext2",
+                "-b",
+                "4096",
+                "-E",
+                "lazy_itable_init=0,root_owner=0:0",
+            ]),
             Self::Xfs | Self::XfsReflinked => Some(vec!["mkfs.xfs", "-q", "-f", "-m", "reflink=1"]),
             Self::Btrfs | Self::BtrfsNodatacow => Some(vec!["mkfs.btrfs", "-q", "-f"]),
             Self::Vfat => Some(vec!["mkfs.vfat", "-F", "32"]),
