@@ -1,7 +1,8 @@
 //! # Alignment and device facts of an open file
 //!
 //! Each value carries the source it came from, because the sources disagree between kernels and filesystems and a
-//! refusal has to say on whose word it refuses. Reads statx, ioctls, fstatfs and `/sys`; changes nothing.
+//! refusal has to say on whose word it refuses. Reads statx, ioctls, fstatfs, `/sys` and `/proc/self/mountinfo`; changes
+//! nothing.
 
 use std::fmt;
 use std::fs;
@@ -274,6 +275,9 @@ pub struct Limits {
     pub(crate) without_extents: bool,
     /// On btrfs: the file's data has checksums, and may be compressed; `None` where the kernel does not say.
     pub(crate) checksums: Option<bool>,
+    /// On ext4: the file's data goes through the journal, so direct requests are copied (ext4_should_use_dio). Asked for
+    /// only where statx does not say whether the file can do direct I/O.
+    pub(crate) journals_data: bool,
 }
 
 /// The device queue's directory. A partition has none of its own: it is its disk's.
@@ -282,6 +286,21 @@ fn queue_directory(device: Device) -> Option<PathBuf> {
     [node.join("queue"), node.join("../queue")]
         .into_iter()
         .find(|path| path.is_dir())
+}
+
+/// Whether the ext4 on a device is mounted so that the journal takes the data of all files.
+fn mounted_with_data_journal(device: Device) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    has_data_journal(&mounts, device)
+}
+
+fn has_data_journal(mounts: &str, device: Device) -> bool {
+    let device = device.to_string();
+    mounts.lines().any(|line| {
+        let (mount, filesystem) = line.split_once(" - ").unwrap_or_default();
+        let mut options = filesystem.split(' ').nth(2).unwrap_or_default().split(',');
+        mount.split(' ').nth(2) == Some(&device) && options.any(|option| option == "data=journal")
+    })
 }
 
 impl Limits {
@@ -380,6 +399,10 @@ impl Limits {
             refused_by_statx: matches!(dio_align, Some((0, _) | (_, 0))),
             without_extents: filesystem == Some(Filesystem::EXT4)
                 && flags.is_some_and(|flags| flags & sys::FS_EXTENT_FL == 0),
+            journals_data: filesystem == Some(Filesystem::EXT4)
+                && dio_align.is_none()
+                && (flags.is_some_and(|flags| flags & sys::FS_JOURNAL_DATA_FL != 0)
+                    || device.is_some_and(mounted_with_data_journal)),
             // nodatacow is without both (btrfs(5)).
             checksums: flags
                 .filter(|_| filesystem == Some(Filesystem::BTRFS))
@@ -412,6 +435,11 @@ impl Limits {
             Some(filesystem) if filesystem.is_memory() => Some(format!(
                 "{filesystem} keeps its files in the page cache and has no device to reach directly"
             )),
+            _ if self.journals_data => Some(
+                "ext4 journals the data of this file (data=journal, chattr +j), and copies direct requests through the \
+                 page cache"
+                    .to_owned(),
+            ),
             _ if self.refused_by_statx => Some(format!(
                 "statx DIOALIGN says that this file cannot{}",
                 self.likely_cause()
@@ -596,6 +624,7 @@ impl Limits {
             refused_by_statx: false,
             without_extents: false,
             checksums: None,
+            journals_data: false,
         }
     }
 }
@@ -662,6 +691,21 @@ mod tests {
         // It refuses no file (xfs_report_dioalign, FMODE_CAN_ODIRECT in xfs_file_open), so nothing is guessed.
         assert!(refusal(Filesystem::XFS).ends_with("this file cannot"));
         assert_eq!(Limits::example(Filesystem::EXT4).refusal(), None);
+    }
+
+    #[test]
+    fn a_journal_of_data_is_seen_in_the_mounts() {
+        let line = |device: &str, options: &str| {
+            format!("36 35 {device} / /mnt rw,relatime shared:1 - ext4 /dev/sda {options}\n")
+        };
+        let mounts = line("8:1", "rw,data=ordered")
+            + &line("8:2", "rw,errors=remount-ro,data=journal")
+            + "damaged\n";
+        let of = |minor| has_data_journal(&mounts, Device { major: 8, minor });
+        assert_eq!([of(1), of(2), of(3)], [false, true, false]);
+        let mut limits = Limits::example(Filesystem::EXT4);
+        limits.journals_data = true;
+        assert!(limits.refusal().unwrap().contains("data=journal"));
     }
 
     #[test]

@@ -212,6 +212,8 @@ pub(crate) fn xfs_dioinfo(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
     result.is_ok().then_some((info.mem, info.miniosz))
 }
 
+/// ext4: the file's data goes through the journal (chattr +j).
+pub(crate) const FS_JOURNAL_DATA_FL: u32 = 0x0000_4000;
 /// ext4: the file is mapped by extents.
 pub(crate) const FS_EXTENT_FL: u32 = 0x0008_0000;
 /// btrfs: data is overwritten in place, without checksums and compression.
