@@ -283,7 +283,7 @@ fn what_cannot_work_is_refused_before_anything_starts() {
     assert_fails(
         &output,
         2,
-        "possible values: ext4, ext4-data-journal, ext4-no-extents, xfs, btrfs",
+        "possible values: ext4, ext4-data-journal, ext4-no-extents, ext2, xfs,",
     );
 
     let output = true_in(&["--icount", "--cpus", "2"]).output();
@@ -345,12 +345,12 @@ fn each_combination_gets_a_vm_and_its_output_comes_out_whole_and_in_order() {
         [
             format!("/bin/sh, tmpfs on nvme: {no_image}"),
             format!("/bin/sh, tmpfs on virtio: {no_image}"),
-            format!("/bin/sh, none on nvme: {no_image}"),
-            format!("/bin/sh, none on virtio: {no_image}"),
+            format!("/bin/sh, block on nvme: {no_image}"),
+            format!("/bin/sh, block on virtio: {no_image}"),
             "Linux 6.1, tmpfs on nvme: exit status 1".into(),
             "Linux 6.1, tmpfs on virtio: exit status 0".into(),
-            "Linux 6.1, none on nvme: exit status 1".into(),
-            "Linux 6.1, none on virtio: exit status 0".into(),
+            "Linux 6.1, block on nvme: exit status 1".into(),
+            "Linux 6.1, block on virtio: exit status 0".into(),
         ]
     );
     assert_eq!(said.matches("\nerr\n").count(), 4, "{said}");
