@@ -351,11 +351,20 @@ pub(crate) struct Vm {
     /// Load this kernel module, and what it depends on: 'null_blk nr_devices=1' (may be given again)
     #[arg(long, value_name = "NAME [PARAMETER=VALUE]...")]
     pub(crate) module: Vec<vm::Module>,
+    /// Where the modules of a bzImage lie, as /lib/modules/RELEASE; of several, one for each bzImage in their order
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    pub(crate) modules: Vec<PathBuf>,
+    /// Bring back into this folder what the command leaves in /out (ODIO_VM_OUT); of several VMs each gets a folder in it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// A shell in the guest, on this terminal, in place of a command; Ctrl-] ends the VM
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) shell: bool,
     /// Let the guest's clock count its instructions, one a nanosecond; one processor, emulated
     #[arg(long, conflicts_with = "cpus")]
     pub(crate) icount: bool,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "shell", value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -130,8 +130,22 @@ fn traced<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 async fn guest(arguments: &cli::Vm) -> Result<u8> {
+    let images = |kernels: &[vm::Kernel]| {
+        let is_image = |kernel: &&vm::Kernel| matches!(kernel, vm::Kernel::Image(_));
+        kernels.iter().filter(is_image).count()
+    };
+    if !arguments.modules.is_empty() && arguments.modules.len() != images(&arguments.kernel) {
+        eprintln!(
+            "odio-trace: --modules names a folder for each bzImage of --kernel, and no other"
+        );
+        return Ok(cli::USAGE);
+    }
     let mut specs = Vec::new();
-    for kernel in &arguments.kernel {
+    for (i, kernel) in arguments.kernel.iter().enumerate() {
+        let module_folder = match kernel {
+            vm::Kernel::Image(_) => arguments.modules.get(images(&arguments.kernel[..i])),
+            vm::Kernel::Series(_) => None,
+        };
         for &fs in &arguments.fs {
             for &device in &arguments.device {
                 specs.push(vm::Spec {
@@ -143,10 +157,28 @@ async fn guest(arguments: &cli::Vm) -> Result<u8> {
                     timeout: Duration::from_secs(arguments.timeout),
                     add: arguments.add.clone(),
                     modules: arguments.module.clone(),
+                    module_folder: module_folder.cloned(),
+                    out: arguments.out.clone(),
+                    shell: arguments.shell,
                     icount: arguments.icount,
-                    command: arguments.command.clone(),
+                    command: match arguments.shell {
+                        true => vec!["sh".into()],
+                        false => arguments.command.clone(),
+                    },
                 });
             }
+        }
+    }
+    if arguments.shell && (specs.len() > 1 || !vm::has_terminal()) {
+        eprintln!(
+            "odio-trace: --shell is for one VM, with a terminal as standard input and output; \
+             without: odio-trace vm -- sh -c '...'"
+        );
+        return Ok(cli::USAGE);
+    }
+    if specs.len() > 1 {
+        for spec in &mut specs {
+            spec.out = spec.out.as_ref().map(|out| out.join(spec.folder()));
         }
     }
     let status = vm::run(&specs).await?;

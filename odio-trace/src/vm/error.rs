@@ -86,6 +86,21 @@ pub(crate) enum Error {
     #[error("the VM ended before the command did: {why}\n{console}")]
     Ended { why: String, console: String },
 
+    #[error(
+        "the command ended with {status}, but what it left in /out could not be sent: is the folder still there?"
+    )]
+    Files { status: i32 },
+
+    #[error("{} are modules of Linux {modules}, and the kernel is {image}", folder.display())]
+    OtherModules {
+        folder: PathBuf,
+        modules: String,
+        image: String,
+    },
+
+    #[error("{} holds no modules: name a folder as /lib/modules/RELEASE, with its modules.builtin", path.display())]
+    ModuleFolder { path: PathBuf },
+
     #[error("interrupted")]
     Interrupted { signal: i32 },
 }

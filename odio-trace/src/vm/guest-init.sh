@@ -1,7 +1,8 @@
 #!/odio/busybox/sh
 # The first and only service of the guest: mounts, runs one command, reports.
 #
-# Each output of the command goes through a pipe to a port of its own. What
+# Each output of the command goes through a pipe to a port of its own, and so
+# does what it leaves in the folder of files, as an archive. What
 # comes before the first mark on a port and what follows the second is not
 # the command's. The ports themselves are not given to it, because a port can
 # be opened only once, and /dev/stderr must be good for that.
@@ -85,7 +86,16 @@ port() {
 
 out=$(port odio.out)
 err=$(port odio.err)
-exec 3>"$out" 4>"$err" || give_up "cannot open the ports"
+control=$(port odio.control)
+exec 3>"$out" 4>"$err" 6<"$control" || give_up "cannot open the ports"
+if [ -n "$OUT" ]; then
+    files=$(port odio.files)
+    exec 5>"$files" || give_up "cannot open the ports"
+    mkdir -p "$OUT"
+fi
+if [ -n "$TERMINAL" ]; then
+    [ -e "$TERMINAL" ] || give_up "no $TERMINAL: this kernel needs VIRTIO_CONSOLE"
+fi
 
 file=$(find_device "$DISK" "$DISK_SERIALS" \
     "no disk: this kernel needs BLK_DEV_NVME, or VIRTIO_BLK for the others")
@@ -97,35 +107,67 @@ if [ "$FS" != none ]; then
 fi
 rm -rf /mnt/lost+found
 
+# Everything but this script and what passes the outputs on.
+signal_all() {
+    for process in /proc/[0-9]*; do
+        process=${process#/proc/}
+        case $process in
+        1 | "$relay_out" | "$relay_err" | "$2") ;;
+        *) kill "-$1" "$process" 2>/dev/null ;;
+        esac
+    done
+}
+
 mkfifo /run/stdout /run/stderr
 echo "$MARK" >&3
 echo "$MARK" >&4
-cat /run/stdout >&3 4>&- &
+[ -z "$OUT" ] || echo "$MARK" >&5
+cat /run/stdout >&3 4>&- 5>&- 6<&- &
 relay_out=$!
-cat /run/stderr >&4 3>&- &
+cat /run/stderr >&4 3>&- 5>&- 6<&- &
 relay_err=$!
 
 (
-    unset MARK DISK DISK_SERIALS FS FS_OPTIONS
+    [ -z "$OUT" ] || export ODIO_VM_OUT="$OUT"
+    terminal=$TERMINAL
+    unset MARK DISK DISK_SERIALS FS FS_OPTIONS OUT TERMINAL
     export ODIO_VM_DISK="$disk"
     . /odio/environment
     ulimit -l unlimited
     cd /mnt || exit
-    . /odio/command
-) </dev/null >/run/stdout 2>/run/stderr 3>&- 4>&- &
-wait $!
+    [ -n "$terminal" ] || . /odio/command
+    export PS1='odio-vm:\w# '
+    # A shell that has a terminal to itself controls jobs.
+    exec setsid -c sh /odio/command <>"$terminal" >&0 2>&0
+) </dev/null >/run/stdout 2>/run/stderr 3>&- 4>&- 5>&- 6<&- &
+command=$!
+
+while read -r word rows columns <&6; do
+    case $word in
+    size) stty -F "$TERMINAL" rows "$rows" cols "$columns" ;;
+    stop)
+        # Itself not: this is a process of its own.
+        read -r self _ </proc/self/stat
+        signal_all TERM "$self"
+        sleep 2
+        kill -9 "$command"
+        ;;
+    esac
+done >/dev/null 2>&1 3>&- 4>&- 5>&- &
+
+wait "$command"
 status=$?
 
 # What the command left behind would keep the pipes open.
-for process in /proc/[0-9]*; do
-    process=${process#/proc/}
-    case $process in
-    1 | "$relay_out" | "$relay_err") ;;
-    *) kill -9 "$process" 2>/dev/null ;;
-    esac
-done
+signal_all 9
 wait "$relay_out" "$relay_err"
+# What a terminal still holds is written before its settings change.
+[ -z "$TERMINAL" ] || stty -F "$TERMINAL" sane
 
+if [ -n "$OUT" ]; then
+    tar -c -C "$OUT" . >&5
+    echo "$MARK $?" >&5
+fi
 echo "$MARK $status" >&3
 echo "$MARK $status" >&4
 poweroff -f

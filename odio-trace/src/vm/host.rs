@@ -22,7 +22,7 @@ use tokio::{
 use super::Error;
 
 /// The Debian packages of the programs that this room starts.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("mke2fs", "e2fsprogs"),
@@ -34,6 +34,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("dpkg-deb", "dpkg"),
     ("sha256sum", "coreutils"),
     ("xz", "xz-utils"),
+    ("zstd", "zstd"),
 ];
 
 /// A program on the PATH of the user.

@@ -13,9 +13,12 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
+use rustix::fs::{FlockOperation, flock};
+use tokio::time::sleep;
 
 use super::{
     Error, Spec,
@@ -50,17 +53,24 @@ pub(crate) async fn get(spec: &Spec, progress: &Progress) -> anyhow::Result<Kern
     needed.extend(spec.device.modules());
     needed.extend(spec.fs.modules());
     match &spec.kernel {
-        spec::Kernel::Image(path) => image(path, &spec.modules),
+        spec::Kernel::Image(path) => {
+            image(path, spec.module_folder.as_deref(), &needed, &spec.modules)
+        }
         spec::Kernel::Series(series) => debian(series, &needed, &spec.modules, progress).await,
     }
 }
 
-/// An image without a package: what the VM needs must be built in.
-fn image(path: &Path, wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
+/// An image without a package: without a folder of modules, what the VM needs must be built in.
+fn image(
+    path: &Path,
+    folder: Option<&Path>,
+    needed: &[&str],
+    wanted: &[spec::Module],
+) -> anyhow::Result<Kernel> {
     let image = std::path::absolute(path)?;
     let mut start = Vec::new();
     File::open(&image)
-        .and_then(|file| file.take(0x206).read_to_end(&mut start))
+        .and_then(|file| file.take(0x10000).read_to_end(&mut start))
         .with_context(|| format!("cannot read the kernel {}", path.display()))?;
     // Documentation/arch/x86/boot.rst: the setup header's magic number.
     if start.get(0x202..0x206) != Some(b"HdrS") {
@@ -70,12 +80,73 @@ fn image(path: &Path, wanted: &[spec::Module]) -> anyhow::Result<Kernel> {
         }
         .into());
     }
+    let modules = match folder {
+        Some(folder) => own_modules(folder, release_in(&start), needed, wanted)?,
+        None => Vec::new(),
+    };
+    let paths: Vec<PathBuf> = modules.iter().map(|module| module.path.clone()).collect();
     Ok(Kernel {
         name: path.display().to_string(),
         image,
-        modules: Vec::new(),
-        parameters: command_line(wanted, &[]),
+        modules,
+        parameters: command_line(wanted, &paths),
     })
+}
+
+/// The release that a bzImage says it is: the setup header's kernel_version, an offset from 0x200.
+fn release_in(start: &[u8]) -> Option<String> {
+    let offset = start.get(0x20e..0x210)?;
+    let offset = usize::from(u16::from_le_bytes(offset.try_into().ok()?));
+    let text = start.get(offset + 0x200..).filter(|_| offset != 0)?;
+    let text = text.split(|&byte| byte == 0 || byte == b' ').next()?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// What is needed, from a folder as /lib/modules/RELEASE.
+fn own_modules(
+    folder: &Path,
+    image: Option<String>,
+    needed: &[&str],
+    wanted: &[spec::Module],
+) -> anyhow::Result<Vec<Module>> {
+    let folder = std::path::absolute(folder)?;
+    if !folder.join("modules.builtin").is_file() {
+        return Err(Error::ModuleFolder { path: folder }.into());
+    }
+    let files = files(&folder, &[""])?;
+    let names = names(needed, wanted);
+    let modules = modules::closure(&folder, &files, &names)?;
+    if let (Some(first), Some(image)) = (modules.first(), image)
+        && let Some(modules) = modules::release(&modules::read(&folder.join(first))?)
+        && modules != image
+    {
+        return Err(Error::OtherModules {
+            folder,
+            modules,
+            image,
+        }
+        .into());
+    }
+    Ok(with_parameters(&folder, &modules, wanted))
+}
+
+fn names<'a>(needed: &[&'a str], wanted: &'a [spec::Module]) -> Vec<&'a str> {
+    let wanted = wanted.iter().map(|module| module.name.as_str());
+    needed.iter().copied().chain(wanted).collect()
+}
+
+fn with_parameters(root: &Path, modules: &[PathBuf], wanted: &[spec::Module]) -> Vec<Module> {
+    modules
+        .iter()
+        .map(|path| Module {
+            path: root.join(path),
+            parameters: wanted
+                .iter()
+                .filter(|module| is_module(path, &module.name))
+                .flat_map(|module| module.parameters.clone())
+                .collect(),
+        })
+        .collect()
 }
 
 /// The parameters of those `wanted` that are not among the `carried`, as the
@@ -237,37 +308,120 @@ async fn deb(
 
     // Unpacked it takes about four times its size.
     host::require_space(cache, package.bytes.saturating_mul(6))?;
-    progress.say(&format!(
-        "downloading {} ({} MB) ...",
-        package.name,
-        package.bytes / 1_000_000
-    ));
-    let room = tempfile::tempdir_in(cache)?;
-    release.lists.download(package, room.path()).await.map_err(|error| {
-        anyhow::Error::new(Error::NoKernel {
-            series: package.name.clone(),
-            why: format!(
-                "{error:#}. Lists that are out of date name files that are gone: `apt-get update`"
-            ),
-        })
-    })?;
-    let file = fs::read_dir(room.path())?
+    let room = cache.join(format!("{}_{}.partial", package.name, package.version));
+    let _lock = lock(&room, package, progress).await?;
+    // Another run may have had it first.
+    if !kept.exists() {
+        let file = download(release, package, &room, progress).await?;
+        fs::rename(&file, &kept)?;
+        fs::remove_dir_all(&room)?;
+    }
+    Ok(kept)
+}
+
+/// Waits until the folder of a download is this run's alone; the result gives it free when it is dropped.
+async fn lock(room: &Path, package: &Package, progress: &Progress) -> anyhow::Result<File> {
+    loop {
+        fs::create_dir_all(room).with_context(|| format!("cannot make {}", room.display()))?;
+        let folder = File::open(room)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                progress.say(&format!("another run downloads {} ...", package.name));
+                sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(error).context("cannot lock the download"),
+        }
+    }
+}
+
+/// Downloads into a folder that stays when it is interrupted, to be gone on with. What was there and turns out not to
+/// be the start of the package is thrown away, once.
+async fn download(
+    release: &Release,
+    package: &Package,
+    room: &Path,
+    progress: &Progress,
+) -> anyhow::Result<PathBuf> {
+    let began = partial(room).is_some();
+    match fetch(release, package, room, progress).await {
+        Err(error) if began && matches!(error, Error::Corrupt { .. }) => {
+            clear(room)?;
+            fetch(release, package, room, progress).await
+        }
+        other => other,
+    }
+    .map_err(anyhow::Error::from)
+}
+
+async fn fetch(
+    release: &Release,
+    package: &Package,
+    room: &Path,
+    progress: &Progress,
+) -> Result<PathBuf, Error> {
+    let name = &package.name;
+    let no_kernel = |why: String| Error::NoKernel {
+        series: name.clone(),
+        why,
+    };
+    let bar = progress.bytes(&format!("downloading {name}"), package.bytes);
+    let downloaded = release.lists.download(package, room);
+    tokio::pin!(downloaded);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut downloaded => break ended,
+            () = sleep(Duration::from_millis(100)) => {
+                let file = partial(room).and_then(|file| fs::metadata(file).ok());
+                bar.set_position(file.map_or(0, |file| file.len()));
+            }
+        }
+    };
+    progress.clear();
+    if let Err(error) = ended {
+        let why = format!("{error:#}");
+        // What apt says of a file that is not the one of the lists.
+        return Err(
+            if why.contains("Hash Sum mismatch") || why.contains("unexpected size") {
+                Error::Corrupt {
+                    file: name.clone(),
+                    why,
+                }
+            } else {
+                no_kernel(format!(
+                    "{why}. Lists that are out of date name files that are gone: `apt-get update`"
+                ))
+            },
+        );
+    }
+    let file =
+        partial(room).ok_or_else(|| no_kernel("apt-get download left no file".to_owned()))?;
+    let found = sums([&file], room)
+        .await
+        .map_err(|error| no_kernel(format!("{error:#}")))?;
+    if found.contains(&package.sha256) {
+        return Ok(file);
+    }
+    clear(room).map_err(|error| no_kernel(error.to_string()))?;
+    Err(Error::Corrupt {
+        file: name.clone(),
+        why: format!("SHA256 {} instead of {}", found.join(" "), package.sha256),
+    })
+}
+
+/// The package file in the folder of a download, whole or not.
+fn partial(room: &Path) -> Option<PathBuf> {
+    fs::read_dir(room)
+        .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension() == Some(OsStr::new("deb")))
-        .ok_or_else(|| Error::NoKernel {
-            series: package.name.clone(),
-            why: "apt-get download left no file".to_owned(),
-        })?;
-    let found = sums([&file], cache).await?;
-    if !found.contains(&package.sha256) {
-        return Err(Error::Corrupt {
-            file: package.name.clone(),
-            why: format!("SHA256 {} instead of {}", found.join(" "), package.sha256),
-        }
-        .into());
+}
+
+fn clear(room: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(room)? {
+        fs::remove_file(entry?.path())?;
     }
-    fs::rename(&file, &kept)?;
-    Ok(kept)
+    Ok(())
 }
 
 /// Unpacks them into one folder that appears only when it is complete.
@@ -280,7 +434,8 @@ async fn unpack(debs: &[PathBuf], unpacked: &Path, progress: &Progress) -> anyho
         host::output("dpkg-deb", args, cache).await?;
     }
 
-    let files = files(room.path())?;
+    // Newer packages have their modules in the last.
+    let files = files(room.path(), &["boot", "lib/modules", "usr/lib/modules"])?;
     let args = files.iter().map(|path| path.as_path());
     let sums = host::output("sha256sum", args, room.path()).await?;
     fs::write(room.path().join(SUMS), sums)?;
@@ -311,8 +466,7 @@ async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyh
         .iter()
         .find_map(|path| Some((path, release_of(path)?)))
         .context("no vmlinuz")?;
-    let mut names = needed.to_vec();
-    names.extend(wanted.iter().map(|module| module.name.as_str()));
+    let names = names(needed, wanted);
     let modules = modules::closure(unpacked, &files, &names)?;
 
     let used = [image].into_iter().chain(&modules);
@@ -327,17 +481,7 @@ async fn look(unpacked: &Path, needed: &[&str], wanted: &[spec::Module]) -> anyh
         name: name.to_owned(),
         image: unpacked.join(image),
         parameters: command_line(wanted, &modules),
-        modules: modules
-            .iter()
-            .map(|path| Module {
-                path: unpacked.join(path),
-                parameters: wanted
-                    .iter()
-                    .filter(|module| is_module(path, &module.name))
-                    .flat_map(|module| module.parameters.clone())
-                    .collect(),
-            })
-            .collect(),
+        modules: with_parameters(unpacked, &modules, wanted),
     })
 }
 
@@ -353,12 +497,10 @@ fn release_of(path: &Path) -> Option<&str> {
     }
 }
 
-/// The files of an unpacked package that a VM can use, relative to it.
-fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The files in some folders of a root, relative to it.
+fn files(root: &Path, folders: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from("boot"), PathBuf::from("lib/modules")];
-    // Newer packages have them here.
-    folders.push(PathBuf::from("usr/lib/modules"));
+    let mut folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(root.join(&folder)) else {
             continue;
@@ -397,9 +539,12 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_kernel_is_refused() {
-        let error = image(Path::new("/bin/sh"), &[]).err().unwrap().to_string();
+        let error = image(Path::new("/bin/sh"), None, &[], &[])
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("is no bzImage"), "{error}");
-        assert!(image(Path::new("/no/such/file"), &[]).is_err());
+        assert!(image(Path::new("/no/such/file"), None, &[], &[]).is_err());
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bzImage");
@@ -407,7 +552,7 @@ mod tests {
         bytes[0x202..0x206].copy_from_slice(b"HdrS");
         fs::write(&path, bytes).unwrap();
         let wanted: spec::Module = "null_blk bs=4096 irqmode=0".parse().unwrap();
-        let kernel = image(&path, &[wanted]).unwrap();
+        let kernel = image(&path, None, &[], &[wanted]).unwrap();
         assert_eq!(kernel.image, path);
         assert_eq!(
             kernel.parameters,

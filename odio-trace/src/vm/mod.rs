@@ -13,6 +13,7 @@ mod console;
 mod device;
 mod elf;
 mod error;
+mod files;
 mod guest;
 mod host;
 mod initramfs;
@@ -23,18 +24,24 @@ mod progress;
 mod qemu;
 mod several;
 mod spec;
+mod terminal;
 
-use std::{fs::File, io::BufWriter};
+use std::{fs::File, io::BufWriter, path::Path};
 
 use anyhow::Context as _;
-use tokio::io::{AsyncWrite, stderr, stdout};
+use tokio::{
+    io::{AsyncWrite, stderr, stdout},
+    task::spawn_blocking,
+};
 
 use self::{carry::Tree, progress::Progress};
 pub(crate) use self::{
     device::Device,
     error::{Error, exit_status, is_interrupted},
+    files::OUT_FOLDER,
     several::Ended,
     spec::{Filesystem, Kernel, Module, Spec},
+    terminal::has_terminal,
 };
 
 /// Runs the command of each spec in a VM of its own; there is at least one spec.
@@ -93,6 +100,9 @@ async fn one(
     for path in &spec.add {
         tree.add(path)?;
     }
+    if let Some(folder) = &spec.out {
+        files::prepare(folder)?;
+    }
 
     let kernel = fetch(spec, progress).await?;
     tree.modules(&kernel.modules);
@@ -104,11 +114,13 @@ async fn one(
     host::require_space(room.path(), tree.size() + qemu::DISK_BYTES)?;
     let mark = guest::mark()?;
     tree.init(&format!(
-        "MARK={mark} DISK={} DISK_SERIALS='{}' FS={} FS_OPTIONS={}\n",
+        "MARK={mark} DISK={} DISK_SERIALS='{}' FS={} FS_OPTIONS={} OUT={} TERMINAL={}\n",
         qemu::DISK_SERIAL,
         spec.device.serials(),
         spec.fs.kind(),
-        spec.fs.mount_options()
+        spec.fs.mount_options(),
+        spec.out.as_ref().map_or("", |_| OUT_FOLDER),
+        if spec.shell { qemu::GUEST_TERMINAL } else { "" },
     ));
     let file = File::create(room.path().join(qemu::INITRAMFS))?;
     initramfs::write(&tree, BufWriter::new(file)).context("cannot write the initramfs")?;
@@ -116,5 +128,37 @@ async fn one(
 
     progress.say(&format!("booting Linux {} ...", kernel.name));
     let outputs = (out, err);
-    qemu::run(&qemu, spec, &kernel, room.path(), &mark, progress, outputs).await
+    let ended = qemu::run(&qemu, spec, &kernel, room.path(), &mark, progress, outputs).await;
+    match &spec.out {
+        Some(folder) => bring_back(folder, &room.path().join(qemu::ARCHIVE), ended).await,
+        None => ended,
+    }
+}
+
+/// Unpacks what the command left, if it got as far as this side.
+async fn bring_back(
+    folder: &Path,
+    archive: &Path,
+    ended: anyhow::Result<i32>,
+) -> anyhow::Result<i32> {
+    if archive.exists() {
+        let (archive, folder) = (archive.to_owned(), folder.to_owned());
+        let unpacked = spawn_blocking(move || files::unpack(&archive, &folder)).await?;
+        match (unpacked, &ended) {
+            (Ok(left_out), _) => {
+                for name in left_out {
+                    eprintln!(
+                        "odio-trace: {name} was not brought back: it is no file, folder or link, or leads outside"
+                    );
+                }
+            }
+            (Err(error), Ok(_)) => return Err(error),
+            (Err(error), Err(_)) => eprintln!("odio-trace: {error:#}"),
+        }
+        return ended;
+    }
+    match ended {
+        Ok(status) => Err(Error::Files { status }.into()),
+        Err(error) => Err(error),
+    }
 }

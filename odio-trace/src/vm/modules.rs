@@ -5,12 +5,14 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, bail};
+use flate2::read::GzDecoder;
 
 use super::{Error, host};
 
@@ -76,15 +78,21 @@ fn visit(
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("ko") => Ok(fs::read(path)?),
-        Some("xz") => {
-            let output = Command::new(host::tool("xz")?)
+        Some(kind @ ("xz" | "zst")) => {
+            let tool = if kind == "xz" { "xz" } else { "zstd" };
+            let output = Command::new(host::tool(tool)?)
                 .arg("-dc")
                 .arg(path)
                 .output()?;
             if !output.status.success() {
-                bail!("xz cannot read {}", path.display());
+                bail!("{tool} cannot read {}", path.display());
             }
             Ok(output.stdout)
+        }
+        Some("gz") => {
+            let mut module = Vec::new();
+            GzDecoder::new(File::open(path)?).read_to_end(&mut module)?;
+            Ok(module)
         }
         _ => bail!("{} is compressed in an unknown way", path.display()),
     }
@@ -97,11 +105,22 @@ pub(crate) fn module_name(path: &Path) -> Option<String> {
     Some(name.replace('-', "_"))
 }
 
-fn dependencies(module: &[u8]) -> Vec<String> {
+/// What a module says of itself.
+fn tag(module: &[u8], name: &str) -> Option<String> {
     module
         .split(|&byte| byte == 0)
-        .find_map(|string| string.strip_prefix(b"depends="))
-        .map(|list| String::from_utf8_lossy(list).into_owned())
+        .find_map(|string| string.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// The kernel that a module was built with.
+pub(crate) fn release(module: &[u8]) -> Option<String> {
+    let vermagic = tag(module, "vermagic")?;
+    vermagic.split(' ').next().map(str::to_owned)
+}
+
+fn dependencies(module: &[u8]) -> Vec<String> {
+    tag(module, "depends")
         .unwrap_or_default()
         .split(',')
         .filter(|name| !name.is_empty())

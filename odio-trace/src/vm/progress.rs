@@ -4,20 +4,23 @@
 //! a terminal.
 
 use std::{
-    cell::Cell,
-    io::{IsTerminal as _, Write as _, stderr},
+    cell::RefCell,
+    io::{IsTerminal as _, stderr},
+    time::Duration,
 };
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub(crate) struct Progress {
     watched: bool,
-    shown: Cell<bool>,
+    shown: RefCell<Option<ProgressBar>>,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
         Self {
             watched: stderr().is_terminal(),
-            shown: Cell::new(false),
+            shown: RefCell::new(None),
         }
     }
 
@@ -25,23 +28,44 @@ impl Progress {
     pub(crate) fn silent() -> Self {
         Self {
             watched: false,
-            shown: Cell::new(false),
+            shown: RefCell::new(None),
         }
     }
 
     /// Replaces the line.
     pub(crate) fn say(&self, text: &str) {
-        if self.watched {
-            // A terminal that went away is no reason to stop.
-            let _ = write!(stderr(), "\r\x1b[K{text}");
-            self.shown.set(true);
+        self.show(None, "{msg}", text);
+    }
+
+    /// Replaces the line by a bar; the result takes how many bytes there are.
+    pub(crate) fn bytes(&self, text: &str, all: u64) -> ProgressBar {
+        let line = "{msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        self.show(Some(all), line, text)
+    }
+
+    fn show(&self, length: Option<u64>, line: &str, text: &str) -> ProgressBar {
+        self.clear();
+        let target = match self.watched {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(length, target);
+        if let Ok(style) = ProgressStyle::with_template(line) {
+            bar.set_style(style.progress_chars("=> "));
         }
+        bar.set_message(text.to_owned());
+        bar.tick();
+        if length.is_some() && self.watched {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.shown.replace(Some(bar.clone()));
+        bar
     }
 
     /// Removes the line, so that other output starts at the left.
     pub(crate) fn clear(&self) {
-        if self.shown.replace(false) {
-            let _ = write!(stderr(), "\r\x1b[K");
+        if let Some(bar) = self.shown.take() {
+            bar.finish_and_clear();
         }
     }
 }

@@ -4,8 +4,10 @@
 //! the run, whatever ends the run.
 
 use std::{
+    cell::Cell,
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    future::pending,
     os::fd::AsRawFd as _,
     path::Path,
     process::Stdio,
@@ -15,10 +17,10 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::UnixListener,
+    net::{UnixListener, UnixStream},
     process::{Child, Command},
-    sync::mpsc,
-    time::timeout,
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -27,6 +29,7 @@ use super::{
     host,
     kernel::Kernel,
     progress::Progress,
+    terminal,
 };
 
 /// The size of the disk; the image takes only what is written to it.
@@ -41,6 +44,20 @@ const CONSOLE: &str = "console";
 const MESSAGES: &str = "messages";
 const OUT: &str = "out";
 const ERR: &str = "err";
+const CONTROL: &str = "control";
+const FILES: &str = "files";
+const TERMINAL: &str = "terminal";
+/// What the command left, once all of it is here.
+pub(crate) const ARCHIVE: &str = "archive";
+
+/// What the guest calls the other end of [`TERMINAL`].
+pub(crate) const GUEST_TERMINAL: &str = "/dev/hvc0";
+
+/// How long the last bytes may take once QEMU has ended.
+const LAST: Duration = Duration::from_secs(5);
+
+/// How long a command that was stopped may take to leave its files.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// A panic ends the VM at once (`panic=-1` with -no-reboot), and so does
 /// memory that is full: killing some process instead would leave a run that
@@ -74,6 +91,9 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let out = listen(room, OUT)?;
     let err = listen(room, ERR)?;
+    let control = listen(room, CONTROL)?;
+    let files = spec.out.as_ref().map(|_| listen(room, FILES)).transpose()?;
+    let terminal = spec.shell.then(|| listen(room, TERMINAL)).transpose()?;
     let mut machine = host::Running(start(qemu, spec, kernel, room)?);
 
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -81,39 +101,82 @@ pub(crate) async fn run(
         tokio::try_join!(
             relay(out, Port::new(mark), outputs.0, tell.clone()),
             relay(err, Port::new(mark), outputs.1, tell.clone()),
+            keep(files, Port::new(mark), room, tell.clone()),
         )
     };
-    let mut phase = "the guest was still booting";
+    let (running, late) = (Cell::new(false), Cell::new(false));
+    let started = Notify::new();
+    let shell = async {
+        let Some(terminal) = &terminal else {
+            return pending().await;
+        };
+        started.notified().await;
+        let (guest, _) = terminal.accept().await?;
+        let (control, _) = control.accept().await?;
+        terminal::talk(guest, control).await
+    };
     let watched = async {
-        tokio::pin!(ports);
+        tokio::pin!(ports, shell);
         loop {
             tokio::select! {
-                ended = &mut ports => return ended.map(|(status, _)| Some(status)),
+                ended = &mut ports => {
+                    if spec.shell {
+                        // The last that the shell said is on its way; its end comes with QEMU's.
+                        machine.0.start_kill()?;
+                        let _ = timeout(LAST, &mut shell).await;
+                    }
+                    return ended.map(|(status, ..)| Some(status));
+                }
                 Some(()) = told.recv() => {
-                    phase = "the command was still running";
                     progress.clear();
+                    running.set(true);
+                    started.notify_one();
+                }
+                ended = &mut shell => {
+                    ended?;
+                    // The end of QEMU says more about why.
+                    machine.0.wait().await?;
+                    return Ok(None);
                 }
                 status = machine.0.wait() => {
                     status?;
-                    // The last bytes may still be on their way.
-                    let ended = timeout(Duration::from_secs(5), &mut ports).await;
+                    let ended = timeout(LAST, &mut ports).await;
                     return Ok(match ended {
-                        Ok(Ok((status, _))) => Some(status),
+                        Ok(Ok((status, ..))) => Some(status),
                         _ => None,
                     });
                 }
             }
         }
     };
-    let ended = timeout(spec.timeout, watched).await;
+    let limit = async {
+        sleep(spec.timeout).await;
+        if spec.shell && running.get() {
+            return pending().await;
+        }
+        late.set(true);
+        if spec.out.is_some() && running.get() {
+            // Open until the end: what the guest has not read goes with a connection that is closed.
+            let _open = stop(&control).await?;
+            sleep(GRACE).await;
+        }
+        anyhow::Ok(())
+    };
+    let ended = tokio::select! {
+        ended = watched => match late.get() {
+            true => None,
+            false => Some(ended),
+        },
+        _ = limit => None,
+    };
     progress.clear();
     let exited = machine.0.try_wait().ok().flatten();
     drop(machine);
 
     let console = room.join(CONSOLE);
     match ended {
-        Ok(Ok(Some(status))) => Ok(status),
-        Ok(Ok(None)) => {
+        Some(Ok(Some(status))) => Ok(status),
+        Some(Ok(None)) => {
             let messages = fs::read_to_string(room.join(MESSAGES)).unwrap_or_default();
             let why = match (exited, messages.trim()) {
                 (Some(status), "") => format!("QEMU ended ({status})"),
@@ -122,14 +185,42 @@ pub(crate) async fn run(
             };
             Err(console::reason(&console::read(&console), spec.memory, &why).into())
         }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(Error::Hang {
+        Some(Err(error)) => Err(error),
+        None => Err(Error::Hang {
             seconds: spec.timeout.as_secs(),
-            phase,
+            phase: match running.get() {
+                true => "the command was still running",
+                false => "the guest was still booting",
+            },
             console: console::tail(&console::read(&console)),
         }
         .into()),
     }
+}
+
+/// Asks the guest to end its command and to send what that has left.
+async fn stop(control: &UnixListener) -> anyhow::Result<UnixStream> {
+    let (mut control, _) = control.accept().await?;
+    control.write_all(b"stop\n").await?;
+    Ok(control)
+}
+
+/// Keeps the archive of the files that the command left, where any were asked for. It has its name once it is whole.
+async fn keep(
+    listener: Option<UnixListener>,
+    port: Port,
+    room: &Path,
+    tell: mpsc::UnboundedSender<()>,
+) -> anyhow::Result<()> {
+    let Some(listener) = listener else {
+        return Ok(());
+    };
+    let arriving = room.join("arriving");
+    let file = tokio::fs::File::create(&arriving).await?;
+    if relay(listener, port, file, tell).await? == 0 {
+        fs::rename(arriving, room.join(ARCHIVE))?;
+    }
+    Ok(())
 }
 
 /// A socket in the folder of the run. Its path goes through the folder's
@@ -196,7 +287,16 @@ fn arguments(spec: &Spec, kernel: &Kernel, kvm: bool) -> Vec<OsString> {
         &format!("{},drive=disk,serial={DISK_SERIAL}", spec.device.qemu()),
     ]);
     add(&["-device", "virtio-serial-pci"]);
-    for port in [OUT, ERR] {
+    if spec.shell {
+        add(&[
+            "-chardev",
+            &format!("socket,id={TERMINAL},path={TERMINAL}"),
+            "-device",
+            &format!("virtconsole,chardev={TERMINAL}"),
+        ]);
+    }
+    let files = spec.out.as_ref().map(|_| FILES);
+    for port in [OUT, ERR, CONTROL].into_iter().chain(files) {
         add(&[
             "-chardev",
             &format!("socket,id={port},path={port}"),
@@ -258,7 +358,7 @@ async fn relay(
         }
         if bytes == 0 {
             // The end of QEMU says more about why.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }

@@ -1,8 +1,14 @@
 //! # What is asked for
 
-use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Component, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 
 use super::{Device, Error};
 
@@ -25,6 +31,12 @@ pub(crate) struct Spec {
     pub(crate) add: Vec<PathBuf>,
     /// Kernel modules to load besides those that the VM needs.
     pub(crate) modules: Vec<Module>,
+    /// Where the modules of a bzImage lie: a folder as /lib/modules/RELEASE.
+    pub(crate) module_folder: Option<PathBuf>,
+    /// Where on the host the files come back to that the command left in [`OUT_FOLDER`](super::OUT_FOLDER).
+    pub(crate) out: Option<PathBuf>,
+    /// Whether the command talks to the terminal of this process.
+    pub(crate) shell: bool,
     /// Whether the guest's clock counts its instructions: one CPU, no KVM.
     pub(crate) icount: bool,
     /// The command and its arguments; never empty.
@@ -42,6 +54,9 @@ impl Default for Spec {
             timeout: Duration::from_secs(300),
             add: Vec::new(),
             modules: Vec::new(),
+            module_folder: None,
+            out: None,
+            shell: false,
             icount: false,
             command: Vec::new(),
         }
@@ -50,6 +65,31 @@ impl Default for Spec {
 
 /// The series of Debian's suites from bullseye to forky.
 const SERIES: [&str; 4] = ["5.10", "6.1", "6.12", "7.2"];
+
+impl Spec {
+    /// A name for a folder: kernel, filesystem and device, as they were asked for.
+    pub(crate) fn folder(&self) -> String {
+        let kernel = match &self.kernel {
+            Kernel::Series(series) => series.clone(),
+            // Images in two folders are often both called bzImage.
+            Kernel::Image(path) => path
+                .components()
+                .filter_map(|part| match part {
+                    Component::Normal(name) => Some(name.to_string_lossy()),
+                    Component::ParentDir => Some("..".into()),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+                .join("-"),
+        };
+        let word = |value: Option<PossibleValue>| {
+            value.map_or_else(String::new, |value| value.get_name().to_owned())
+        };
+        let fs = word(self.fs.to_possible_value());
+        let device = word(self.device.to_possible_value());
+        format!("{kernel}-{fs}-{device}")
+    }
+}
 
 /// A kernel as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,6 +306,22 @@ mod tests {
         for bad in ["", "6", "6.", ".1", "6.1.5", "bzImage", "-6.1", "6.x"] {
             assert!(bad.parse::<Kernel>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn each_vm_of_a_call_has_a_folder_of_its_own() {
+        let folder = |kernel: &str| {
+            let kernel = kernel.parse().unwrap();
+            let spec = Spec {
+                kernel,
+                ..Spec::default()
+            };
+            spec.folder()
+        };
+        assert_eq!(folder("6.1"), "6.1-ext4-nvme");
+        assert_eq!(folder("./a/bzImage"), "a-bzImage-ext4-nvme");
+        assert_eq!(folder("/b/bzImage"), "b-bzImage-ext4-nvme");
+        assert_eq!(folder("../bzImage"), "..-bzImage-ext4-nvme");
     }
 
     #[test]
