@@ -2,7 +2,8 @@
 //!
 //! Pure but for reading the files. A row has changed where it took a path now that it did not take before, or where
 //! its verdict is another. Timing alone is none: a row that took several paths before may take fewer now, and a request
-//! that was queued may be done before its call returns, which then runs what a worker ran.
+//! that was queued may be done before its call returns, which then runs what a worker ran. What a buffered read finds in
+//! the page cache is up to readahead, so of that only the verdict counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -119,7 +120,11 @@ impl Known {
         let rows: BTreeSet<&[String; 3]> = before.keys().chain(now.keys()).collect();
         rows.into_iter()
             .filter(|row| arguments.asks_for(row))
-            .filter(|row| changed(before.get(*row), now.get(*row)))
+            .filter(|row| {
+                let [mode, _, situation] = row;
+                let cached = mode.starts_with("buffered") && situation == "read";
+                changed(before.get(*row), now.get(*row), cached)
+            })
             .map(|row| {
                 let [mode, engine, situation] = row.clone();
                 Change {
@@ -135,30 +140,36 @@ impl Known {
     }
 }
 
-fn changed(before: Option<&Row>, now: Option<&Row>) -> bool {
+/// `cached`: the paths are up to what the page cache holds.
+fn changed(before: Option<&Row>, now: Option<&Row>, cached: bool) -> bool {
     let (Some(before), Some(now)) = (before, now) else {
         return true;
     };
+    let known = &before.paths;
     let is_known = |path: &String| {
-        before.paths.contains(path)
-            || before
-                .paths
-                .iter()
-                .any(|known| faster(known).as_ref() == Some(path))
+        known.contains(path)
+            || known.iter().any(|known| faster(known).contains(path))
             || faster(path)
-                .is_some_and(|fast| path.starts_with("queued") && before.paths.contains(&fast))
+                .iter()
+                .any(|fast| fast.starts_with("inline") && known.contains(fast))
     };
-    before.verdict != now.verdict || !now.paths.iter().all(is_known)
+    before.verdict != now.verdict || !(cached || now.paths.iter().all(is_known))
 }
 
-/// The path where the device had done its part before the call that queued it returned: inside the submitting call, or
-/// inside the worker that took the request over.
-fn faster(path: &str) -> Option<String> {
+/// The path where the device had done its part before the call that queued it returned: inside the submitting call,
+/// which waits for an fsync if there is one, or inside the worker that took the request over.
+fn faster(path: &str) -> Vec<String> {
     if let Some(rest) = path.strip_prefix("queued") {
-        Some(format!("inline{}", rest.replace("by kworker", "by caller")))
+        let rest = rest.replace("by kworker", "by caller");
+        let mut paths = vec![format!("inline{rest}")];
+        if rest.contains("by caller") {
+            paths.push(format!("waited{rest}"));
+        }
+        paths
+    } else if let Some(rest) = path.strip_prefix("punted, queued") {
+        vec![format!("punted{}", rest.replace("by kworker", "by io-wq"))]
     } else {
-        let rest = path.strip_prefix("punted, queued")?;
-        Some(format!("punted{}", rest.replace("by kworker", "by io-wq")))
+        Vec::new()
     }
 }
 

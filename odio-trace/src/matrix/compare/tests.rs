@@ -24,9 +24,16 @@ fn a_path_that_was_not_taken_before_is_a_change_and_fewer_are_none() {
         (pass(&["waited, 1 bio", "queued, 1 bio"]), true),
         (row(Verdict::Fail, &["waited, 1 bio"]), true),
     ] {
-        assert_eq!(changed(Some(&was), Some(&now)), expected, "{now:?}");
+        assert_eq!(changed(Some(&was), Some(&now), false), expected, "{now:?}");
     }
-    assert!(changed(None, Some(&was)) && changed(Some(&was), None));
+    assert!(changed(None, Some(&was), true) && changed(Some(&was), None, true));
+    // What the page cache holds is no change, a verdict is.
+    assert!(!changed(Some(&was), Some(&pass(&["waited"])), true));
+    assert!(changed(
+        Some(&was),
+        Some(&row(Verdict::Fail, &["waited"])),
+        true
+    ));
 }
 
 #[test]
@@ -38,6 +45,11 @@ fn what_is_faster_is_no_change() {
         (
             "queued, 1 fsync by kworker",
             "inline, 1 fsync by caller",
+            false,
+        ),
+        (
+            "queued, 1 fsync by kworker",
+            "waited, 1 fsync by caller",
             false,
         ),
         (
@@ -56,7 +68,7 @@ fn what_is_faster_is_no_change() {
         ("waited, 1 bio", "queued, 1 bio", true),
     ] {
         assert_eq!(
-            changed(Some(&of(before)), Some(&of(now))),
+            changed(Some(&of(before)), Some(&of(now)), false),
             expected,
             "{before}: {now}"
         );
