@@ -145,31 +145,27 @@ fn changed(before: Option<&Row>, now: Option<&Row>, cached: bool) -> bool {
     let (Some(before), Some(now)) = (before, now) else {
         return true;
     };
-    let known = &before.paths;
-    let is_known = |path: &String| {
-        known.contains(path)
-            || known.iter().any(|known| faster(known).contains(path))
-            || faster(path)
-                .iter()
-                .any(|fast| fast.starts_with("inline") && known.contains(fast))
-    };
+    let known: BTreeSet<String> = before.paths.iter().map(|path| untimed(path)).collect();
+    let is_known = |path: &String| known.contains(&untimed(path));
     before.verdict != now.verdict || !(cached || now.paths.iter().all(is_known))
 }
 
-/// The path where the device had done its part before the call that queued it returned: inside the submitting call,
-/// which waits for an fsync if there is one, or inside the worker that took the request over.
-fn faster(path: &str) -> Vec<String> {
-    if let Some(rest) = path.strip_prefix("queued") {
-        let rest = rest.replace("by kworker", "by caller");
-        let mut paths = vec![format!("inline{rest}")];
-        if rest.contains("by caller") {
-            paths.push(format!("waited{rest}"));
+/// The path as it is where the device is slow. Had it done its part before the call that queued the request returned,
+/// that call ran what a worker runs, and waited for an fsync; so did the worker that took a request over.
+fn untimed(path: &str) -> String {
+    let slow =
+        |first: &str, rest: &str, by: &str| format!("{first}{}", rest.replace(by, "by kworker"));
+    let synced_by_caller = path.contains("by caller");
+    match path {
+        _ if path.starts_with("punted, queued") => path.to_owned(),
+        _ if path.starts_with("punted") => {
+            slow("punted, queued", &path["punted".len()..], "by io-wq")
         }
-        paths
-    } else if let Some(rest) = path.strip_prefix("punted, queued") {
-        vec![format!("punted{}", rest.replace("by kworker", "by io-wq"))]
-    } else {
-        Vec::new()
+        _ if path.starts_with("inline") => slow("queued", &path["inline".len()..], "by caller"),
+        _ if path.starts_with("waited") && synced_by_caller => {
+            slow("queued", &path["waited".len()..], "by caller")
+        }
+        _ => path.to_owned(),
     }
 }
 
