@@ -45,6 +45,7 @@ fn every_departure_has_its_reason() {
         wrong.len(),
         wrong.join("\n")
     );
+    assert!(unused.is_empty(), "no row has these: {unused:#?}");
 }
 
 fn update(result: &str) {
