@@ -2,8 +2,9 @@
 //!
 //! Pure but for reading the files. A row has changed where it took a path now that it did not take before, or where
 //! its verdict is another. Timing alone is none: a row that took several paths before may take fewer now, and a request
-//! that was queued may be done before its call returns, which then runs what a worker ran. What a buffered read finds in
-//! the page cache is up to readahead, so of that only the verdict counts.
+//! that was queued may be done before its call returns, which then runs what a worker ran. How an fsync made a write
+//! durable is up to what else was dirty at that moment, so of it only the data's FUA and who ran it count. What a buffered
+//! read finds in the page cache is up to readahead, so of that only the verdict counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -150,9 +151,14 @@ fn changed(before: Option<&Row>, now: Option<&Row>, cached: bool) -> bool {
     before.verdict != now.verdict || !(cached || now.paths.iter().all(is_known))
 }
 
-/// The path as it is where the device is slow. Had it done its part before the call that queued the request returned,
-/// that call ran what a worker runs, and waited for an fsync; so did the worker that took a request over.
+/// The path as it is where the device is slow and nothing else is dirty.
 fn untimed(path: &str) -> String {
+    without_ways_of_fsync(&as_on_a_slow_device(path))
+}
+
+/// Had the device done its part before the call that queued the request returned, that call ran what a worker runs, and
+/// waited for an fsync; so did the worker that took a request over.
+fn as_on_a_slow_device(path: &str) -> String {
     let slow =
         |first: &str, rest: &str, by: &str| format!("{first}{}", rest.replace(by, "by kworker"));
     let synced_by_caller = path.contains("by caller");
@@ -167,6 +173,33 @@ fn untimed(path: &str) -> String {
         }
         _ => path.to_owned(),
     }
+}
+
+/// An fsync that made a write durable commits where the time of the file's last change went into another tick, and only
+/// flushes where it did not; it sends the data with what else lies in its blocks; and btrfs, which runs two for O_SYNC,
+/// finds nothing left to do in the second where the first was late.
+fn without_ways_of_fsync(path: &str) -> String {
+    let is = |part: &str, what: &str| part.contains(&format!(" {what}"));
+    let parts: Vec<&str> = path.split(", ").collect();
+    let durable_by_fsync =
+        parts.contains(&"durable") && parts.iter().any(|part| is(part, "fsync"));
+    if !durable_by_fsync {
+        return path.to_owned();
+    }
+    let kept = parts.iter().filter_map(|part| {
+        let counted = |what: &str| part.split_once(what).map(|(_, rest)| rest);
+        if let Some(by) = counted(" by ") {
+            return Some(format!("fsync by {by}"));
+        }
+        if ["flush", "commit", "superblock"].iter().any(|what| is(part, what)) {
+            return None;
+        }
+        Some(match counted(" bio") {
+            Some(rest) => format!("bio{}", rest.trim_start_matches('s')),
+            None => (*part).to_owned(),
+        })
+    });
+    kept.collect::<Vec<_>>().join(", ")
 }
 
 /// A row that was seen before and is not now proves nothing; any other change is one.

@@ -66,6 +66,36 @@ fn what_timing_alone_decides_is_no_change() {
             "queued, 1 bio, 1 fsync by kworker",
             true,
         ),
+        (
+            "waited, 1 bio, 1 flush, 1 fsync by caller, durable",
+            "waited, 2 bios, 2 fsyncs by caller, 1 commit, durable",
+            false,
+        ),
+        (
+            "waited, 1 bio with FUA, 1 flush, 1 fsync by caller, durable",
+            "waited, 1 bio, 1 flush, 1 fsync by caller, durable",
+            true,
+        ),
+        (
+            "waited, 1 bio, 1 fsync by caller, 1 commit, durable",
+            "waited, 1 bio, 1 fsync by caller, 1 commit, uncommitted",
+            true,
+        ),
+        (
+            "waited, 1 bio, 1 fsync by caller, page-cache",
+            "waited, 2 bios, 1 fsync by caller, page-cache",
+            true,
+        ),
+        (
+            "waited, 1 bio, 1 fsync by caller, durable",
+            "waited, fallback, 1 bio, 1 fsync by caller, durable",
+            true,
+        ),
+        (
+            "waited, 1 bio, 1 fsync by caller, durable",
+            "waited, 1 fsync by caller, durable",
+            true,
+        ),
     ] {
         assert_eq!(
             changed(Some(&of(before)), Some(&of(now)), false),
