@@ -5,9 +5,13 @@
 //! each of their claims what this kernel does. It only runs other programs and reads what odio-trace says; the files
 //! it makes are in the folder it is given.
 
+mod answers;
 mod claims;
+mod page;
+mod programs;
 mod record;
 mod runs;
+mod seen;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -15,7 +19,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 
-use crate::runs::Lab;
+use crate::{claims::Answer, runs::Lab};
 
 /// Runs a C program with libodio, dd and fio in different modes under odio-trace, and judges the documents' claims
 #[derive(Debug, Parser)]
@@ -30,6 +34,12 @@ struct Cli {
     /// odio-trace
     #[arg(long, default_value = "odio-trace")]
     odio_trace: PathBuf,
+    /// Prints the answer to each claim as a line of JSON, and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Runs nothing: prints the page on what became of the claims, from the answers of several places
+    #[arg(long, value_name = "ANSWERS", num_args = 1.., conflicts_with_all = ["json", "dir"])]
+    page: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -45,35 +55,43 @@ fn main() -> ExitCode {
 
 /// True where everything could be seen and judged.
 fn run(cli: &Cli) -> Result<bool> {
-    let lab = Lab::new(&cli.dir, cli.odio_trace.clone(), cli.write_modes.clone())?;
-
-    eprintln!("odio-demo: running write_modes, dd and fio under odio-trace");
-    let programs = lab.programs()?;
+    if !cli.page.is_empty() {
+        let places: Vec<_> = cli
+            .page
+            .iter()
+            .map(|file| answers::read(file))
+            .collect::<Result<_>>()?;
+        print!("{}", page::write(&places));
+        return Ok(true);
+    }
+    let seen = Lab::new(&cli.dir, cli.odio_trace.clone(), cli.write_modes.clone())?.see()?;
+    let answers = answers::judge(&seen);
+    if cli.json {
+        for answer in &answers {
+            println!("{}", serde_json::to_string(answer)?);
+        }
+        // What was not shown is among the answers.
+        return Ok(true);
+    }
     println!(
         "The same writes of 4 KiB by three programs\n\n{}\n",
-        table::programs(&programs.runs)
+        table::programs(&seen.programs.runs)
     );
-
-    eprintln!("odio-demo: trying every mode and engine");
-    let matrix = lab.matrix()?;
     println!(
         "Every engine and mode: {}\n\n{}\n\n{HOW_TO_READ}\n",
-        matrix.place(),
-        table::matrix(&matrix)
+        seen.matrix.place(),
+        table::matrix(&seen.matrix)
     );
-
-    let claims = claims::judge(&programs, &matrix);
     println!(
         "What became of the source documents' claims\n\n{}",
-        table::claims(&claims)
+        table::claims(&answers)
     );
-
-    let whole = programs.summary.whole() && matrix.summary.whole();
+    let whole = seen.losses().is_empty();
     if !whole {
         println!("Something was lost or missed: what is above is not to be relied on.");
     }
-    let judged = claims.iter().all(|c| c.outcome != claims::Outcome::Unseen);
-    Ok(whole && judged && matrix.passed())
+    let judged = answers.iter().all(|line| line.answer != Answer::NotShown);
+    Ok(whole && judged && seen.matrix.passed())
 }
 
 const HOW_TO_READ: &str = "\

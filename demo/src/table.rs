@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::{
-    claims::Claim,
+    answers::Line,
+    claims,
     record::{Op, landed_on},
     runs::{Matrix, Run},
 };
@@ -35,9 +36,10 @@ pub(crate) fn programs(runs: &[Run]) -> Table {
         "fsyncs",
         "durability",
     ]);
-    for run in runs {
+    let shown = |run: &Run| run.shown.clone();
+    for (run, shown) in runs.iter().filter_map(|run| Some((run, shown(run)?))) {
         let mut paths: BTreeMap<Vec<String>, u64> = BTreeMap::new();
-        for op in &run.ops {
+        for op in &run.writes {
             *paths
                 .entry(vec![
                     op.engine.clone(),
@@ -54,11 +56,7 @@ pub(crate) fn programs(runs: &[Run]) -> Table {
                 .or_default() += 1;
         }
         for (i, (path, writes)) in paths.into_iter().enumerate() {
-            let mut cells = vec![if i == 0 {
-                run.shown.clone()
-            } else {
-                String::new()
-            }];
+            let mut cells = vec![if i == 0 { shown.clone() } else { String::new() }];
             cells.extend_from_slice(&path[..4]);
             cells.push(writes.to_string());
             cells.extend_from_slice(&path[4..]);
@@ -85,7 +83,7 @@ pub(crate) fn matrix(matrix: &Matrix) -> Table {
     ]);
     let mut last = (String::new(), String::new());
     for row in &matrix.rows {
-        let (mode, engine) = (row.op.mode.clone(), row.op.engine.clone());
+        let (mode, engine) = (row.first.mode.clone(), row.first.engine.clone());
         table.add_row([
             if mode == last.0 {
                 String::new()
@@ -99,12 +97,12 @@ pub(crate) fn matrix(matrix: &Matrix) -> Table {
             },
             row.situation.clone(),
             row.completions.clone(),
-            row.op.bios.to_string(),
-            row.op.fua.to_string(),
-            row.op.flushes.to_string(),
+            row.first.bios.to_string(),
+            row.first.fua.to_string(),
+            row.first.flushes.to_string(),
             row.fsync_sets.clone(),
-            row.op.commits.to_string(),
-            row.op.durability.clone().unwrap_or("-".into()),
+            row.first.commits.to_string(),
+            row.first.durability.clone().unwrap_or("-".into()),
             if row.verdict == "PASS" {
                 "PASS".into()
             } else {
@@ -117,17 +115,17 @@ pub(crate) fn matrix(matrix: &Matrix) -> Table {
 }
 
 /// One paragraph per claim.
-pub(crate) fn claims(claims: &[Claim]) -> String {
-    claims
-        .iter()
+pub(crate) fn claims(answers: &[Line]) -> String {
+    claims::all()
+        .zip(answers)
         .enumerate()
-        .map(|(i, claim)| {
+        .map(|(i, (claim, line))| {
             format!(
                 "{:>2}. {}\n    {}: {}\n",
                 i + 1,
-                claim.text,
-                claim.outcome.words(),
-                claim.why
+                claim.says,
+                line.answer.words().to_uppercase(),
+                line.why
             )
         })
         .collect()

@@ -8,7 +8,7 @@ for engine in psync libaio io_uring; do
     dd if=/dev/zero of="steps.$engine.overwrite" bs=4k count=3 oflag=direct 2>/dev/null || exit 91
     : >"steps.$engine.append" || exit 92
     for situation in overwrite append; do
-        cases="$cases${cases:+,}{\"path\":\"$PWD/steps.$engine.$situation\",\"engine\":\"$engine\",
+        cases="$cases${cases:+,}{\"path\":\"$PWD/steps.$engine.$situation\",\"base\":0,\"engine\":\"$engine\",
             \"mode\":\"direct+dsync\",\"situation\":\"$situation\",\"requests\":3}"
     done
 done
