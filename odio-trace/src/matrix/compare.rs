@@ -181,8 +181,7 @@ fn as_on_a_slow_device(path: &str) -> String {
 fn without_ways_of_fsync(path: &str) -> String {
     let is = |part: &str, what: &str| part.contains(&format!(" {what}"));
     let parts: Vec<&str> = path.split(", ").collect();
-    let durable_by_fsync =
-        parts.contains(&"durable") && parts.iter().any(|part| is(part, "fsync"));
+    let durable_by_fsync = parts.contains(&"durable") && parts.iter().any(|part| is(part, "fsync"));
     if !durable_by_fsync {
         return path.to_owned();
     }
@@ -191,7 +190,10 @@ fn without_ways_of_fsync(path: &str) -> String {
         if let Some(by) = counted(" by ") {
             return Some(format!("fsync by {by}"));
         }
-        if ["flush", "commit", "superblock"].iter().any(|what| is(part, what)) {
+        if ["flush", "commit", "superblock"]
+            .iter()
+            .any(|what| is(part, what))
+        {
             return None;
         }
         Some(match counted(" bio") {
