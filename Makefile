@@ -5,10 +5,11 @@ LIBDIR ?= lib
 DESTDIR ?=
 export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo check check-matrix races bench header man install uninstall clean
+.PHONY: help demo claims check check-matrix races bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
+	@echo 'make claims    asks each kernel what became of the source documents'"'"' claims, and writes docs/claims.md'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
 	@echo 'make check-matrix every kernel, filesystem and disk against tests/matrix'
 	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
@@ -22,6 +23,10 @@ help:
 demo:
 	@scripts/setup build ebpf vm demo
 	@scripts/demo
+
+claims:
+	@scripts/setup build ebpf vm demo kernel
+	@scripts/claims
 
 check:
 	@scripts/setup build ebpf vm demo check
