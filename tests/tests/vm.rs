@@ -193,6 +193,31 @@ fn modules_come_with_parameters_and_what_they_depend_on() {
 }
 
 #[test]
+fn a_kernel_of_ones_own_comes_with_its_modules() {
+    assert!(Run::new(&[], &["true"]).output().status.success());
+    let image = find(&kernels(), "vmlinuz-6.1.").expect("an unpacked kernel");
+    let release = image.file_name().unwrap().to_str().unwrap();
+    let release = release.strip_prefix("vmlinuz-").unwrap();
+    let order = find(&image.parent().unwrap().join(".."), "modules.order").expect("its modules");
+    let modules = order.parent().unwrap().to_str().unwrap();
+    let options = [
+        "--kernel",
+        image.to_str().unwrap(),
+        "--modules",
+        modules,
+        "--fs",
+        "xfs",
+    ];
+    let output = Run::new(&options, &["sh", "-c", "uname -r; stat -fc %T ."]).output();
+    assert_eq!(
+        stdout(&output),
+        format!("{release}\nxfs\n"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn a_program_that_is_added_runs_with_its_libraries() {
     let script = "mkfs.xfs -V; command -v mkfs.xfs";
     let output = Run::new(&["--add", "/usr/sbin/mkfs.xfs"], &["sh", "-c", script]).output();
