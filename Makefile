@@ -24,7 +24,7 @@ demo:
 	@scripts/demo
 
 check:
-	@scripts/setup build ebpf vm demo check
+	@scripts/setup build ebpf vm demo kernel check
 	@scripts/check
 
 check-matrix:
