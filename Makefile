@@ -29,7 +29,7 @@ claims:
 	@scripts/claims
 
 check:
-	@scripts/setup build ebpf vm demo check
+	@scripts/setup build ebpf vm demo kernel check
 	@scripts/check
 
 check-matrix:

@@ -15,6 +15,9 @@ const HOOKS: [(&str, &str); 4] = [
     ("commit-wait", "commit_wait"),
 ];
 
+/// The same of fs/direct-io.c, for a guest that watches it (`guest/waits.sh`).
+const DIO_HOOKS: [(&str, &str); 2] = [("dio-begin", "direct_io"), ("dio-await", "dio_await")];
+
 /// `CLONE_THREAD`: the new task belongs to the process of the one that made it.
 const CLONE_THREAD: u64 = 0x0001_0000;
 
@@ -41,6 +44,8 @@ pub struct Case {
     trace: Trace,
     /// Whether tracefs watched the waits for a journal.
     journal: bool,
+    /// Whether it watched fs/direct-io.c.
+    direct_io: bool,
 }
 
 /// The outputs of a guest that ran `guest/truth.sh`.
@@ -116,6 +121,7 @@ impl Guest {
             trace: Trace::read(self.part(case, "trace")),
             workers_write: false,
             journal: self.part("all", "profile").contains("commit_wait"),
+            direct_io: self.part("all", "profile").contains("direct_io"),
         }
     }
 
@@ -296,10 +302,54 @@ impl Case {
     /// Calls of `vfs_fsync_range` that tracefs saw, by the workload and by kernel workers.
     #[must_use]
     pub fn fsyncs(&self) -> (u64, u64) {
+        self.calls("vfs_fsync_range")
+    }
+
+    /// Events of this name that tracefs saw, by the workload and by kernel workers.
+    #[must_use]
+    pub fn calls(&self, name: &str) -> (u64, u64) {
         (
-            self.workload("vfs_fsync_range").count() as u64,
-            self.workers("vfs_fsync_range").count() as u64,
+            self.workload(name).count() as u64,
+            self.workers(name).count() as u64,
         )
+    }
+
+    /// What the workload's events of this name have in `ret`.
+    ///
+    /// # Panics
+    ///
+    /// Where one has no number there.
+    #[must_use]
+    pub fn returned(&self, name: &str) -> Vec<i64> {
+        self.workload(name)
+            .map(|e| e.values["ret"].parse().expect("a number"))
+            .collect()
+    }
+
+    /// Events of these names in their order, thread by thread, cut before each whose name is one of `cuts`; what has
+    /// none is left out. Of the workload and of kernel workers.
+    #[must_use]
+    pub fn paths(&self, names: &[&str], cuts: &[&str]) -> Vec<Vec<String>> {
+        let tree = self.trace.tree(self.root());
+        let mut threads: BTreeMap<u64, Vec<Vec<String>>> = BTreeMap::new();
+        for e in &self.trace.events {
+            let name = e.name.as_str();
+            let (cut, named) = (cuts.contains(&name), names.contains(&name));
+            let ours = |e: &Event| tree.contains(&self.trace.process_of(e.thread));
+            if !(cut || named) || !(ours(e) || e.is_kworker()) {
+                continue;
+            }
+            let paths = threads.entry(e.thread).or_insert_with(|| vec![Vec::new()]);
+            if cut {
+                paths.push(Vec::new());
+            }
+            if named {
+                let path = paths.last_mut().expect("the first is there");
+                path.push(e.name.clone());
+            }
+        }
+        let paths = threads.into_values().flatten();
+        paths.filter(|path| !path.is_empty()).collect()
     }
 
     fn root(&self) -> u64 {
@@ -343,13 +393,15 @@ impl Case {
 
     fn compare_processes(&self, equal: &mut impl FnMut(&str, u64, u64)) {
         let counted = &self.summary["processes"];
+        let more = DIO_HOOKS.iter().filter(|_| self.direct_io);
+        let hooks: Vec<_> = HOOKS.iter().chain(more).collect();
         for process in self.trace.tree(self.root()) {
-            for (hook, function) in HOOKS {
+            for (hook, function) in &hooks {
                 let tracefs = self
                     .workload(function)
                     .filter(|e| self.trace.process_of(e.thread) == process)
                     .count();
-                let odio_trace = &counted[process.to_string()][hook];
+                let odio_trace = &counted[process.to_string()][*hook];
                 equal(
                     &format!("{function} in process {process}"),
                     odio_trace.as_u64().unwrap_or(0),
@@ -361,14 +413,15 @@ impl Case {
 
     /// The ops must add up to what tracefs saw, wherever it happened.
     fn compare_ops(&self, equal: &mut impl FnMut(&str, u64, u64)) {
-        if self.ops.iter().any(|op| op["type"] != "op") {
+        if self.ops.iter().any(|op| op["type"] == "row") {
             // A matrix prints rows, each of several ops.
             return;
         }
-        let sum =
-            |field: &str| -> u64 { self.ops.iter().filter_map(|op| op[field].as_u64()).sum() };
+        // Lines of other types, steps and what was written back, say again what is in the ops.
+        let ops = || self.ops.iter().filter(|op| op["type"] == "op");
+        let sum = |field: &str| -> u64 { ops().filter_map(|op| op[field].as_u64()).sum() };
         let seen = |name| (self.workload(name).count() + self.workers(name).count()) as u64;
-        let by_worker = self.ops.iter().filter(|op| op["fsync_by"] == "kworker");
+        let by_worker = ops().filter(|op| op["fsync_by"] == "kworker");
         equal(
             "vfs_fsync_range by kworkers",
             by_worker.filter_map(|op| op["vfs_fsyncs"].as_u64()).sum(),
