@@ -19,8 +19,8 @@ const BLOCK: usize = 4096;
 /// Bytes of all of them.
 const SIZE: usize = WRITES as usize * BLOCK;
 
-/// Bytes of each where the device is not to be done before the call returns.
-const LARGE: usize = 256 << 10;
+/// Several requests in one io_submit wait for each other in a plug, so that none is done before the call returns.
+const BATCHES: &str = "--iodepth=8 --iodepth_batch=8 --iodepth_batch_complete_min=8";
 
 /// What a program finds when it starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Found {
     /// No file.
     Nothing,
     /// A file of the right size, written and synced.
-    Written(usize),
+    Written,
     /// A file that is one hole and that is mapped without extents.
     HoleWithoutExtents,
 }
@@ -61,19 +61,9 @@ pub(crate) fn all(write_modes: &Path) -> Vec<Program> {
     let blocks = format!("bs=4k count={WRITES} conv=notrunc");
     programs.extend([
         dd("dd-append", &blocks, "direct", Found::Nothing),
-        dd("dd-direct", &blocks, "direct", Found::Written(SIZE)),
-        dd(
-            "dd-direct-dsync",
-            &blocks,
-            "direct,dsync",
-            Found::Written(SIZE),
-        ),
-        dd(
-            "dd-direct-sync",
-            &blocks,
-            "direct,sync",
-            Found::Written(SIZE),
-        ),
+        dd("dd-direct", &blocks, "direct", Found::Written),
+        dd("dd-direct-dsync", &blocks, "direct,dsync", Found::Written),
+        dd("dd-direct-sync", &blocks, "direct,sync", Found::Written),
         fio("fio-psync", "--ioengine=psync"),
         fio("fio-psync-sync", "--ioengine=psync --sync=sync"),
         fio("fio-libaio", "--ioengine=libaio"),
@@ -82,25 +72,23 @@ pub(crate) fn all(write_modes: &Path) -> Vec<Program> {
     let synced = format!("{blocks},fsync");
     programs.extend(
         [
-            dd("dd-synced", &synced, "direct", Found::Written(SIZE)),
-            dd("dd-buffered-synced", &synced, "", Found::Written(SIZE)),
-            dd(
-                "nonblocking",
-                &blocks,
-                "direct,nonblock",
-                Found::Written(SIZE),
-            ),
+            dd("dd-synced", &synced, "direct", Found::Written),
+            dd("dd-buffered-synced", &synced, "", Found::Written),
+            dd("nonblocking", &blocks, "direct,nonblock", Found::Written),
             dd(
                 "misaligned-length",
                 "bs=1000 count=1 conv=notrunc",
                 "direct",
-                Found::Written(SIZE),
+                Found::Written,
             )
             .may_fail(),
             fio("misaligned-memory", "--ioengine=psync --mem_align=8").may_fail(),
             fio("fio-default", ""),
-            fio_of(LARGE, "fio-large", "--ioengine=libaio"),
-            fio_of(LARGE, "fio-large-sync", "--ioengine=libaio --sync=sync"),
+            fio("fio-batches", &format!("--ioengine=libaio {BATCHES}")),
+            fio(
+                "fio-batches-sync",
+                &format!("--ioengine=libaio --sync=sync {BATCHES}"),
+            ),
             dd(
                 "hole",
                 "bs=4k count=7 conv=notrunc",
@@ -134,8 +122,8 @@ impl Program {
         let path = dir.join(self.file());
         match self.found {
             Found::Nothing => Ok(true),
-            Found::Written(size) => {
-                fs::write(&path, vec![0xa5; size])?;
+            Found::Written => {
+                fs::write(&path, vec![0xa5; SIZE])?;
                 fs::File::open(&path)?.sync_all()?;
                 Ok(true)
             }
@@ -183,7 +171,7 @@ fn with_libodio(write_modes: &Path, mode: &str, engine: &'static str, situation:
 
 fn dd(name: &str, size: &str, flags: &str, found: Found) -> Program {
     let what = match found {
-        Found::Written(_) => " (overwrite)",
+        Found::Written => " (overwrite)",
         _ => "",
     };
     let oflag = if flags.is_empty() {
@@ -202,18 +190,13 @@ fn dd(name: &str, size: &str, flags: &str, found: Found) -> Program {
 }
 
 fn fio(name: &str, how: &str) -> Program {
-    fio_of(BLOCK, name, how)
-}
-
-fn fio_of(block: usize, name: &str, how: &str) -> Program {
-    let size = WRITES as usize * block;
     Program {
         name: name.into(),
         shown: Some(format!("fio --direct=1 {how}")),
         command: format!(
-            "fio --name=fio --filename={name}.bin --rw=write --bs={block} --size={size} --overwrite=1 --direct=1 {how}"
+            "fio --name=fio --filename={name}.bin --rw=write --bs={BLOCK} --size={SIZE} --overwrite=1 --direct=1 {how}"
         ),
-        found: Found::Written(size),
+        found: Found::Written,
         engine: None,
         may_fail: false,
     }

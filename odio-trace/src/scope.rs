@@ -147,6 +147,20 @@ impl Scope {
     }
 }
 
+/// How many traced processes still run. One that has ended stays in the table until the kernel frees it.
+pub(crate) fn running(session: &mut Session) -> Result<u64> {
+    let all = processes(session)?;
+    let runs = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name, which may hold anything, is in parentheses; then comes the state (proc(5)).
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| !"ZX".contains(state))
+    };
+    Ok(all.keys().filter_map(Result::ok).filter(runs).count() as u64)
+}
+
 fn processes(session: &mut Session) -> Result<BpfMap<&mut MapData, u32, u64>> {
     let map = session
         .ebpf_mut()

@@ -31,7 +31,7 @@ use crate::{
     op::Op,
     plan::{Missing, Plan, Probe, Watched},
     progress::{self, Progress},
-    scope::Scope,
+    scope::{self, Scope},
     session::{Account, Record, Session},
     step::{Step, Steps},
     sys,
@@ -51,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<ExitStatus>,
     /// The workload that was started.
     pub(crate) pid: Option<u32>,
+    /// Processes of the workload that went on when it had ended.
+    pub(crate) left: u64,
     /// Ops that were shown.
     pub(crate) ops: u64,
     /// Ops that were left out because they were not asked for.
@@ -222,6 +224,20 @@ pub(crate) async fn trace(
         }
     };
 
+    // Children that the command did not wait for get the time to end as well. What goes on then is not seen any more.
+    let settled = Instant::now() + SETTLE;
+    let mut left = 0;
+    if status.is_some() {
+        left = scope::running(&mut session)?;
+        while !hurry && left > 0 && Instant::now() < settled {
+            tokio::select! {
+                () = sleep(Duration::from_millis(10)) => session.take(|record| each(Some(record))),
+                _ = signals.word() => hurry = true,
+            }
+            left = scope::running(&mut session)?;
+        }
+    }
+
     // No request begins any more; those that are open get the time to be acknowledged.
     scope.close(&mut session)?;
     let settled = Instant::now() + SETTLE;
@@ -255,6 +271,7 @@ pub(crate) async fn trace(
     Ok(Outcome {
         status,
         pid,
+        left,
         ops,
         filtered,
         account,

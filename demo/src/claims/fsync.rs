@@ -89,7 +89,7 @@ fn o_dsync_ends_in_fsync(seen: &Seen) -> Judged {
 }
 
 fn worker_runs_the_fsync(seen: &Seen) -> Judged {
-    let ops = seen.writes("fio-large-sync")?;
+    let ops = seen.writes("fio-batches-sync")?;
     let by = |who: &str, completion: &str| {
         ops.iter()
             .filter(|op| op.fsyncs > 0 && op.fsync_by == who)

@@ -191,7 +191,7 @@ fn no_guarantee(seen: &Seen) -> Judged {
 }
 
 fn aio_returns_queued(seen: &Seen) -> Judged {
-    let ops = seen.writes("fio-large")?;
+    let ops = seen.writes("fio-batches")?;
     let queued: Vec<_> = ops
         .iter()
         .filter(|op| op.completion.as_deref() == Some("queued"))

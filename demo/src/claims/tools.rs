@@ -79,14 +79,17 @@ fn fio_libaio_does_not_wait(seen: &Seen) -> Judged {
     ))
 }
 
-/// What a write did. Whether its fsync had to commit or only to flush is of the moment: the time of the last change has
-/// the grain of a tick.
+/// What a write did. How much its fsync had to send is of the moment: what else is in the same sectors, and whether the
+/// file's time went into another tick.
 fn way(op: &Op) -> String {
+    let data = match (op.bios, op.fua) {
+        (0, _) => "no bio",
+        (bios, fua) if bios == fua => "FUA",
+        _ => "bios",
+    };
     format!(
-        "{}, {} bios ({} with FUA), {} fsyncs, {}",
+        "{}, {data}, {} fsyncs, {}",
         op.completion.as_deref().unwrap_or("not seen"),
-        op.bios,
-        op.fua,
         op.fsyncs,
         op.durability.as_deref().unwrap_or("not seen")
     )

@@ -31,6 +31,9 @@ pub(crate) struct Summary {
     pub(crate) unattributed: u64,
     /// Requests left out because they may have begun before the tracing.
     pub(crate) begun_before: u64,
+    /// Processes of the workload that went on, untraced, when it had ended.
+    #[serde(default)]
+    pub(crate) left_running: u64,
     /// Every counted loss by its words.
     pub(crate) losses: BTreeMap<String, u64>,
     /// Probes whose misses this kernel does not count, or does not tell.
@@ -144,6 +147,7 @@ impl Summary {
             ops: outcome.ops,
             filtered: outcome.filtered,
             begun_before: account.of(Loss::BegunBefore),
+            left_running: outcome.left,
             lost: account
                 .losses
                 .iter()
@@ -189,6 +193,11 @@ impl Summary {
                 self.begun_before,
                 "request left out that may have begun before",
                 "requests left out that may have begun before",
+            ),
+            counted(
+                self.left_running,
+                "process of the command went on untraced when it had ended",
+                "processes of the command went on untraced when it had ended",
             ),
         ]
         .into_iter()

@@ -402,6 +402,7 @@ fn the_summary_has_its_keys() {
         ("ops", json!(5)),
         ("filtered", json!(0)),
         ("begun_before", json!(0)),
+        ("left_running", json!(0)),
         ("uncounted", json!([])),
         ("uncalibrated", json!([])),
         ("lost", json!(3)),
