@@ -2,6 +2,7 @@
 
 mod c;
 pub mod matrix;
+pub mod ordinary;
 pub mod place;
 mod relink;
 pub mod truth;

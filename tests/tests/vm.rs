@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use odio_tests::{Link, compile, scratch, vm::Run};
+use odio_tests::{
+    Link, compile, scratch,
+    vm::{Run, kernels},
+};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -384,16 +387,6 @@ fn a_damaged_cache_is_made_good() {
         fs::read(&image).unwrap() == good,
         "the kernel is still damaged"
     );
-}
-
-/// Where the kernels lie, by the rule that the documentation gives.
-fn kernels() -> std::path::PathBuf {
-    let dir = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
-    dir("ODIO_CACHE")
-        .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("odio")))
-        .or_else(|| dir("HOME").map(|dir| dir.join(".cache/odio")))
-        .expect("a HOME")
-        .join("kernels")
 }
 
 fn find(dir: &Path, prefix: &str) -> Option<std::path::PathBuf> {
