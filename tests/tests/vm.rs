@@ -10,7 +10,9 @@ use std::{
 };
 
 use odio_tests::{
-    Link, compile, scratch,
+    Link, compile,
+    ordinary::OrdinaryUser,
+    scratch,
     vm::{Run, kernels},
 };
 
@@ -44,6 +46,23 @@ fn outputs_come_back_separate_and_byte_for_byte() {
     assert_eq!(output.status.code(), Some(7));
     assert!(output.stdout == bytes, "stdout is not what was written");
     assert!(output.stderr == bytes, "stderr is not what was written");
+}
+
+/// What other tests start as an ordinary user is one.
+#[test]
+fn an_ordinary_user_has_no_privilege() {
+    let user = OrdinaryUser::new();
+    let script = "id -u; grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status; echo kept >$HOME/file; command -v odio-trace";
+    let output = user.command("sh").args(["-c", script]).output().unwrap();
+    let said = stdout(&output);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 6, "{said}{}", stderr(&output));
+    assert_ne!(lines[0], "0");
+    for line in &lines[1..5] {
+        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    }
+    assert_eq!(Path::new(lines[5]), user.home().join("bin/odio-trace"));
+    assert_eq!(fs::read(user.home().join("file")).unwrap(), b"kept\n");
 }
 
 #[test]
