@@ -2,10 +2,13 @@
 
 mod c;
 pub mod matrix;
+pub mod ordinary;
 pub mod place;
+pub mod recipe;
 mod relink;
 pub mod truth;
 pub mod vm;
+pub mod workflow;
 
 pub use c::*;
 pub use relink::relinked;

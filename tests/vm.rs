@@ -9,6 +9,8 @@ use std::{
     process::{Command, Output},
 };
 
+use crate::ordinary::OrdinaryUser;
+
 /// The `odio-trace` of the build that the running test belongs to.
 ///
 /// # Panics
@@ -28,10 +30,30 @@ pub fn odio_trace() -> PathBuf {
     program
 }
 
+/// Where the kernels lie, by the rule that the documentation gives.
+///
+/// # Panics
+///
+/// Where the environment has none of the folders.
+#[must_use]
+pub fn kernels() -> PathBuf {
+    let dir = |name: &str| {
+        std::env::var_os(name)
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+    };
+    dir("ODIO_CACHE")
+        .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("odio")))
+        .or_else(|| dir("HOME").map(|dir| dir.join(".cache/odio")))
+        .expect("a HOME")
+        .join("kernels")
+}
+
 /// One VM with a temporary folder of its own.
 pub struct Run {
     room: tempfile::TempDir,
     command: Command,
+    user: Option<OrdinaryUser>,
 }
 
 impl Run {
@@ -49,10 +71,34 @@ impl Run {
         let mut run = Self {
             room,
             command: Command::new(odio_trace()),
+            user: None,
         };
         run.command.env("TMPDIR", folder);
         run.command.arg("vm").args(options).arg("--").args(command);
         run
+    }
+
+    /// Lets an ordinary user start it. What the options name that user must be able to read.
+    ///
+    /// # Panics
+    ///
+    /// Where the temporary folder cannot be given away.
+    #[must_use]
+    pub fn as_ordinary_user(mut self) -> Self {
+        let user = OrdinaryUser::new();
+        let mut command = user.command("odio-trace");
+        command.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let folder = self.room.path();
+        for entry in fs::read_dir(folder).expect("the temporary folder") {
+            user.own(&entry.expect("an entry").path());
+        }
+        user.own(folder);
+        self.command = command;
+        self.user = Some(user);
+        self
     }
 
     /// Sets a variable of the environment.

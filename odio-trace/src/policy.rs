@@ -21,6 +21,7 @@ use crate::{
     writeback::Name,
 };
 
+mod faults;
 mod judge;
 mod requirement;
 
@@ -143,28 +144,8 @@ impl Policy {
                 "{shown}: there is no [[rule]], so nothing would be judged"
             ));
         }
-        for (i, rule) in policy.rule.iter().enumerate() {
-            let name = rule.name.get_ref();
-            let wrong = |why: String| Err(at(rule.name.span().start, &why));
-            if policy.rule[..i].iter().any(|r| r.name.get_ref() == name) {
-                return wrong(format!("a second rule is called {name:?}"));
-            }
-            if rule.requirements().is_empty() && rule.latency.limits().next().is_none() {
-                return wrong(format!(
-                    "the rule {name:?} requires nothing: give it cache, durable_before_ack, no_fallback, no_punt, \
-                     never_waits_in_submit, no_writeback or latency"
-                ));
-            }
-            if rule.at_least == 0 {
-                return wrong(format!(
-                    "at_least = 0 would let the rule {name:?} pass without any op"
-                ));
-            }
-            if rule.min_len > rule.max_len && rule.max_len.is_some() {
-                return wrong(format!(
-                    "no op has the length that the rule {name:?} is for: min_len is more than max_len"
-                ));
-            }
+        if let Some(fault) = faults::first(&policy, text) {
+            return Err(at(fault.offset, &fault.why));
         }
         for rule in &mut policy.rule {
             rule.place = place(text, rule.name.span().start);

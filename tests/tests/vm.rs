@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use odio_tests::{Link, compile, scratch, vm::Run};
+use odio_tests::{
+    Link, compile,
+    ordinary::OrdinaryUser,
+    scratch,
+    vm::{Run, kernels},
+};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -41,6 +46,23 @@ fn outputs_come_back_separate_and_byte_for_byte() {
     assert_eq!(output.status.code(), Some(7));
     assert!(output.stdout == bytes, "stdout is not what was written");
     assert!(output.stderr == bytes, "stderr is not what was written");
+}
+
+/// What other tests start as an ordinary user is one.
+#[test]
+fn an_ordinary_user_has_no_privilege() {
+    let user = OrdinaryUser::new();
+    let script = "id -u; grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status; echo kept >$HOME/file; command -v odio-trace";
+    let output = user.command("sh").args(["-c", script]).output().unwrap();
+    let said = stdout(&output);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 6, "{said}{}", stderr(&output));
+    assert_ne!(lines[0], "0");
+    for line in &lines[1..5] {
+        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    }
+    assert_eq!(Path::new(lines[5]), user.home().join("bin/odio-trace"));
+    assert_eq!(fs::read(user.home().join("file")).unwrap(), b"kept\n");
 }
 
 #[test]
@@ -409,16 +431,6 @@ fn a_damaged_cache_is_made_good() {
         fs::read(&image).unwrap() == good,
         "the kernel is still damaged"
     );
-}
-
-/// Where the kernels lie, by the rule that the documentation gives.
-fn kernels() -> std::path::PathBuf {
-    let dir = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
-    dir("ODIO_CACHE")
-        .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("odio")))
-        .or_else(|| dir("HOME").map(|dir| dir.join(".cache/odio")))
-        .expect("a HOME")
-        .join("kernels")
 }
 
 fn find(dir: &Path, prefix: &str) -> Option<std::path::PathBuf> {

@@ -81,7 +81,7 @@ fn a_fault_of_the_policy_is_told_where_it_is() {
         ),
         (
             "[[rule]]\nname = \"a\"\nno_punt = true\nat_least = 0\n",
-            "p.toml:2:8: at_least = 0",
+            "p.toml:4:1: at_least = 0",
         ),
         (
             "[[rule]]\nname = \"a\"\nno_punt = true\n[[rule]]\nname = \"a\"\nno_punt = true\n",
@@ -89,7 +89,7 @@ fn a_fault_of_the_policy_is_told_where_it_is() {
         ),
         (
             "[[rule]]\nname = \"a\"\nno_punt = true\nmin_len = 2\nmax_len = 1\n",
-            "p.toml:2:8: no op has the length",
+            "p.toml:4:1: no op has the length",
         ),
         ("[[rule]\n", "p.toml:1:"),
     ] {
