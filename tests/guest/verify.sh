@@ -3,6 +3,7 @@
 verify log-short write-ahead-log -- dd if=/dev/zero of=a.wal bs=8k count=7 conv=notrunc oflag=direct,dsync
 verify log-lost write-ahead-log --ring-bytes 4096 -- $(log direct,dsync)
 verify log-failed write-ahead-log -- sh -c "$(log direct,dsync); exit 7"
+verify log-left write-ahead-log -- sh -c "(setsid sleep 100 >/dev/null 2>&1 &); $(log direct,dsync)"
 verify pages-waited page-store -- $(pages --direct=1 --ioengine=psync)
 
 grep -c '<testcase' $room/junit | sed 's/^/junit-cases /'

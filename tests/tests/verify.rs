@@ -24,6 +24,11 @@ const MORE: [Case; 21] = [
         "3",
         "INCONCLUSIVE; of the run itself: the command ended with status 7",
     ),
+    (
+        "log-left",
+        "3",
+        "INCONCLUSIVE; of the run itself: 1 process of the command went on untraced when it had ended",
+    ),
     ("pages-waited", "1", "FAIL: 1 of 2 rules broken"),
     ("replay-kept", "0", "PASS"),
     ("replay-other", "3", "INCONCLUSIVE"),
