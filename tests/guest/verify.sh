@@ -66,3 +66,9 @@ echo "unwritten $? $(echo "$out" | tail -n 1)"
 echo '[[rule' >$room/bad.toml
 odio-trace verify --policy $room/bad.toml -- true 2>$room/said
 echo "usage $? $(cat $room/said)"
+
+# A kernel that does not describe its types.
+mount -o bind /dev/null /sys/kernel/btf/vmlinux
+odio-trace verify --policy "$policies/page-store.toml" -- true >$room/out 2>$room/said
+echo "no-btf $? $(cat $room/said)"
+umount /sys/kernel/btf/vmlinux

@@ -25,6 +25,11 @@ const MORE: [Case; 21] = [
         "INCONCLUSIVE; of the run itself: the command ended with status 7",
     ),
     (
+        "no-btf",
+        "4",
+        "odio-trace: this kernel does not describe its own types",
+    ),
+    (
         "log-left",
         "3",
         "INCONCLUSIVE; of the run itself: 1 process of the command went on untraced when it had ended",

@@ -51,11 +51,13 @@ pub(crate) enum Error {
 
     #[error(
         "not enough disk space in {}: {needed} MiB are needed, {free} MiB are free \
-         (TMPDIR can name another place)",
+         ({variable} can name another place)",
         path.display()
     )]
     Space {
         path: PathBuf,
+        /// Of the environment.
+        variable: &'static str,
         needed: u64,
         free: u64,
     },

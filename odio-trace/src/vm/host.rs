@@ -125,8 +125,8 @@ impl Drop for Running {
     }
 }
 
-/// Fails where `dir` has not `bytes` left.
-pub(crate) fn require_space(dir: &Path, bytes: u64) -> anyhow::Result<()> {
+/// Fails where `dir`, which `variable` of the environment names, has not `bytes` left.
+pub(crate) fn require_space(dir: &Path, variable: &'static str, bytes: u64) -> anyhow::Result<()> {
     let stat = rustix::fs::statvfs(dir)
         .with_context(|| format!("cannot see the free space of {}", dir.display()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -135,6 +135,7 @@ pub(crate) fn require_space(dir: &Path, bytes: u64) -> anyhow::Result<()> {
     }
     Err(Error::Space {
         path: dir.to_owned(),
+        variable,
         needed: bytes.div_ceil(1 << 20),
         free: free >> 20,
     }
@@ -171,8 +172,12 @@ mod tests {
 
     #[test]
     fn space_is_refused_in_mebibytes() {
-        assert!(require_space(Path::new("/"), 0).is_ok());
-        let error = require_space(Path::new("/"), u64::MAX).unwrap_err();
-        assert!(error.to_string().contains("MiB are needed"), "{error}");
+        assert!(require_space(Path::new("/"), "TMPDIR", 0).is_ok());
+        let error = require_space(Path::new("/"), "TMPDIR", u64::MAX).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("MiB are needed") && told.contains("(TMPDIR can"),
+            "{told}"
+        );
     }
 }

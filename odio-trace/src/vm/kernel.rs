@@ -307,7 +307,7 @@ async fn deb(
     }
 
     // Unpacked it takes about four times its size.
-    host::require_space(cache, package.bytes.saturating_mul(6))?;
+    host::require_space(cache, "ODIO_CACHE", package.bytes.saturating_mul(6))?;
     let room = cache.join(format!("{}_{}.partial", package.name, package.version));
     let _lock = lock(&room, package, progress).await?;
     // Another run may have had it first.

@@ -111,7 +111,7 @@ async fn one(
         .prefix("odio-vm-")
         .tempdir()
         .context("cannot make a temporary folder (TMPDIR says where)")?;
-    host::require_space(room.path(), tree.size() + qemu::DISK_BYTES)?;
+    host::require_space(room.path(), "TMPDIR", tree.size() + qemu::DISK_BYTES)?;
     let mark = guest::mark()?;
     tree.init(&format!(
         "MARK={mark} DISK={} DISK_SERIALS='{}' FS={} FS_OPTIONS={} OUT={} TERMINAL={}\n",
