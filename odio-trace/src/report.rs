@@ -16,6 +16,7 @@ use crate::{
         text::{self, Shown},
     },
     recording::{self, Device, End, Header, Line, partial::Partial},
+    writeback::Writeback,
 };
 
 /// The recording was cut off.
@@ -27,6 +28,7 @@ pub(crate) struct Report {
     pub(crate) devices: Vec<Device>,
     pub(crate) files: ByFile,
     pub(crate) paths: ByPath,
+    pub(crate) writeback: Vec<Writeback>,
     /// `None` where the recording was cut off.
     pub(crate) summary: Option<Summary>,
 }
@@ -84,6 +86,7 @@ fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), re
     let mut devices = Vec::new();
     let mut files = ByFile::default();
     let mut paths = ByPath::default();
+    let mut writeback = Vec::new();
     let mut summary = None;
     let end = recording::read(from, |line, _| {
         match line {
@@ -97,7 +100,8 @@ fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), re
                 paths.add(&op);
             }
             Line::Step(step) if steps => text::line(steps::line(&step))?,
-            Line::Step(_) | Line::Writeback(_) => {}
+            Line::Step(_) => {}
+            Line::Writeback(file) => writeback.push(*file),
             Line::Summary(last) => summary = Some(*last),
         }
         Ok(())
@@ -110,6 +114,7 @@ fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), re
             devices,
             files,
             paths,
+            writeback,
             summary,
         },
         end,
@@ -135,6 +140,7 @@ fn show(report: &Report, arguments: &cli::Report) -> Result<()> {
     text::line(text::account(
         &report.files,
         &report.paths,
+        &report.writeback,
         report.summary.as_ref(),
         shown,
     ))?;

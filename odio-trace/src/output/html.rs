@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::text::{self, printable};
+use super::{
+    text::{self, printable},
+    written_back,
+};
 use crate::report::Report;
 
 /// No source of anything but the style below: a report is opened where the recording came from strangers.
@@ -87,6 +90,13 @@ pub(crate) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     if report.paths.others() > 0 {
         writeln!(out, "<p>{} ops took other paths</p>", report.paths.others())?;
     }
+
+    writeln!(out, "<h2>Written back</h2>")?;
+    table(
+        out,
+        &written_back::COLUMNS,
+        report.writeback.iter().map(written_back::row),
+    )?;
 
     writeln!(out, "<h2>Where</h2>")?;
     let facts = header.kernel.iter();

@@ -17,6 +17,7 @@ pub(crate) mod sink;
 pub(crate) mod steps;
 pub(crate) mod summary;
 pub(crate) mod text;
+pub(crate) mod written_back;
 
 use std::io;
 

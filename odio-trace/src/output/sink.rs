@@ -105,6 +105,7 @@ impl<'a> Sink<'a> {
             text::line(text::account(
                 &self.files,
                 &self.paths,
+                &outcome.writeback,
                 Some(&summary),
                 shown,
             ))?;

@@ -110,7 +110,13 @@ fn account(ops: &[Op], summary: &Summary, paths: bool, histogram: bool) -> Strin
         files.add(op);
         by_path.add(op);
     }
-    text::account(&files, &by_path, Some(summary), Shown { paths, histogram })
+    text::account(
+        &files,
+        &by_path,
+        &[],
+        Some(summary),
+        Shown { paths, histogram },
+    )
 }
 
 #[test]
@@ -216,6 +222,7 @@ fn many_paths_are_counted_to_the_last() {
     let said = text::account(
         &ByFile::default(),
         &paths,
+        &[],
         None,
         Shown {
             paths: true,

@@ -13,10 +13,12 @@ use super::{
     latency::{Stages, readable},
     not_written,
     summary::Summary,
+    written_back,
 };
+use crate::writeback::Writeback;
 
 /// Files that get a row of their own; the others share one.
-const FILES: usize = 40;
+pub(super) const FILES: usize = 40;
 
 /// Width of the longest bar.
 const BAR: u64 = 50;
@@ -47,6 +49,7 @@ pub(crate) struct Shown {
 pub(crate) fn account(
     files: &ByFile,
     paths: &ByPath,
+    writeback: &[Writeback],
     summary: Option<&Summary>,
     shown: Shown,
 ) -> String {
@@ -62,6 +65,9 @@ pub(crate) fn account(
         for (why, n) in &total.failed {
             let _ = writeln!(out, "{n} failed: {}", printable(why));
         }
+    }
+    if !writeback.is_empty() {
+        let _ = writeln!(out, "\n{}", written_back::table(writeback));
     }
     if shown.paths {
         let _ = writeln!(out, "\n{}", by_path(paths).trim_fmt());
