@@ -306,7 +306,7 @@ impl<'a> Account<'a> {
         ));
         if self.writeback_unknown {
             doubts.push(format!(
-                "{}: the recording does not say what was written back",
+                "{}: what was written back was not seen on this kernel, or is not in the recording",
                 Requirement::NoWriteback
             ));
         }
