@@ -16,7 +16,7 @@ const POLICIES: [Case; 7] = [
 ];
 
 /// What verify.sh prints after that.
-const MORE: [Case; 21] = [
+const MORE: [Case; 23] = [
     ("log-short", "3", "INCONCLUSIVE"),
     ("log-lost", "3", "INCONCLUSIVE; of the run itself: "),
     (
