@@ -3,6 +3,8 @@
 //! Everything follows from the case and its seed. Says of each sector what must be found after a power cut, and what
 //! may be. Pure.
 
+use std::collections::BTreeSet;
+
 use odio_core::{
     contract::Situation,
     mode::{Mode, Sync},
@@ -22,7 +24,7 @@ const MOST_BLOCKS: u64 = 3;
 
 /// The mark when everything is prepared and the first write is about to be made.
 pub(crate) const READY: &str = "ready";
-/// The mark behind the last acknowledgement.
+/// The mark behind the last acknowledgement and the last sync.
 pub(crate) const END: &str = "end";
 
 /// What is written, how, and on what.
@@ -33,6 +35,13 @@ pub(crate) struct Case {
     pub(crate) engine: String,
     pub(crate) situation: String,
     pub(crate) writes: u32,
+    /// How many writes are in flight at most. No two of them have a block in common, because between those there is no
+    /// order.
+    pub(crate) depth: u32,
+    /// A sync of the data comes after so many writes, and after the last; 0: after the last alone.
+    pub(crate) sync_every: u32,
+    /// Without libodio.
+    pub(crate) raw: bool,
     pub(crate) seed: u64,
     /// Bytes of the disk.
     pub(crate) disk: u64,
@@ -51,6 +60,11 @@ impl Op {
         self.number + 1
     }
 
+    /// Whether they have a byte in common.
+    pub(crate) fn meets(self, other: Op) -> bool {
+        self.offset < other.offset + other.length && other.offset < self.offset + self.length
+    }
+
     fn covers(self, offset: u64) -> bool {
         (self.offset..self.offset + self.length).contains(&offset)
     }
@@ -61,17 +75,45 @@ impl Op {
     }
 }
 
-/// The number in a mark of [`Op::mark`].
-pub(crate) fn acknowledged(mark: &str) -> Option<u32> {
-    mark.strip_prefix("ack:")?.parse().ok()
+/// The mark that a sync was acknowledged, to which all writes before this number had been acknowledged.
+pub(crate) fn synced(before: u32) -> String {
+    format!("sync:{before}")
 }
 
-/// What a write must be after its acknowledgement.
+/// What makes a write one that must be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
+    /// That it was acknowledged.
     Durable,
-    /// There or not, but nothing else in its place.
-    Sane,
+    /// That a sync was acknowledged after it.
+    Synced,
+}
+
+/// How far a workload had come at a point of the log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    acknowledged: BTreeSet<u32>,
+    /// Writes before this number were synced.
+    synced: u32,
+}
+
+impl Progress {
+    /// Takes in a mark.
+    pub(crate) fn mark(&mut self, mark: &str) {
+        let number = |prefix| mark.strip_prefix(prefix)?.parse().ok();
+        self.acknowledged.extend(number("ack:"));
+        self.synced = number("sync:").unwrap_or(self.synced);
+    }
+
+    pub(crate) fn acknowledged(&self) -> &BTreeSet<u32> {
+        &self.acknowledged
+    }
+
+    /// Whether this write must be found.
+    fn obliges(&self, op: Op, expect: Expect) -> bool {
+        op.number < self.synced
+            || expect == Expect::Durable && self.acknowledged.contains(&op.number)
+    }
 }
 
 impl Case {
@@ -83,7 +125,8 @@ impl Case {
             situation,
             ..
         } = self;
-        format!("{filesystem}.{mode}.{engine}.{situation}")
+        let raw = if self.raw { "raw-" } else { "" };
+        format!("{filesystem}.{mode}.{raw}{engine}.{situation}")
     }
 
     /// What the contents follow from. No two cases have it in common: what one left on a RAM disk must not pass for
@@ -101,7 +144,7 @@ impl Case {
                 sync: Sync::Dsync | Sync::Sync,
                 ..
             }) => Expect::Durable,
-            _ => Expect::Sane,
+            _ => Expect::Synced,
         }
     }
 
@@ -150,13 +193,22 @@ impl Case {
         }
     }
 
-    /// Holds what the file has after a cut against what it must and may have. The first `acknowledged` of the writes
-    /// were, the first `submitted` may have begun.
+    /// How many of the writes may have begun: they begin in their order, and each waits for room.
+    fn begun(&self, progress: &Progress) -> usize {
+        (progress.acknowledged.len() + self.depth as usize).min(self.writes as usize)
+    }
+
+    /// How many of the writes must be found.
+    pub(crate) fn obliged(&self, ops: &[Op], progress: &Progress, expect: Expect) -> usize {
+        let obliged = ops.iter().filter(|op| progress.obliges(**op, expect));
+        obliged.count()
+    }
+
+    /// Holds what the file has after a cut against what it must and may have.
     pub(crate) fn verify(
         &self,
         ops: &[Op],
-        acknowledged: usize,
-        submitted: usize,
+        progress: &Progress,
         expect: Expect,
         file: &[u8],
     ) -> Vec<Wrong> {
@@ -171,11 +223,11 @@ impl Case {
                 generation: (from..from + length).contains(&offset).then_some(0),
             };
             let mut may = Vec::new();
-            for op in &ops[..submitted] {
+            for op in &ops[..self.begun(progress)] {
                 if !op.covers(offset) {
                     continue;
                 }
-                if (op.number as usize) < acknowledged && expect == Expect::Durable {
+                if progress.obliges(*op, expect) {
                     must = Must {
                         op: Some(op.number),
                         generation: Some(op.generation()),

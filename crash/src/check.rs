@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    case::{self, END, Expect, READY, Wrong},
+    case::{END, Expect, Progress, READY, Wrong},
     device::Device,
     filesystem::{self, Filesystem},
     log::{Entry, Flags},
@@ -64,16 +64,10 @@ pub(crate) enum What {
 pub(crate) struct Report {
     pub(crate) points: u64,
     pub(crate) images: u64,
-    /// Images on which a write or part of one was looked for that must be there.
+    /// Images on which a write must be found.
     pub(crate) obliged: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) took: Duration,
-}
-
-/// How far the workload had come.
-struct Cut {
-    acknowledged: usize,
-    submitted: usize,
 }
 
 /// Tries the points of a record.
@@ -83,13 +77,6 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     let entries = &log.entries;
     let ready = log.find(READY).context("the log has no beginning")?;
     let end = log.find(END).context("the log has no end")?;
-    let marks = entries[ready..end].iter().filter_map(Entry::mark);
-    let marks: Vec<_> = marks.filter_map(case::acknowledged).collect();
-    let numbers: Vec<_> = told.acknowledged.iter().map(|op| op.number).collect();
-    ensure!(
-        marks == numbers,
-        "the marks of the log are not the acknowledged writes"
-    );
     let sector = log.sector;
     ensure!(
         options.unit >= sector && options.unit.is_multiple_of(sector),
@@ -102,7 +89,7 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     let mut base = Device::open(options.base)?;
     base.install(&record.image)?;
     let mut replay = Replay::default();
-    let mut acknowledged = 0;
+    let mut progress = Progress::default();
     let mut report = Report::default();
     let begun = Instant::now();
     for (i, entry) in entries[..end].iter().enumerate() {
@@ -113,7 +100,7 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
         for piece in replay.step(i, entry, device) {
             put(&mut base, &piece, entries, sector)?;
         }
-        acknowledged += usize::from(entry.mark().and_then(case::acknowledged).is_some());
+        progress.mark(entry.mark().unwrap_or_default());
         let next = &entries[i + 1];
         let point = i + 1;
         // At a mark the disk is the same on both sides, and behind it more must be there.
@@ -122,10 +109,8 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
             continue;
         }
         report.points += 1;
-        let cut = Cut {
-            acknowledged,
-            submitted: (acknowledged + 1).min(told.acknowledged.len()),
-        };
+        let ops = &told.acknowledged;
+        let obliged = told.case.obliged(ops, &progress, options.expect);
         // It is in the log from the moment it completed; before that moment it was on its way. Not one that a flush goes
         // ahead of: that comes first.
         let in_flight =
@@ -138,9 +123,9 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
                 continue;
             }
             report.images += 1;
-            report.obliged += u64::from(acknowledged > 0 && options.expect == Expect::Durable);
+            report.obliged += u64::from(obliged > 0);
             let found = image(record, options, filesystem, &at, &state)?;
-            let violations = judge(record, options, &cut, found);
+            let violations = judge(record, options, &progress, found);
             report
                 .violations
                 .extend(violations.into_iter().map(|what| Violation {
@@ -151,6 +136,11 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
         }
     }
     report.took = begun.elapsed();
+    let numbers: Vec<_> = told.acknowledged.iter().map(|op| op.number).collect();
+    ensure!(
+        progress.acknowledged().iter().eq(&numbers),
+        "the marks of the log are not the acknowledged writes"
+    );
     Ok(report)
 }
 
@@ -195,7 +185,7 @@ fn image(
 fn judge(
     record: &Record,
     options: &Options<'_>,
-    cut: &Cut,
+    progress: &Progress,
     found: Result<Vec<u8>, String>,
 ) -> Vec<What> {
     let told = &record.told;
@@ -203,13 +193,7 @@ fn judge(
         Err(why) => vec![What::Disk(why)],
         Ok(file) => told
             .case
-            .verify(
-                &told.acknowledged,
-                cut.acknowledged,
-                cut.submitted,
-                options.expect,
-                &file,
-            )
+            .verify(&told.acknowledged, progress, options.expect, &file)
             .into_iter()
             .map(What::Part)
             .collect(),

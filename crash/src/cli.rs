@@ -84,8 +84,23 @@ pub(crate) struct Written {
     /// How many writes
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) writes: u32,
-    /// Disk that is written to; all that is on it is lost
-    #[arg(long, value_name = "DISK", default_value = "/dev/ram0")]
+    /// How many writes are in flight at most
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) depth: u32,
+    /// Sync after this many writes, and not only after the last
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) sync_every: u32,
+    /// Write with io_submit(2) alone, without libodio: what the kernel itself acknowledges. Wants the engine libaio
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Disk that is written to; all that is on it is lost. A RAM disk completes each request within the call that
+    /// submits it, so on one the kernel takes the paths of synchronous writes alone
+    #[arg(
+        long,
+        value_name = "DISK",
+        env = "ODIO_VM_DISK",
+        default_value = "/dev/ram0"
+    )]
     pub(crate) disk: PathBuf,
     /// Disk for the log; all that is on it is lost
     #[arg(long, value_name = "DISK", default_value = "/dev/ram1")]
@@ -128,7 +143,7 @@ pub(crate) struct Checked {
     /// Bytes that the device writes whole or not at all
     #[arg(long, value_name = "BYTES", default_value_t = 512)]
     pub(crate) tear: u32,
-    /// What an acknowledged write must be
+    /// When a write must be there. Nothing else may ever be in its place
     #[arg(long, value_enum, default_value_t = Expected::Promise)]
     pub(crate) expect: Expected,
     /// A device that acknowledges flushes and FUA, and does neither from the first write on
@@ -138,12 +153,12 @@ pub(crate) struct Checked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Expected {
-    /// What the mode promises
+    /// When the mode promises it
     Promise,
-    /// There, whatever the mode promises
+    /// Once it was acknowledged, whatever the mode promises
     Durable,
-    /// There or not, but nothing else in its place
-    Sane,
+    /// Once a sync was acknowledged after it, whatever the mode promises
+    Synced,
 }
 
 #[derive(Debug, Args)]

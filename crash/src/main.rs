@@ -3,7 +3,7 @@
 //! Logs the block writes of a workload in their order, builds the disk as a power cut at each point could leave it, and
 //! looks whether every write that was acknowledged as durable is there.
 //!
-//! - `write` makes the writes, over `filesystem` and the logging device of `sys`, and leaves a `record`
+//! - `write` makes the writes, each by a `way`, over `filesystem` and the logging device of `sys`, and leaves a `record`
 //! - `log` reads what dm-log-writes left
 //! - `replay` says what is durable at a point and which disks could be found; pure
 //! - `case` and `content` say what is written and what must be found; pure
@@ -23,6 +23,7 @@ mod replay;
 mod report;
 mod rng;
 mod sys;
+mod way;
 mod write;
 
 use std::{fs::File, io::BufReader, process::ExitCode};
@@ -65,6 +66,9 @@ fn run(arguments: &cli::Run) -> Result<Verdict> {
                         engine: engine.name().to_owned(),
                         situation: situation.name().to_owned(),
                         writes: arguments.written.writes,
+                        depth: arguments.written.depth,
+                        sync_every: arguments.written.sync_every,
+                        raw: arguments.written.raw,
                         seed: arguments.written.seed,
                         disk: fs.disk,
                     };
@@ -102,6 +106,9 @@ fn write(arguments: &cli::Write) -> Result<Verdict> {
         engine: arguments.engine.name().to_owned(),
         situation: arguments.situation.name().to_owned(),
         writes: arguments.written.writes,
+        depth: arguments.written.depth,
+        sync_every: arguments.written.sync_every,
+        raw: arguments.written.raw,
         seed: arguments.written.seed,
         disk: arguments.fs.disk,
     };
@@ -135,7 +142,7 @@ fn options<'a>(record: &Record, checked: &'a cli::Checked, seed: u64) -> check::
         expect: match checked.expect {
             Expected::Promise => record.told.case.promise(),
             Expected::Durable => Expect::Durable,
-            Expected::Sane => Expect::Sane,
+            Expected::Synced => Expect::Synced,
         },
         device: match checked.ignore_flushes {
             true => replay::Device::IgnoresFlushes,

@@ -87,7 +87,7 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
 fn expected(options: &Options<'_>) -> &'static str {
     match options.expect {
         Expect::Durable => "durable",
-        Expect::Sane => "sane",
+        Expect::Synced => "synced",
     }
 }
 

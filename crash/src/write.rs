@@ -1,27 +1,27 @@
 //! # The workload
 //!
 //! Makes a filesystem, logs what is written to its disk from then on, prepares a file, and writes to it through libodio:
-//! one write at a time, and a mark in the log behind each acknowledgement.
+//! with a mark in the log behind each acknowledgement.
 
-use std::{fs::File as Folder, io::BufReader, path::Path};
+use std::{fs, io::BufReader, path::Path};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use odio_core::{
     buffer::Buffer,
     contract::{Situation, SyncKind},
-    file::{File, OpenOptions},
-    mode::{Cache, Engine, Mode, Sync},
-    queue::Queue,
+    file::OpenOptions,
+    mode::{Cache, Mode, Sync},
 };
 
 use crate::{
-    case::{BLOCK, Case, END, Op, READY},
+    case::{self, BLOCK, Case, END, Op, READY},
     content,
     device::Device,
     filesystem::{self, Filesystem},
     log::Log,
     record::{Record, Told},
     sys::dm::Mapped,
+    way::Way,
 };
 
 /// The disk that is written to, and the one that its log is on.
@@ -34,6 +34,11 @@ pub(crate) struct Disks<'a> {
 /// Runs the case.
 pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
     let filesystem: Filesystem = case.filesystem.parse().map_err(anyhow::Error::msg)?;
+    ensure!(
+        !filesystem.is_disk() || case.is(Situation::Overwrite),
+        "all blocks of a disk are there: overwrite is all it has"
+    );
+    ensure!(!case.is(Situation::Read), "a read writes nothing");
     let at = filesystem::mount_point("written")?;
     filesystem.make(disks.disk, case.disk)?;
     let image = Device::open(disks.disk)?.image(case.disk)?;
@@ -85,46 +90,79 @@ fn prepare(case: &Case, path: &Path, folder: &Path) -> Result<()> {
     }
     file.sync(SyncKind::Full)?;
     if !block {
-        Folder::open(folder)?.sync_all()?;
+        fs::File::open(folder)?.sync_all()?;
     }
     Ok(file.close()?)
 }
 
 fn workload(case: &Case, ops: &[Op], path: &Path, logged: &Mapped) -> Result<()> {
-    let mode: Mode = case.mode.parse()?;
-    let engine: Engine = case.engine.parse()?;
-    let file = OpenOptions::new(mode).write(true).open(path)?;
-    let mut queue = Queue::new(engine, 1)?;
-    mark(logged, READY)?;
+    let mut lane = Lane {
+        way: Way::open(case, path)?,
+        in_flight: Vec::new(),
+        logged,
+    };
+    lane.mark(READY)?;
     for op in ops {
-        write(case, op, &file, &mut queue)
-            .with_context(|| format!("write {} at {}", op.number, op.offset))?;
-        mark(logged, &op.mark())?;
+        let meets = |other: &Op| other.meets(*op);
+        while lane.in_flight.len() >= case.depth as usize || lane.in_flight.iter().any(meets) {
+            lane.one()?;
+        }
+        let buffer = contents(case, op.offset, op.length, op.generation())?;
+        lane.begin(*op, buffer)?;
+        let done = op.number + 1;
+        if case.sync_every > 0 && done.is_multiple_of(case.sync_every) {
+            lane.sync(done)?;
+        }
     }
-    mark(logged, END)?;
-    queue.close()?;
-    Ok(file.close()?)
+    lane.sync(case.writes)?;
+    lane.mark(END)?;
+    lane.way.close()
 }
 
-fn write(case: &Case, op: &Op, file: &File, queue: &mut Queue) -> Result<()> {
-    let buffer = contents(case, op.offset, op.length, op.generation())?;
-    queue
-        .write(file, buffer, op.offset, u64::from(op.number))
-        .map_err(odio_core::error::Error::from)?;
-    let moved = queue
-        .complete()?
-        .result
-        .map_err(|errno| anyhow!("{errno}"))?;
-    ensure!(u64::from(moved) == op.length, "{moved} bytes were moved");
-    Ok(())
+/// The writes in flight.
+struct Lane<'a> {
+    way: Way,
+    in_flight: Vec<Op>,
+    logged: &'a Mapped,
+}
+
+impl Lane<'_> {
+    fn begin(&mut self, op: Op, buffer: Buffer) -> Result<()> {
+        self.way
+            .write(op, buffer)
+            .with_context(|| format!("write {} at {}", op.number, op.offset))?;
+        self.in_flight.push(op);
+        Ok(())
+    }
+
+    /// Waits for one and marks its acknowledgement.
+    fn one(&mut self) -> Result<()> {
+        let (number, moved) = self.way.complete()?;
+        let place = |op: &Op| u64::from(op.number) == number;
+        let at = self.in_flight.iter().position(place);
+        let op = self
+            .in_flight
+            .remove(at.context("a completion of nothing")?);
+        ensure!(moved == op.length, "{moved} bytes were moved");
+        self.mark(&op.mark())
+    }
+
+    /// Waits for all of the writes before `done`, and syncs them.
+    fn sync(&mut self, done: u32) -> Result<()> {
+        while !self.in_flight.is_empty() {
+            self.one()?;
+        }
+        self.way.sync()?;
+        self.mark(&case::synced(done))
+    }
+
+    fn mark(&self, text: &str) -> Result<()> {
+        self.logged.message(&format!("mark {text}"))
+    }
 }
 
 fn contents(case: &Case, offset: u64, length: u64, generation: u32) -> Result<Buffer> {
     let mut buffer = Buffer::new(length as usize, BLOCK as usize)?;
     content::fill(&mut buffer, case.key(), offset, generation);
     Ok(buffer)
-}
-
-fn mark(logged: &Mapped, text: &str) -> Result<()> {
-    logged.message(&format!("mark {text}"))
 }

@@ -8,6 +8,9 @@ fn case(situation: Situation, mode: &str) -> Case {
         engine: "psync".into(),
         situation: situation.name().into(),
         writes: 12,
+        depth: 1,
+        sync_every: 0,
+        raw: false,
         seed: 1,
         disk: 64 << 20,
     }
@@ -22,6 +25,15 @@ fn file(case: &Case, ops: &[Op], done: usize) -> Vec<u8> {
         write(&mut file, case.key(), op.offset, op.length, op.generation());
     }
     file
+}
+
+/// The first `done` writes are acknowledged.
+fn acked(ops: &[Op], done: usize) -> Progress {
+    let mut progress = Progress::default();
+    for op in &ops[..done] {
+        progress.mark(&op.mark());
+    }
+    progress
 }
 
 fn write(file: &mut Vec<u8>, seed: u64, offset: u64, length: u64, generation: u32) {
@@ -42,11 +54,11 @@ fn what_was_acknowledged_is_right_and_so_is_what_had_begun() {
     for situation in WRITES {
         let case = case(situation, "direct+dsync");
         let ops = case.ops();
-        for acked in 0..ops.len() {
-            for done in [acked, acked + 1] {
+        for count in 0..ops.len() {
+            for done in [count, count + 1] {
                 let file = file(&case, &ops, done);
-                let wrong = case.verify(&ops, acked, acked + 1, case.promise(), &file);
-                assert_eq!(wrong, [], "{situation} {acked} {done}");
+                let wrong = case.verify(&ops, &acked(&ops, count), case.promise(), &file);
+                assert_eq!(wrong, [], "{situation} {count} {done}");
             }
         }
     }
@@ -57,18 +69,21 @@ fn an_acknowledged_write_that_is_not_there_is_found() {
     for situation in WRITES {
         let case = case(situation, "direct+dsync");
         let ops = case.ops();
-        for acked in 1..=ops.len() {
-            let file = file(&case, &ops, acked - 1);
-            let wrong = case.verify(&ops, acked, acked, Expect::Durable, &file);
-            let last = ops[acked - 1];
-            assert!(!wrong.is_empty(), "{situation} {acked}");
+        for count in 1..=ops.len() {
+            let file = file(&case, &ops, count - 1);
+            let mut progress = acked(&ops, count);
+            let wrong = case.verify(&ops, &progress, Expect::Durable, &file);
+            let last = ops[count - 1];
+            assert!(!wrong.is_empty(), "{situation} {count}");
             for wrong in &wrong {
                 assert_eq!(wrong.op, Some(last.number));
             }
             let missing: u64 = wrong.iter().map(|wrong| wrong.length).sum();
             assert_eq!(missing, last.length);
-            // One that promises nothing may lose it.
-            assert_eq!(case.verify(&ops, acked, acked, Expect::Sane, &file), []);
+            // One that promises nothing may lose it, but not once it was synced.
+            assert_eq!(case.verify(&ops, &progress, Expect::Synced, &file), []);
+            progress.mark(&synced(count as u32));
+            assert_eq!(case.verify(&ops, &progress, Expect::Synced, &file), wrong);
         }
     }
 }
@@ -80,13 +95,38 @@ fn one_sector_of_a_write_is_missed() {
     let mut file = file(&case, &ops, 1);
     let at = ops[0].offset + 3 * SECTOR as u64;
     write(&mut file, case.key(), at, SECTOR as u64, 0);
-    let wrong = case.verify(&ops, 1, 2, Expect::Durable, &file);
+    let wrong = case.verify(&ops, &acked(&ops, 1), Expect::Durable, &file);
     assert_eq!(wrong.len(), 1);
     assert_eq!((wrong[0].offset, wrong[0].length), (at, SECTOR as u64));
     assert_eq!(wrong[0].expected, "generation 1 or later");
     // The write in flight may be torn, but not be one that was never begun.
     write(&mut file, case.key(), at, SECTOR as u64, 5);
-    assert_eq!(case.verify(&ops, 1, 2, Expect::Durable, &file).len(), 1);
+    let wrong = case.verify(&ops, &acked(&ops, 1), Expect::Durable, &file);
+    assert_eq!(wrong.len(), 1);
+}
+
+/// Of several in flight a later one may be acknowledged first: then it must be there, and the others may.
+#[test]
+fn writes_in_flight_are_acknowledged_in_any_order() {
+    let mut case = case(Situation::Append, "direct+dsync");
+    let ops = case.ops();
+    let mut progress = Progress::default();
+    progress.mark(&ops[2].mark());
+    let first =
+        |file: &mut Vec<u8>, op: Op| file[op.offset as usize..][..op.length as usize].fill(0);
+    let mut without = file(&case, &ops, 3);
+    first(&mut without, ops[0]);
+    // One at a time could not have begun the second.
+    assert_eq!(
+        case.verify(&ops, &progress, Expect::Durable, &without)
+            .len(),
+        1
+    );
+    case.depth = 3;
+    assert_eq!(case.verify(&ops, &progress, Expect::Durable, &without), []);
+    first(&mut without, ops[2]);
+    let wrong = case.verify(&ops, &progress, Expect::Durable, &without);
+    assert_eq!(wrong[0].op, Some(2));
 }
 
 #[test]
@@ -94,7 +134,10 @@ fn what_nobody_wrote_there_is_wrong_whatever_is_promised() {
     let case = case(Situation::Hole, "direct");
     let ops = case.ops();
     let good = file(&case, &ops, 0);
-    let wrong = |file: &[u8]| case.verify(&ops, 0, 1, Expect::Sane, file).len();
+    let wrong = |file: &[u8]| {
+        case.verify(&ops, &Progress::default(), Expect::Synced, file)
+            .len()
+    };
     assert_eq!(wrong(&good), 0);
     let mut foreign = good.clone();
     foreign[5000] = 1;
@@ -116,7 +159,7 @@ fn what_nobody_wrote_there_is_wrong_whatever_is_promised() {
 #[test]
 fn only_modes_with_a_sync_promise() {
     let promise = |mode| case(Situation::Append, mode).promise();
-    assert_eq!(promise("direct"), Expect::Sane);
+    assert_eq!(promise("direct"), Expect::Synced);
     assert_eq!(promise("direct+dsync"), Expect::Durable);
     assert_eq!(promise("buffered+sync"), Expect::Durable);
 }
@@ -144,6 +187,10 @@ fn cases_have_no_contents_in_common() {
 #[test]
 fn a_mark_reads_back() {
     let op = case(Situation::Append, "direct").ops()[7];
-    assert_eq!(acknowledged(&op.mark()), Some(7));
-    assert_eq!(acknowledged(READY), None);
+    let mut progress = Progress::default();
+    for mark in [READY, &op.mark(), &synced(3), END] {
+        progress.mark(mark);
+    }
+    assert_eq!(*progress.acknowledged(), [7].into());
+    assert_eq!(progress.synced, 3);
 }

@@ -2,4 +2,5 @@
 //!
 //! The only place of this program with unsafe code.
 
+pub(crate) mod aio;
 pub(crate) mod dm;
