@@ -68,6 +68,10 @@ pub(crate) struct Report {
     pub(crate) obliged: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) took: Duration,
+    /// What of it went into making and removing snapshots.
+    pub(crate) snapshots: Duration,
+    /// What of it went into mounting and unmounting.
+    pub(crate) mounts: Duration,
 }
 
 /// Tries the points of a record.
@@ -124,7 +128,7 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
             }
             report.images += 1;
             report.obliged += u64::from(obliged > 0);
-            let found = image(record, options, filesystem, &at, &state)?;
+            let found = image(record, options, (filesystem, &at), &state, &mut report)?;
             let violations = judge(record, options, &progress, found);
             report
                 .violations
@@ -148,21 +152,26 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
 fn image(
     record: &Record,
     options: &Options<'_>,
-    filesystem: Filesystem,
-    at: &Path,
+    (filesystem, at): (Filesystem, &Path),
     state: &State,
+    report: &mut Report,
 ) -> Result<Result<Vec<u8>, String>> {
     let size = record.told.case.disk;
     // Chunks of 8 sectors, gone when it is removed.
     let parameters = format!("{} {} N 8", options.base.display(), options.cow.display());
+    let begun = Instant::now();
     let snapshot = Mapped::new("odio-crash-cut", size >> 9, "snapshot", &parameters)?;
+    report.snapshots += begun.elapsed();
     if !state.pieces.is_empty() {
         let mut disk = Device::open(snapshot.path())?;
         for piece in &state.pieces {
             put(&mut disk, piece, &record.log.entries, record.log.sector)?;
         }
     }
-    let found = match filesystem.mount(snapshot.path(), at, true) {
+    let begun = Instant::now();
+    let mounted = filesystem.mount(snapshot.path(), at, true);
+    report.mounts += begun.elapsed();
+    let found = match mounted {
         Err(error) => Err(format!("{error:#}")),
         Ok(mounted) => {
             let path = filesystem.file(snapshot.path(), at);
@@ -172,13 +181,17 @@ fn image(
                     .bytes(record.told.case.size())),
                 false => fs::read(&path),
             };
+            let begun = Instant::now();
             mounted.unmount()?;
+            report.mounts += begun.elapsed();
             bytes.map_err(|error: io::Error| format!("the file: {error}"))
         }
     };
     let status = snapshot.status()?;
     ensure!(!status.contains("nvalid"), "the snapshot is full: {status}");
+    let begun = Instant::now();
     snapshot.remove()?;
+    report.snapshots += begun.elapsed();
     Ok(found)
 }
 

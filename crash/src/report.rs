@@ -71,6 +71,9 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
             "obliged": found.obliged,
             "violations": found.violations.len(),
             "images_per_minute": rate,
+            "ms_snapshots": found.snapshots.as_millis() as u64,
+            "ms_mounts": found.mounts.as_millis() as u64,
+            "ms": found.took.as_millis() as u64,
         })
     );
     eprintln!(
