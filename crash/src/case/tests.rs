@@ -129,6 +129,25 @@ fn writes_in_flight_are_acknowledged_in_any_order() {
     assert_eq!(wrong[0].op, Some(2));
 }
 
+/// One that had not been acknowledged is older all the same than one that was, on the same blocks.
+#[test]
+fn an_older_write_is_not_a_later_one() {
+    let mut case = case(Situation::Overwrite, "direct+dsync");
+    case.depth = 12;
+    let ops = case.ops();
+    let meets = |(a, b): &(Op, Op)| a.number < b.number && a.meets(*b);
+    let pairs = ops.iter().flat_map(|a| ops.iter().map(|b| (*a, *b)));
+    let (older, newer) = pairs.into_iter().find(meets).unwrap();
+    let mut progress = Progress::default();
+    progress.mark(&newer.mark());
+    let file = file(&case, &ops[older.number as usize..], 1);
+    let wrong = case.verify(&ops, &progress, Expect::Durable, &file);
+    assert!(wrong.iter().any(|wrong| matches!(
+        wrong.found,
+        content::Found::Written { generation, .. } if generation == older.generation()
+    )));
+}
+
 #[test]
 fn what_nobody_wrote_there_is_wrong_whatever_is_promised() {
     let case = case(Situation::Hole, "direct");
@@ -145,6 +164,11 @@ fn what_nobody_wrote_there_is_wrong_whatever_is_promised() {
     // A sector in another place.
     let mut misplaced = good.clone();
     misplaced[..SECTOR].copy_from_slice(&content::sector(case.key(), AREA, 0));
+    assert_eq!(wrong(&misplaced), 1);
+    // One of the right write, but of another place in it.
+    let swapped = AREA as usize + SECTOR;
+    misplaced = good.clone();
+    misplaced.copy_within(swapped.., AREA as usize);
     assert_eq!(wrong(&misplaced), 1);
     // The prepared block, and the size that the file had.
     let mut zeroed = good.clone();
