@@ -47,7 +47,8 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
     for violation in found.violations.iter().take(TOLD) {
         println!("{}", told(record, options, violation));
     }
-    let verdict = match (found.violations.is_empty(), found.images) {
+    // Where no write had to be there, nothing was asked.
+    let verdict = match (found.violations.is_empty(), found.obliged) {
         (false, _) => Verdict::Fail,
         (true, 0) => Verdict::Inconclusive,
         (true, _) => Verdict::Pass,
