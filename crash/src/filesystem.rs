@@ -1,0 +1,165 @@
+//! # Filesystems: made, mounted, unmounted
+
+use std::{
+    ffi::CString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{MountFlags, UnmountFlags};
+
+/// A filesystem as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Filesystem {
+    pub(crate) name: &'static str,
+    /// As mount(2) calls it; `None`: the disk itself.
+    kind: Option<&'static str>,
+    options: &'static str,
+    /// Bytes of the smallest disk that is of use.
+    pub(crate) disk: u64,
+}
+
+/// Every filesystem that can be asked for.
+pub(crate) const ALL: [Filesystem; 5] = [
+    Filesystem {
+        name: "ext4",
+        kind: Some("ext4"),
+        options: "",
+        disk: 64 << 20,
+    },
+    Filesystem {
+        name: "xfs",
+        kind: Some("xfs"),
+        options: "",
+        // mkfs.xfs makes none that is smaller.
+        disk: 300 << 20,
+    },
+    Filesystem {
+        name: "btrfs",
+        kind: Some("btrfs"),
+        options: "nodiscard",
+        disk: 256 << 20,
+    },
+    Filesystem {
+        name: "btrfs-nodatacow",
+        kind: Some("btrfs"),
+        options: "nodiscard,nodatacow",
+        disk: 256 << 20,
+    },
+    Filesystem {
+        name: "block",
+        kind: None,
+        options: "",
+        disk: 16 << 20,
+    },
+];
+
+impl std::str::FromStr for Filesystem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Filesystem, String> {
+        let known = || ALL.map(|each| each.name).join(", ");
+        ALL.into_iter()
+            .find(|each| each.name == text)
+            .ok_or_else(|| format!("not one of {}", known()))
+    }
+}
+
+impl Filesystem {
+    /// Whether the file that is written is the disk itself.
+    pub(crate) fn is_disk(self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Makes it on the first `bytes` of a disk. Discards nothing: a RAM disk would give back its memory, another its
+    /// old contents.
+    pub(crate) fn make(self, disk: &Path, bytes: u64) -> Result<()> {
+        let size = bytes.to_string();
+        let kib = format!("{}k", bytes >> 10);
+        let in_size = format!("size={bytes}");
+        let arguments: &[&str] = match self.kind {
+            None => return Ok(()),
+            Some("ext4") => &[
+                "-q",
+                "-F",
+                "-E",
+                "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
+            ],
+            Some("xfs") => &["-q", "-f", "-K", "-d", &in_size],
+            Some(_) => &["-q", "-f", "-K", "-b", &size],
+        };
+        let program = format!("mkfs.{}", self.kind.unwrap_or_default());
+        let mut command = Command::new(&program);
+        command.args(arguments).arg(disk).stdin(Stdio::null());
+        if self.kind == Some("ext4") {
+            command.arg(&kib);
+        }
+        let output = command.output().with_context(|| program.clone())?;
+        ensure!(
+            output.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
+    /// The file that is written: on the disk as it is mounted in `at`, or the disk itself.
+    pub(crate) fn file(self, disk: &Path, at: &Path) -> PathBuf {
+        match self.kind {
+            Some(_) => at.join("data"),
+            None => disk.to_owned(),
+        }
+    }
+
+    /// Mounts it; a disk that has none stays as it is.
+    pub(crate) fn mount(self, disk: &Path, at: &Path, read_only: bool) -> Result<Mounted> {
+        let Some(kind) = self.kind else {
+            return Ok(Mounted { at: None });
+        };
+        let mut flags = MountFlags::NOATIME;
+        if read_only {
+            flags |= MountFlags::RDONLY;
+        }
+        let options = CString::new(self.options)?;
+        rustix::mount::mount(disk, at, kind, flags, Some(options.as_c_str()))
+            .with_context(|| format!("mount of {kind}"))?;
+        let at = Some(at.to_owned());
+        Ok(Mounted { at })
+    }
+}
+
+/// A filesystem that is mounted until it is unmounted or dropped.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    at: Option<PathBuf>,
+}
+
+impl Mounted {
+    pub(crate) fn unmount(mut self) -> Result<()> {
+        let Some(at) = self.at.take() else {
+            return Ok(());
+        };
+        match rustix::mount::unmount(&at, UnmountFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(errno) => bail!("unmount of {}: {errno}", at.display()),
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Some(at) = &self.at {
+            // An error is on its way already, and it is the one to be told.
+            let _ = rustix::mount::unmount(at, UnmountFlags::empty());
+        }
+    }
+}
+
+/// A folder to mount in.
+pub(crate) fn mount_point(name: &str) -> Result<PathBuf> {
+    let at = std::env::temp_dir().join(format!("odio-crash-{name}"));
+    fs::create_dir_all(&at).with_context(|| format!("{}", at.display()))?;
+    Ok(at)
+}

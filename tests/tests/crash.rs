@@ -1,0 +1,271 @@
+//! # Power cuts
+//!
+//! `odio-crash` writes on a real filesystem, cuts the power at every block write, and must find what libodio said is
+//! durable; and must not find it where it was not promised or the device lies.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use odio_tests::vm::{Run, odio_trace};
+use serde_json::Value;
+
+/// What the VM has for `odio-crash`. The sizes are those of its filesystems' disks.
+fn options<'a>(kernel: &'a str, brd: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let modules = ["--module", brd, "--module", "dm-log-writes"];
+    let mut options = vec!["--kernel", kernel, "--fs", "none", "--timeout", "1500"];
+    options.extend(modules);
+    options.extend(["--module", "dm-snapshot"]);
+    options.extend(more);
+    options
+}
+
+const SMALL: &str = "brd rd_nr=4 rd_size=65536";
+const LARGE: &str = "brd rd_nr=4 rd_size=307200";
+
+/// One call of `odio-crash` in the VM.
+#[derive(Default)]
+struct Call {
+    /// Cases by filesystem, mode, engine and situation.
+    checked: BTreeMap<String, Value>,
+    violations: Vec<Value>,
+    status: Option<i32>,
+}
+
+/// Makes each call in one VM; a call has a name and arguments.
+fn calls(options: &[&str], calls: &[(&str, &str)]) -> BTreeMap<String, Call> {
+    let program = odio_trace().with_file_name("odio-crash");
+    assert!(program.exists(), "cargo build -p odio-crash");
+    let program = program.display().to_string();
+    let mut script = String::new();
+    for (name, arguments) in calls {
+        script += &format!("echo '### {name}'\n{program} {arguments}\necho \"status $?\"\n");
+    }
+    let mut with_program = options.to_vec();
+    with_program.extend(["--add", &program]);
+    let output = Run::new(&with_program, &["sh", "-c", &script]).output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}\n{printed}");
+    eprintln!("{said}");
+    let mut found: BTreeMap<String, Call> = BTreeMap::new();
+    let mut at = String::new();
+    for line in printed.lines() {
+        if let Some(name) = line.strip_prefix("### ") {
+            at = name.to_owned();
+            continue;
+        }
+        let call = found.entry(at.clone()).or_default();
+        if let Some(status) = line.strip_prefix("status ") {
+            call.status = status.parse().ok();
+            continue;
+        }
+        let told: Value = serde_json::from_str(line).expect("JSON");
+        match told["type"].as_str() {
+            Some("checked") => {
+                let name = ["filesystem", "mode", "engine", "situation"]
+                    .map(|field| told["case"][field].as_str().expect("a name"))
+                    .join(" ");
+                assert!(call.checked.insert(name, told).is_none());
+            }
+            Some("violation") => call.violations.push(told),
+            _ => panic!("{line}"),
+        }
+    }
+    found
+}
+
+fn number(told: &Value, field: &str) -> u64 {
+    told[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{field}: {told}"))
+}
+
+/// Every case was tried on so many disks at least on which writes had to be, and they were.
+fn assert_kept(call: &Call, expect: &str, cases: usize, least: u64) {
+    assert_eq!(call.status, Some(0), "{:?}", call.violations);
+    assert_eq!(call.checked.len(), cases);
+    for (name, told) in &call.checked {
+        assert_eq!(told["verdict"], "PASS", "{name}: {told}");
+        assert_eq!(told["expect"], expect, "{name}: {told}");
+        assert_eq!(number(told, "violations"), 0, "{name}: {told}");
+        assert!(number(told, "obliged") >= least, "{name}: {told}");
+    }
+}
+
+/// Every case failed.
+fn assert_failed(call: &Call, cases: usize) {
+    assert_eq!(call.status, Some(1));
+    assert_eq!(call.checked.len(), cases);
+    for (name, told) in &call.checked {
+        assert_eq!(told["verdict"], "FAIL", "{name}: {told}");
+        assert!(number(told, "violations") > 0, "{name}: {told}");
+    }
+}
+
+/// Every case failed by acknowledged writes that were not there, and by nothing else: a device that keeps its word breaks
+/// no filesystem. One that does not may break anything.
+fn assert_lost(call: &Call, cases: usize) {
+    assert_failed(call, cases);
+    for violation in &call.violations {
+        assert!(violation["op"].is_u64(), "{violation}");
+        let expected = violation["expected"].as_str().expect("words");
+        assert!(expected.ends_with("or later"), "{violation}");
+    }
+}
+
+fn ext4(kernel: &str) {
+    let options = options(kernel, SMALL, &["--add", "/usr/sbin/mkfs.ext4"]);
+    let of = calls(
+        &options,
+        &[
+            ("kept", "run --writes 6"),
+            (
+                "several at once",
+                "run --depth 4 --writes 6 --situation append,unwritten --engine libaio,io_uring",
+            ),
+            (
+                "all durable modes",
+                "run --mode direct+sync,buffered+dsync,buffered+sync --engine io_uring --writes 3",
+            ),
+            (
+                "by a sync",
+                "run --mode direct,buffered --engine libaio --sync-every 2 --writes 5",
+            ),
+            (
+                "no promise",
+                "run --mode direct --situation append --expect durable --writes 6",
+            ),
+            (
+                "a lying device",
+                "run --engine psync --ignore-flushes --writes 3",
+            ),
+            (
+                "a lying device and syncs",
+                "run --mode direct --engine io_uring --ignore-flushes --writes 3",
+            ),
+        ],
+    );
+    assert_kept(&of["kept"], "durable", 6, 10);
+    assert_kept(&of["several at once"], "durable", 4, 10);
+    assert_kept(&of["all durable modes"], "durable", 6, 3);
+    assert_kept(&of["by a sync"], "synced", 4, 3);
+    assert_lost(&of["no promise"], 3);
+    assert_failed(&of["a lying device"], 2);
+    assert_failed(&of["a lying device and syncs"], 2);
+}
+
+#[test]
+fn ext4_of_6_1() {
+    ext4("6.1");
+}
+
+#[test]
+fn ext4_of_6_12() {
+    ext4("6.12");
+}
+
+#[test]
+fn xfs_and_a_disk_of_6_1() {
+    let xfs = ["--module", "xfs", "--add", "/usr/sbin/mkfs.xfs"];
+    let with_memory = [&xfs[..], &["--memory", "2048"]].concat();
+    let of = calls(
+        &options("6.1", LARGE, &with_memory),
+        &[
+            ("xfs", "run --fs xfs --writes 5"),
+            ("disk", "run --fs block --situation overwrite --writes 5"),
+            (
+                "no promise",
+                "run --fs xfs --mode direct --engine psync --situation append --expect durable --writes 3",
+            ),
+            ("no append", "run --fs block --situation append --writes 3"),
+        ],
+    );
+    assert_kept(&of["xfs"], "durable", 6, 5);
+    assert_kept(&of["disk"], "durable", 3, 5);
+    assert_lost(&of["no promise"], 1);
+    let told = &of["no append"];
+    assert_eq!(told.status, Some(3));
+    for (name, told) in &told.checked {
+        assert_eq!(told["verdict"], "INCONCLUSIVE", "{name}: {told}");
+        assert!(told["why"].as_str().expect("words").contains("overwrite"));
+    }
+}
+
+/// The kernel acknowledges an asynchronous O_DSYNC write of btrfs whose metadata was never written (`btrfs_direct_write`
+/// takes the flag away, and nothing syncs what completes later); libodio's finishing sync makes it true.
+fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
+    let btrfs = ["--module", "btrfs", "--add", "/usr/sbin/mkfs.btrfs"];
+    let with_memory = [&btrfs[..], &["--memory", "2048"]].concat();
+    let case = format!("run --fs {filesystems} --engine libaio --situation append --writes 6");
+    let of = calls(
+        &options(kernel, LARGE, &with_memory),
+        &[("odio", &case), ("kernel", &format!("{case} --raw"))],
+    );
+    assert_kept(&of["odio"], "durable", cases, 10);
+    assert_lost(&of["kernel"], cases);
+}
+
+#[test]
+fn what_btrfs_of_6_1_loses_libodio_keeps() {
+    btrfs("6.1", "btrfs,btrfs-nodatacow", 2);
+}
+
+/// With checksums it copies such a write through the page cache, and syncs it.
+#[test]
+fn what_btrfs_of_6_12_loses_libodio_keeps() {
+    btrfs("6.12", "btrfs-nodatacow", 1);
+}
+
+/// The command that a violation is told with shows the same violation on the record that was kept.
+#[test]
+fn a_violation_is_repeated_from_its_record() {
+    let room = tempfile::tempdir().expect("a temporary folder");
+    let kept = room.path().display().to_string();
+    let ext4 = ["--add", "/usr/sbin/mkfs.ext4"];
+    let with_out = [&ext4[..], &["--out", &kept]].concat();
+    let lost = "run --engine libaio --situation overwrite --ignore-flushes --writes 3";
+    let first = calls(&options("6.1", SMALL, &with_out), &[("lost", lost)]);
+    let violation = first["lost"]
+        .violations
+        .iter()
+        .find(|violation| !["none", "all"].contains(&violation["state"].as_str().unwrap()))
+        .expect("one on a random disk");
+
+    let repeat = violation["repeat"].as_str().expect("a command");
+    let (program, arguments) = repeat.split_once(' ').expect("arguments");
+    assert_eq!(program, "odio-crash");
+    let name = "ext4.direct+dsync.libaio.overwrite";
+    let record = record(room.path(), name).display().to_string();
+    let arguments = arguments.replace(name, &record);
+    let with_record = ["--add", &record];
+    let second = calls(
+        &options("6.1", SMALL, &with_record),
+        &[
+            ("again", &arguments),
+            // Before the log begins there is nothing to cut.
+            ("nowhere", &arguments.replace("--point ", "--point 1000")),
+        ],
+    );
+    let again = &second["again"];
+    assert_eq!(again.status, Some(1));
+    assert!(again.violations.contains(violation), "{violation}");
+    assert_eq!(number(again.checked.values().next().unwrap(), "images"), 1);
+    let nowhere = &second["nowhere"];
+    assert_eq!(nowhere.status, Some(3));
+    assert_eq!(
+        nowhere.checked.values().next().unwrap()["verdict"],
+        "INCONCLUSIVE"
+    );
+}
+
+/// The folder of this name, wherever below the other it is.
+fn record(below: &Path, name: &str) -> std::path::PathBuf {
+    let direct = below.join(name);
+    if direct.is_dir() {
+        return direct;
+    }
+    fs::read_dir(below)
+        .expect("the folder that came back")
+        .map(|entry| entry.expect("an entry").path().join(name))
+        .find(|path| path.is_dir())
+        .expect("a record was kept")
+}
