@@ -12,6 +12,7 @@ use odio_core::{
     mode::{Engine, Mode},
     queue::Queue,
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
@@ -19,8 +20,7 @@ use crate::cli;
 /// Bytes of every request.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// XFS sends a write to a worker when a coarse timestamp must change; apart by more than its tick, every request
-/// finds the same state.
+/// Between two requests, more than a tick of most kernels.
 const APART: Duration = Duration::from_millis(5);
 
 /// One row of the matrix, as far as the requests go.
@@ -101,7 +101,7 @@ fn one(case: &Case, file: &File, mut queue: Queue) -> Result<()> {
     let read = case.reads();
     for i in 0..case.requests {
         if i > 0 {
-            thread::sleep(APART);
+            await_another_tick();
         }
         request(&mut queue, file, read, case.offset(i), i).with_context(|| {
             format!(
@@ -112,6 +112,17 @@ fn one(case: &Case, file: &File, mut queue: Queue) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// XFS sends a write to a worker when the file's time must change, which comes from the coarse clock: with that in another
+/// tick each time, every request finds the same state. Where a machine is short of processors the clock may be late.
+fn await_another_tick() {
+    let coarse = || clock_gettime(ClockId::RealtimeCoarse);
+    let last = coarse();
+    thread::sleep(APART);
+    while coarse() == last {
+        thread::sleep(APART / 5);
+    }
 }
 
 fn request(queue: &mut Queue, file: &File, read: bool, offset: u64, i: u32) -> Result<()> {
