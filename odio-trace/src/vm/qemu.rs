@@ -53,8 +53,9 @@ pub(crate) const ARCHIVE: &str = "archive";
 /// What the guest calls the other end of [`TERMINAL`].
 pub(crate) const GUEST_TERMINAL: &str = "/dev/hvc0";
 
-/// How long the last bytes may take once QEMU has ended.
-const LAST: Duration = Duration::from_secs(5);
+/// How long the last bytes may take once QEMU has ended; where it never connected, none come. They are in the sockets by
+/// then, but a disk that is busy takes them when it can.
+const LAST: Duration = Duration::from_secs(30);
 
 /// How long a command that was stopped may take to leave its files.
 const GRACE: Duration = Duration::from_secs(15);
@@ -120,12 +121,17 @@ pub(crate) async fn run(
         loop {
             tokio::select! {
                 ended = &mut ports => {
+                    let Some(status) = whole(ended?) else {
+                        // The end of QEMU says more about why.
+                        machine.0.wait().await?;
+                        return Ok(None);
+                    };
                     if spec.shell {
                         // The last that the shell said is on its way; its end comes with QEMU's.
                         machine.0.start_kill()?;
                         let _ = timeout(LAST, &mut shell).await;
                     }
-                    return ended.map(|(status, ..)| Some(status));
+                    return Ok(Some(status));
                 }
                 Some(()) = told.recv() => {
                     progress.clear();
@@ -141,10 +147,7 @@ pub(crate) async fn run(
                 status = machine.0.wait() => {
                     status?;
                     let ended = timeout(LAST, &mut ports).await;
-                    return Ok(match ended {
-                        Ok(Ok((status, ..))) => Some(status),
-                        _ => None,
-                    });
+                    return Ok(ended.ok().and_then(Result::ok).and_then(whole));
                 }
             }
         }
@@ -206,6 +209,11 @@ async fn stop(control: &UnixListener) -> anyhow::Result<UnixStream> {
 }
 
 /// Keeps the archive of the files that the command left, where any were asked for. It has its name once it is whole.
+/// The status of the command, where both of its outputs came to their ends.
+fn whole((out, err, ()): (Option<i32>, Option<i32>, ())) -> Option<i32> {
+    out.filter(|_| err.is_some())
+}
+
 async fn keep(
     listener: Option<UnixListener>,
     port: Port,
@@ -217,7 +225,7 @@ async fn keep(
     };
     let arriving = room.join("arriving");
     let file = tokio::fs::File::create(&arriving).await?;
-    if relay(listener, port, file, tell).await? == 0 {
+    if relay(listener, port, file, tell).await? == Some(0) {
         fs::rename(arriving, room.join(ARCHIVE))?;
     }
     Ok(())
@@ -335,7 +343,7 @@ async fn relay(
     mut port: Port,
     mut to: impl AsyncWrite + Unpin,
     tell: mpsc::UnboundedSender<()>,
-) -> anyhow::Result<i32> {
+) -> anyhow::Result<Option<i32>> {
     let (mut stream, _) = listener.accept().await?;
     let mut buffer = vec![0; 64 << 10];
     let mut output = Vec::new();
@@ -354,11 +362,10 @@ async fn relay(
             output.clear();
         }
         if let Stage::Ended(status) = port.stage() {
-            return Ok(status);
+            return Ok(Some(status));
         }
         if bytes == 0 {
-            // The end of QEMU says more about why.
-            pending::<()>().await;
+            return Ok(None);
         }
     }
 }
