@@ -90,7 +90,8 @@ pub(crate) struct Written {
     /// Sync after this many writes, and not only after the last
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) sync_every: u32,
-    /// Write with io_submit(2) alone, without libodio: what the kernel itself acknowledges. Wants the engine libaio
+    /// Write with io_submit(2) alone, without libodio: what the kernel itself acknowledges. Wants the engine
+    /// libaio. All of --depth go in one call; three and more are then asynchronous for certain
     #[arg(long)]
     pub(crate) raw: bool,
     /// Disk that is written to; all that is on it is lost. A RAM disk completes each request within the call that

@@ -59,7 +59,10 @@ impl Way {
                     .map_err(odio_core::error::Error::from)?;
                 Ok(queue.submit()?)
             }
-            Way::Kernel(aio) => aio.write(buffer, op.offset, u64::from(op.number)),
+            Way::Kernel(aio) => {
+                aio.write(buffer, op.offset, u64::from(op.number));
+                Ok(())
+            }
         }
     }
 

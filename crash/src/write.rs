@@ -50,7 +50,7 @@ pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
     let mounted = filesystem.mount(logged.path(), &at, false)?;
     let path = filesystem.file(logged.path(), &at);
     let ops = case.ops();
-    prepare(case, &path, &at)?;
+    prepare(case, filesystem.is_disk(), &path, &at)?;
     workload(case, &ops, &path, &logged)?;
     let status = logged.status()?;
     ensure!(!status.contains("disabled"), "the log is full: {status}");
@@ -73,8 +73,7 @@ pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
 }
 
 /// Makes the file as the situation asks for it, durably.
-fn prepare(case: &Case, path: &Path, folder: &Path) -> Result<()> {
-    let block = case.filesystem == "block";
+fn prepare(case: &Case, block: bool, path: &Path, folder: &Path) -> Result<()> {
     let file = OpenOptions::new(Mode::new(Cache::Direct, Sync::None))
         .fall_back(true)
         .write(true)

@@ -191,24 +191,31 @@ fn xfs_and_a_disk_of_6_1() {
 }
 
 /// The kernel acknowledges an asynchronous O_DSYNC write of btrfs whose metadata was never written (`btrfs_direct_write`
-/// takes the flag away, and nothing syncs what completes later); libodio's finishing sync makes it true. That the same is
-/// lost without libodio (`--raw`) is not asked here: where the device is done before io_submit returns, the kernel syncs.
+/// takes the flag away, and nothing syncs what completes later); libodio's finishing sync makes it true.
 fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
     let btrfs = ["--module", "btrfs", "--add", "/usr/sbin/mkfs.btrfs"];
     let with_memory = [&btrfs[..], &["--memory", "2048"]].concat();
     let case = format!("run --fs {filesystems} --engine libaio --situation append --writes 6");
-    let of = calls(&options(kernel, LARGE, &with_memory), &[("odio", &case)]);
+    let of = calls(
+        &options(kernel, LARGE, &with_memory),
+        &[
+            ("odio", &case),
+            // In one call of the kernel: what is done before it returns is synced by it.
+            ("kernel", &format!("{case} --raw --depth 6")),
+        ],
+    );
     assert_kept(&of["odio"], "durable", cases, 10);
+    assert_lost(&of["kernel"], cases);
 }
 
 #[test]
-fn what_btrfs_of_6_1_may_lose_libodio_keeps() {
+fn what_btrfs_of_6_1_loses_libodio_keeps() {
     btrfs("6.1", "btrfs,btrfs-nodatacow", 2);
 }
 
 /// With checksums it copies such a write through the page cache, and syncs it.
 #[test]
-fn what_btrfs_of_6_12_may_lose_libodio_keeps() {
+fn what_btrfs_of_6_12_loses_libodio_keeps() {
     btrfs("6.12", "btrfs-nodatacow", 1);
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Aio {
     context: u64,
     file: File,
     buffers: Vec<(u64, Buffer)>,
+    /// Not handed to the kernel yet; what they name is in `buffers`.
+    waiting: Vec<Iocb>,
 }
 
 impl Aio {
@@ -60,6 +62,7 @@ impl Aio {
             context,
             file,
             buffers: Vec::new(),
+            waiting: Vec::new(),
         })
     }
 
@@ -67,10 +70,10 @@ impl Aio {
         &self.file
     }
 
-    /// Hands a write to the kernel.
-    pub(crate) fn write(&mut self, buffer: Buffer, offset: u64, number: u64) -> Result<()> {
+    /// Begins a write, which goes to the kernel with the others that wait.
+    pub(crate) fn write(&mut self, buffer: Buffer, offset: u64, number: u64) {
         let fd: RawFd = self.file.as_raw_fd();
-        let iocb = Iocb {
+        self.waiting.push(Iocb {
             data: number,
             key: 0,
             rw_flags: 0,
@@ -83,18 +86,29 @@ impl Aio {
             reserved: 0,
             flags: 0,
             event_fd: 0,
-        };
-        let list = [&raw const iocb];
+        });
         self.buffers.push((number, buffer));
-        // SAFETY: the kernel reads one iocb within the call; the memory that it names is owned by `buffers` until the
-        // write has completed or the context is destroyed, and the file by this value.
-        let result = unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1, list.as_ptr()) };
-        ensure!(result == 1, "io_submit: {}", io::Error::last_os_error());
+    }
+
+    /// Hands over all that wait in one call. More than two are held back in a plug until the call ends (`io_submit`:
+    /// AIO_PLUG_THRESHOLD), so that none of them is done within it.
+    fn submit(&mut self) -> Result<()> {
+        while !self.waiting.is_empty() {
+            let list: Vec<*const Iocb> = self.waiting.iter().map(|iocb| &raw const *iocb).collect();
+            // SAFETY: the kernel reads as many iocbs as the list has, within the call; the memory that they name is owned
+            // by `buffers` until the write has completed or the context is destroyed, and the file by this value.
+            let result = unsafe {
+                libc::syscall(libc::SYS_io_submit, self.context, list.len(), list.as_ptr())
+            };
+            ensure!(result > 0, "io_submit: {}", io::Error::last_os_error());
+            self.waiting.drain(..result as usize);
+        }
         Ok(())
     }
 
     /// Waits for one: its number, and how many bytes were written.
     pub(crate) fn complete(&mut self) -> Result<(u64, u64)> {
+        self.submit()?;
         let mut event = Event::default();
         // SAFETY: the kernel writes at most one event where the pointer leads.
         let result = unsafe {
