@@ -30,10 +30,15 @@ use std::{fs::File, io::BufReader, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use odio_core::{
+    contract::Situation,
+    mode::{Engine, Mode},
+};
 
 use crate::{
     case::{Case, Expect},
     cli::{Cli, Command, Expected},
+    filesystem::Filesystem,
     record::Record,
     report::Verdict,
     write::Disks,
@@ -60,18 +65,7 @@ fn run(arguments: &cli::Run) -> Result<Verdict> {
         for mode in &arguments.mode {
             for engine in &arguments.engine {
                 for situation in &arguments.situation {
-                    let case = Case {
-                        filesystem: fs.name.to_owned(),
-                        mode: mode.name().to_owned(),
-                        engine: engine.name().to_owned(),
-                        situation: situation.name().to_owned(),
-                        writes: arguments.written.writes,
-                        depth: arguments.written.depth,
-                        sync_every: arguments.written.sync_every,
-                        raw: arguments.written.raw,
-                        seed: arguments.written.seed,
-                        disk: fs.disk,
-                    };
+                    let case = case(fs, mode, engine, situation, &arguments.written);
                     let verdict = one(&case, arguments).unwrap_or_else(|error| {
                         report::not_tried(&case, &error);
                         Verdict::Inconclusive
@@ -99,19 +93,35 @@ fn one(case: &Case, arguments: &cli::Run) -> Result<Verdict> {
     Ok(report::tell(&record, &options, &found))
 }
 
+fn case(
+    fs: &Filesystem,
+    mode: &Mode,
+    engine: &Engine,
+    situation: &Situation,
+    written: &cli::Written,
+) -> Case {
+    Case {
+        filesystem: fs.name.to_owned(),
+        mode: mode.name().to_owned(),
+        engine: engine.name().to_owned(),
+        situation: situation.name().to_owned(),
+        writes: written.writes,
+        depth: written.depth,
+        sync_every: written.sync_every,
+        raw: written.raw,
+        seed: written.seed,
+        disk: fs.disk,
+    }
+}
+
 fn write(arguments: &cli::Write) -> Result<Verdict> {
-    let case = Case {
-        filesystem: arguments.fs.name.to_owned(),
-        mode: arguments.mode.name().to_owned(),
-        engine: arguments.engine.name().to_owned(),
-        situation: arguments.situation.name().to_owned(),
-        writes: arguments.written.writes,
-        depth: arguments.written.depth,
-        sync_every: arguments.written.sync_every,
-        raw: arguments.written.raw,
-        seed: arguments.written.seed,
-        disk: arguments.fs.disk,
-    };
+    let case = case(
+        &arguments.fs,
+        &arguments.mode,
+        &arguments.engine,
+        &arguments.situation,
+        &arguments.written,
+    );
     let disks = Disks {
         disk: &arguments.written.disk,
         log: &arguments.written.log,
