@@ -109,6 +109,11 @@ impl Progress {
         &self.acknowledged
     }
 
+    /// Whether this write was acknowledged, and no sync after it was.
+    pub(crate) fn waits_for_sync(&self, op: Op) -> bool {
+        op.number >= self.synced && self.acknowledged.contains(&op.number)
+    }
+
     /// Whether this write must be found.
     fn obliges(&self, op: Op, expect: Expect) -> bool {
         op.number < self.synced
@@ -202,6 +207,22 @@ impl Case {
     pub(crate) fn obliged(&self, ops: &[Op], progress: &Progress, expect: Expect) -> usize {
         let obliged = ops.iter().filter(|op| progress.obliges(**op, expect));
         obliged.count()
+    }
+
+    /// Whether this write is in the file whole, or where it is not, one that began after it.
+    pub(crate) fn holds(&self, ops: &[Op], progress: &Progress, op: Op, file: &[u8]) -> bool {
+        let key = self.key();
+        let begun = self.begun(progress).min(ops.len());
+        (op.offset..op.offset + op.length)
+            .step_by(SECTOR)
+            .all(|offset| {
+                let at = (offset as usize).min(file.len());
+                let bytes = &file[at..file.len().min(at + SECTOR)];
+                ops[..begun].iter().skip(op.number as usize).any(|later| {
+                    let generation = later.generation();
+                    later.covers(offset) && identify(bytes, key) == Found::Written { offset, generation }
+                })
+            })
     }
 
     /// Holds what the file has after a cut against what it must and may have.

@@ -1,11 +1,14 @@
 //! # A power cut at every point
 //!
-//! Keeps on a RAM disk what is durable at a point of the log, and puts a throwaway snapshot over it for each disk that a
-//! cut there could leave. Each is mounted, which replays its journal, and the file in it is read.
+//! Keeps a disk with what is durable at a point of the log, and puts over it each time what a cut there could leave
+//! besides. Each is mounted, which replays its journal, and the file in it is read. A disk that was found already is
+//! not mounted again; what was found on it is held against what has to be there now.
 
 use std::{
+    collections::HashMap,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -14,20 +17,20 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     case::{END, Expect, Progress, READY, Wrong},
     device::Device,
+    disk::{Digest, Disk},
     filesystem::{self, Filesystem},
-    log::{Entry, Flags},
+    log::{Flags, Log},
+    nbd::Served,
+    outcome::Outcomes,
     record::Record,
-    replay::{self, Piece, Replay, State, StateName},
-    sys::dm::Mapped,
+    replay::{self, Piece, Replay, StateName},
 };
 
 /// What is tried, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Options<'a> {
-    /// RAM disk for what is durable.
-    pub(crate) base: &'a Path,
-    /// RAM disk for what a mount changes.
-    pub(crate) cow: &'a Path,
+    /// Network block device that the disks are served as.
+    pub(crate) nbd: &'a Path,
     pub(crate) seed: u64,
     /// Random disks at each point, besides none and all of what is pending.
     pub(crate) random: u32,
@@ -63,13 +66,15 @@ pub(crate) enum What {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) points: u64,
+    /// Disks that a cut could leave, over all points.
+    pub(crate) cuts: u64,
+    /// Of these, different ones: each was mounted.
     pub(crate) images: u64,
-    /// Images on which a write must be found.
+    /// Cuts after which a write must be found.
     pub(crate) obliged: u64,
     pub(crate) violations: Vec<Violation>,
+    pub(crate) outcomes: Outcomes,
     pub(crate) took: Duration,
-    /// What of it went into making and removing snapshots.
-    pub(crate) snapshots: Duration,
     /// What of it went into mounting and unmounting.
     pub(crate) mounts: Duration,
 }
@@ -89,21 +94,31 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     );
 
     let filesystem: Filesystem = told.case.filesystem.parse().map_err(anyhow::Error::msg)?;
-    let at = filesystem::mount_point("checked")?;
-    let mut base = Device::open(options.base)?;
-    base.install(&record.image)?;
+    let mut cuts = Cuts {
+        served: Served::new(options.nbd, Disk::new(record.image.clone()))?,
+        filesystem,
+        at: filesystem::mount_point("checked")?,
+        name: told.case.name(),
+        length: told.case.size(),
+        found: HashMap::new(),
+        mounts: Duration::ZERO,
+    };
     let mut replay = Replay::default();
     let mut progress = Progress::default();
-    let mut report = Report::default();
+    let mut report = Report {
+        outcomes: Outcomes::of(&told.acknowledged),
+        ..Report::default()
+    };
     let begun = Instant::now();
     for (i, entry) in entries[..end].iter().enumerate() {
         let device = match i < ready {
             true => replay::Device::Honest,
             false => options.device,
         };
-        for piece in replay.step(i, entry, device) {
-            put(&mut base, &piece, entries, sector)?;
-        }
+        let durable = replay.step(i, entry, device);
+        put(&durable, log, |offset, bytes| {
+            cuts.served.disk().write_durably(offset, bytes);
+        });
         progress.mark(entry.mark().unwrap_or_default());
         let next = &entries[i + 1];
         let point = i + 1;
@@ -126,10 +141,13 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
             if options.state.is_some_and(|only| only != state.name) {
                 continue;
             }
-            report.images += 1;
+            report.cuts += 1;
             report.obliged += u64::from(obliged > 0);
-            let found = image(record, options, (filesystem, &at), &state, &mut report)?;
-            let violations = judge(record, options, &progress, found);
+            let found = cuts.find(&state.pieces, log)?;
+            report
+                .outcomes
+                .count(&told.case, &progress, found.as_ref().as_ref().ok());
+            let violations = judge(record, options, &progress, &found);
             report
                 .violations
                 .extend(violations.into_iter().map(|what| Violation {
@@ -140,6 +158,8 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
         }
     }
     report.took = begun.elapsed();
+    report.mounts = cuts.mounts;
+    report.images = cuts.found.len() as u64;
     let numbers: Vec<_> = told.acknowledged.iter().map(|op| op.number).collect();
     ensure!(
         progress.acknowledged().iter().eq(&numbers),
@@ -148,75 +168,88 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// What the file holds on the disk of a state, or why it cannot be read. An error is the lab's own.
-fn image(
-    record: &Record,
-    options: &Options<'_>,
-    (filesystem, at): (Filesystem, &Path),
-    state: &State,
-    report: &mut Report,
-) -> Result<Result<Vec<u8>, String>> {
-    let size = record.told.case.disk;
-    // Chunks of 8 sectors, gone when it is removed.
-    let parameters = format!("{} {} N 8", options.base.display(), options.cow.display());
-    let begun = Instant::now();
-    let snapshot = Mapped::new("odio-crash-cut", size >> 9, "snapshot", &parameters)?;
-    report.snapshots += begun.elapsed();
-    if !state.pieces.is_empty() {
-        let mut disk = Device::open(snapshot.path())?;
-        for piece in &state.pieces {
-            put(&mut disk, piece, &record.log.entries, record.log.sector)?;
+/// What the file holds, or why it cannot be read.
+type Found = Result<Vec<u8>, String>;
+
+/// The disks that were found.
+struct Cuts {
+    served: Served,
+    filesystem: Filesystem,
+    at: PathBuf,
+    name: String,
+    /// Bytes of the file, where it is the disk itself.
+    length: u64,
+    found: HashMap<Digest, Rc<Found>>,
+    mounts: Duration,
+}
+
+impl Cuts {
+    /// What is found on what is durable with these pieces over it. An error is the lab's own.
+    fn find(&mut self, pieces: &[Piece], log: &Log) -> Result<Rc<Found>> {
+        let digest = {
+            let mut disk = self.served.disk();
+            disk.cut();
+            put(pieces, log, |offset, bytes| disk.write(offset, bytes));
+            disk.digest()
+        };
+        if let Some(found) = self.found.get(&digest) {
+            return Ok(Rc::clone(found));
         }
+        let found = Rc::new(self.mount()?);
+        self.found.insert(digest, Rc::clone(&found));
+        Ok(found)
     }
-    let begun = Instant::now();
-    let mounted = filesystem.mount(snapshot.path(), at, true);
-    report.mounts += begun.elapsed();
-    let found = match mounted {
-        Err(error) => Err(format!("{error:#}")),
-        Ok(mounted) => {
-            let path = filesystem.file(snapshot.path(), at);
-            let bytes = match filesystem.is_disk() {
-                true => Ok(Device::open(&path)?
-                    .image(size)?
-                    .bytes(record.told.case.size())),
-                false => fs::read(&path),
-            };
-            let begun = Instant::now();
-            mounted.unmount()?;
-            report.mounts += begun.elapsed();
-            bytes.map_err(|error: io::Error| format!("the file: {error}"))
-        }
-    };
-    let status = snapshot.status()?;
-    ensure!(!status.contains("nvalid"), "the snapshot is full: {status}");
-    let begun = Instant::now();
-    snapshot.remove()?;
-    report.snapshots += begun.elapsed();
-    Ok(found)
+
+    fn mount(&mut self) -> Result<Found> {
+        let begun = Instant::now();
+        let mounted = self.filesystem.mount(self.served.path(), &self.at, true);
+        self.mounts += begun.elapsed();
+        let mounted = match mounted {
+            Err(error) => return Ok(Err(format!("{error:#}"))),
+            Ok(mounted) => mounted,
+        };
+        let path = self.filesystem.file(self.served.path(), &self.at, &self.name);
+        let bytes = match self.filesystem.is_disk() {
+            true => Ok(Device::open(&path)?
+                .image(self.length)?
+                .bytes(self.length)),
+            false => fs::read(&path),
+        };
+        let begun = Instant::now();
+        mounted.unmount()?;
+        self.mounts += begun.elapsed();
+        Ok(bytes.map_err(|error: io::Error| format!("the file: {error}")))
+    }
 }
 
 fn judge(
     record: &Record,
     options: &Options<'_>,
     progress: &Progress,
-    found: Result<Vec<u8>, String>,
+    found: &Found,
 ) -> Vec<What> {
     let told = &record.told;
     match found {
-        Err(why) => vec![What::Disk(why)],
+        Err(why) => vec![What::Disk(why.clone())],
         Ok(file) => told
             .case
-            .verify(&told.acknowledged, progress, options.expect, &file)
+            .verify(&told.acknowledged, progress, options.expect, file)
             .into_iter()
             .map(What::Part)
             .collect(),
     }
 }
 
-fn put(disk: &mut Device, piece: &Piece, entries: &[Entry], sector: u32) -> Result<()> {
-    let offset = piece.sector * u64::from(sector);
-    match piece.data(entries, sector) {
-        Some(bytes) => disk.write(offset, bytes),
-        None => disk.zero(offset, piece.sectors * u64::from(sector)),
+/// Writes pieces of the log, in their order, with `write`.
+fn put(pieces: &[Piece], log: &Log, mut write: impl FnMut(u64, &[u8])) {
+    for piece in pieces {
+        let offset = piece.sector * u64::from(log.sector);
+        match piece.data(&log.entries, log.sector) {
+            Some(bytes) => write(offset, bytes),
+            None => {
+                let zeros = vec![0; piece.sectors as usize * log.sector as usize];
+                write(offset, &zeros);
+            }
+        }
     }
 }

@@ -12,14 +12,14 @@ use crate::{filesystem::Filesystem, replay::StateName};
 
 /// Cuts the power at every point of a workload, and looks whether what was acknowledged as durable is there
 ///
-/// Wants root, RAM disks (module brd), and the modules dm-log-writes and dm-snapshot: `odio-trace vm` has them all.
+/// Wants root, and the modules brd (a RAM disk for the log), nbd and dm-log-writes: `odio-trace vm` has them all.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_long_help = "Ends with 0: every write was there. 1: one was not. 3: nothing could be said, and why.\n\n\
         Examples:\n  \
-        odio-trace vm --kernel 6.1 --fs none --module 'brd rd_nr=4 rd_size=65536' --module dm-log-writes \
-        --module dm-snapshot --add /usr/sbin/mkfs.ext4 -- odio-crash run\n  \
+        odio-trace vm --kernel 6.1 --fs none --module 'brd rd_nr=1 rd_size=65536' --module 'nbd max_part=0' \
+        --module dm-log-writes --add /usr/sbin/mkfs.ext4 -- odio-crash run\n  \
         odio-crash run --mode direct --situation append --expect durable\n  \
         odio-crash run --mode direct+dsync --engine io_uring --ignore-flushes\n  \
         odio-crash check --record DIR --point 41 --state 2"
@@ -96,15 +96,10 @@ pub(crate) struct Written {
     pub(crate) raw: bool,
     /// Disk that is written to; all that is on it is lost. A RAM disk completes each request within the call that
     /// submits it, so on one the kernel takes the paths of synchronous writes alone
-    #[arg(
-        long,
-        value_name = "DISK",
-        env = "ODIO_VM_DISK",
-        default_value = "/dev/ram0"
-    )]
+    #[arg(long, value_name = "DISK", env = "ODIO_VM_DISK")]
     pub(crate) disk: PathBuf,
     /// Disk for the log; all that is on it is lost
-    #[arg(long, value_name = "DISK", default_value = "/dev/ram1")]
+    #[arg(long, value_name = "DISK", default_value = "/dev/ram0")]
     pub(crate) log: PathBuf,
     /// What the writes, their contents and the disks follow from
     #[arg(long, default_value_t = 1)]
@@ -132,12 +127,9 @@ pub(crate) struct Check {
 /// What is common to all that check.
 #[derive(Debug, Args)]
 pub(crate) struct Checked {
-    /// RAM disk for what is durable; all that is on it is lost
-    #[arg(long, value_name = "DISK", default_value = "/dev/ram2")]
-    pub(crate) base: PathBuf,
-    /// RAM disk for what a mount changes; all that is on it is lost
-    #[arg(long, value_name = "DISK", default_value = "/dev/ram3")]
-    pub(crate) cow: PathBuf,
+    /// Network block device that each disk is served as
+    #[arg(long, value_name = "DEVICE", default_value = "/dev/nbd0")]
+    pub(crate) nbd: PathBuf,
     /// Random disks at each point where something is pending
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) random: u32,

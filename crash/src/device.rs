@@ -60,17 +60,6 @@ impl Device {
         Ok(())
     }
 
-    pub(crate) fn zero(&mut self, mut offset: u64, mut length: u64) -> Result<()> {
-        let zeros = vec![0; CHUNK];
-        while length > 0 {
-            let part = length.min(CHUNK as u64);
-            self.write(offset, &zeros[..part as usize])?;
-            offset += part;
-            length -= part;
-        }
-        Ok(())
-    }
-
     /// What is on the first `size` bytes.
     pub(crate) fn image(&mut self, size: u64) -> Result<Image> {
         ensure!(size <= self.size, "the disk has {} bytes", self.size);
@@ -80,21 +69,6 @@ impl Device {
             image.put(offset, self.read(offset, length)?);
         }
         Ok(image)
-    }
-
-    /// Makes the device begin with this image; writes what differs.
-    pub(crate) fn install(&mut self, image: &Image) -> Result<()> {
-        let size = image.size();
-        ensure!(size <= self.size, "the disk has {} bytes", self.size);
-        let mut wanted = vec![0; CHUNK];
-        for offset in (0..size).step_by(CHUNK) {
-            let length = (size - offset).min(CHUNK as u64) as usize;
-            image.get(offset, &mut wanted[..length]);
-            if self.read(offset, length)? != &wanted[..length] {
-                self.write(offset, &wanted[..length])?;
-            }
-        }
-        Ok(())
     }
 
     /// Its bytes in a row.

@@ -22,7 +22,7 @@ pub(crate) struct Filesystem {
 }
 
 /// Every filesystem that can be asked for.
-pub(crate) const ALL: [Filesystem; 5] = [
+pub(crate) const ALL: [Filesystem; 6] = [
     Filesystem {
         name: "ext4",
         kind: Some("ext4"),
@@ -47,6 +47,12 @@ pub(crate) const ALL: [Filesystem; 5] = [
         kind: Some("btrfs"),
         options: "nodiscard,nodatacow",
         disk: 256 << 20,
+    },
+    Filesystem {
+        name: "vfat",
+        kind: Some("vfat"),
+        options: "",
+        disk: 64 << 20,
     },
     Filesystem {
         name: "block",
@@ -77,7 +83,7 @@ impl Filesystem {
     /// old contents.
     pub(crate) fn make(self, disk: &Path, bytes: u64) -> Result<()> {
         let size = bytes.to_string();
-        let kib = format!("{}k", bytes >> 10);
+        let kib = (bytes >> 10).to_string();
         let in_size = format!("size={bytes}");
         let arguments: &[&str] = match self.kind {
             None => return Ok(()),
@@ -88,14 +94,17 @@ impl Filesystem {
                 "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
             ],
             Some("xfs") => &["-q", "-f", "-K", "-d", &in_size],
+            Some("vfat") => &["-F", "32"],
             Some(_) => &["-q", "-f", "-K", "-b", &size],
         };
         let program = format!("mkfs.{}", self.kind.unwrap_or_default());
         let mut command = Command::new(&program);
         command.args(arguments).arg(disk).stdin(Stdio::null());
-        if self.kind == Some("ext4") {
-            command.arg(&kib);
-        }
+        match self.kind {
+            Some("ext4") => command.arg(format!("{kib}k")),
+            Some("vfat") => command.arg(kib),
+            _ => &mut command,
+        };
         let output = command.output().with_context(|| program.clone())?;
         ensure!(
             output.status.success(),
@@ -105,10 +114,10 @@ impl Filesystem {
         Ok(())
     }
 
-    /// The file that is written: on the disk as it is mounted in `at`, or the disk itself.
-    pub(crate) fn file(self, disk: &Path, at: &Path) -> PathBuf {
+    /// The file `name` on the disk as it is mounted in `at`, or the disk itself.
+    pub(crate) fn file(self, disk: &Path, at: &Path, name: &str) -> PathBuf {
         match self.kind {
-            Some(_) => at.join("data"),
+            Some(_) => at.join(name),
             None => disk.to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs::File, io::Read, os::unix::fs::FileExt, path
 
 use anyhow::{Context, Result};
 
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// The contents of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +40,23 @@ impl Image {
         }
     }
 
-    /// The bytes at an offset that is a multiple of the block.
-    pub(crate) fn get(&self, offset: u64, to: &mut [u8]) {
-        for (i, part) in to.chunks_mut(BLOCK).enumerate() {
-            match self.blocks.get(&(offset / BLOCK as u64 + i as u64)) {
-                Some(block) => part.copy_from_slice(&block[..part.len()]),
+    /// The bytes at any offset.
+    pub(crate) fn get(&self, mut offset: u64, mut to: &mut [u8]) {
+        while !to.is_empty() {
+            let within = (offset % BLOCK as u64) as usize;
+            let (part, rest) = to.split_at_mut((BLOCK - within).min(to.len()));
+            match self.blocks.get(&(offset / BLOCK as u64)) {
+                Some(block) => part.copy_from_slice(&block[within..within + part.len()]),
                 None => part.fill(0),
             }
+            offset += part.len() as u64;
+            to = rest;
         }
+    }
+
+    /// The blocks that are not zeros, each with its number.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.blocks.iter().map(|(at, block)| (*at, &block[..]))
     }
 
     /// The first `length` bytes.

@@ -3,11 +3,13 @@
 //! Logs the block writes of a workload in their order, builds the disk as a power cut at each point could leave it, and
 //! looks whether every write that was acknowledged as durable is there.
 //!
-//! - `write` makes the writes, each by a `way`, over `filesystem` and the logging device of `sys`, and leaves a `record`
+//! - `ground` makes the disk and its `filesystem`, once for all cases
+//! - `write` makes the writes, each by a `way`, over the logging device of `sys`, and leaves a `record`
 //! - `log` reads what dm-log-writes left
 //! - `replay` says what is durable at a point and which disks could be found; pure
 //! - `case` and `content` say what is written and what must be found; pure
-//! - `check` builds, mounts and reads those disks
+//! - `disk` is one of those disks in memory, and `nbd` what the kernel mounts it through
+//! - `check` builds, mounts and reads them; `outcome` counts for each write how often it was lost
 //! - `report` tells what came of it
 
 mod case;
@@ -15,9 +17,13 @@ mod check;
 mod cli;
 mod content;
 mod device;
+mod disk;
 mod filesystem;
+mod ground;
 mod image;
 mod log;
+mod nbd;
+mod outcome;
 mod record;
 mod replay;
 mod report;
@@ -39,9 +45,9 @@ use crate::{
     case::{Case, Expect},
     cli::{Cli, Command, Expected},
     filesystem::Filesystem,
+    ground::{Disks, Ground},
     record::Record,
     report::Verdict,
-    write::Disks,
 };
 
 fn main() -> ExitCode {
@@ -62,28 +68,43 @@ fn main() -> ExitCode {
 fn run(arguments: &cli::Run) -> Result<Verdict> {
     let mut worst = Verdict::Pass;
     for fs in &arguments.fs {
-        for mode in &arguments.mode {
-            for engine in &arguments.engine {
-                for situation in &arguments.situation {
-                    let case = case(fs, mode, engine, situation, &arguments.written);
-                    let verdict = one(&case, arguments).unwrap_or_else(|error| {
-                        report::not_tried(&case, &error);
-                        Verdict::Inconclusive
-                    });
-                    worst = worst.max(verdict);
-                }
-            }
+        let mut ground = None;
+        for case in cases(fs, arguments) {
+            let verdict = one(&case, *fs, arguments, &mut ground).unwrap_or_else(|error| {
+                report::not_tried(&case, &error);
+                Verdict::Inconclusive
+            });
+            worst = worst.max(verdict);
         }
     }
     Ok(worst)
 }
 
-fn one(case: &Case, arguments: &cli::Run) -> Result<Verdict> {
-    let disks = Disks {
-        disk: &arguments.written.disk,
-        log: &arguments.written.log,
+fn cases(fs: &Filesystem, arguments: &cli::Run) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for mode in &arguments.mode {
+        for engine in &arguments.engine {
+            for situation in &arguments.situation {
+                cases.push(case(fs, mode, engine, situation, &arguments.written));
+            }
+        }
+    }
+    cases
+}
+
+/// Tries a case on the ground that the one before it left, if it left one.
+fn one<'a>(
+    case: &Case,
+    fs: Filesystem,
+    arguments: &'a cli::Run,
+    ground: &mut Option<Ground<'a>>,
+) -> Result<Verdict> {
+    let made = match ground.take() {
+        Some(made) => made,
+        None => Ground::make(fs, disks(&arguments.written))?,
     };
-    let record = write::run(case, disks).context("the workload")?;
+    let record = write::run(case, &made).context("the workload")?;
+    *ground = Some(made);
     let checked = &arguments.checked;
     let options = options(&record, checked, case.seed);
     let found = check::run(&record, &options).context("the check")?;
@@ -91,6 +112,13 @@ fn one(case: &Case, arguments: &cli::Run) -> Result<Verdict> {
         record.save(&keep.join(case.name()))?;
     }
     Ok(report::tell(&record, &options, &found))
+}
+
+fn disks(written: &cli::Written) -> Disks<'_> {
+    Disks {
+        disk: &written.disk,
+        log: &written.log,
+    }
 }
 
 fn case(
@@ -122,11 +150,8 @@ fn write(arguments: &cli::Write) -> Result<Verdict> {
         &arguments.situation,
         &arguments.written,
     );
-    let disks = Disks {
-        disk: &arguments.written.disk,
-        log: &arguments.written.log,
-    };
-    let record = write::run(&case, disks)?;
+    let ground = Ground::make(arguments.fs, disks(&arguments.written))?;
+    let record = write::run(&case, &ground)?;
     report::acknowledged(&record);
     record.save(&arguments.record)?;
     Ok(Verdict::Pass)
@@ -144,8 +169,7 @@ fn check(arguments: &cli::Check) -> Result<Verdict> {
 
 fn options<'a>(record: &Record, checked: &'a cli::Checked, seed: u64) -> check::Options<'a> {
     check::Options {
-        base: &checked.base,
-        cow: &checked.cow,
+        nbd: &checked.nbd,
         seed,
         random: checked.random,
         unit: checked.tear,

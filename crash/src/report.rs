@@ -68,21 +68,23 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
             "acknowledged": record.told.acknowledged.len(),
             "entries": record.log.entries.len(),
             "points": found.points,
+            "cuts": found.cuts,
             "images": found.images,
             "obliged": found.obliged,
             "violations": found.violations.len(),
             "images_per_minute": rate,
-            "ms_snapshots": found.snapshots.as_millis() as u64,
             "ms_mounts": found.mounts.as_millis() as u64,
             "ms": found.took.as_millis() as u64,
+            "writes": found.outcomes.0,
         })
     );
     eprintln!(
-        "{} {}: {} images at {} points, {} violations, {rate} images per minute",
+        "{} {}: {} cuts at {} points, {} images, {} violations, {rate} images per minute",
         verdict.name(),
         case.name(),
-        found.images,
+        found.cuts,
         found.points,
+        found.images,
         found.violations.len(),
     );
     verdict
@@ -121,7 +123,7 @@ fn told(record: &Record, options: &Options<'_>, violation: &Violation) -> Value 
         What::Disk(why) => json!({ "why": why }),
         What::Part(wrong) => json!({
             "op": wrong.op,
-            "file": "data",
+            "file": case.name(),
             "offset": wrong.offset,
             "length": wrong.length,
             "expected": wrong.expected,
@@ -157,7 +159,7 @@ pub(crate) fn acknowledged(record: &Record) {
             json!({
                 "type": "acknowledged",
                 "number": op.number,
-                "file": "data",
+                "file": record.told.case.name(),
                 "offset": op.offset,
                 "length": op.length,
                 "generation": op.generation(),

@@ -1,7 +1,7 @@
 //! # The workload
 //!
-//! Makes a filesystem, logs what is written to its disk from then on, prepares a file, and writes to it through libodio:
-//! with a mark in the log behind each acknowledgement.
+//! Logs what is written to a disk, prepares a file on it, and writes to that through libodio: with a mark in the log
+//! behind each acknowledgement.
 
 use std::{fs, io::BufReader, path::Path};
 
@@ -17,38 +17,31 @@ use crate::{
     case::{self, BLOCK, Case, END, Op, READY},
     content,
     device::Device,
-    filesystem::{self, Filesystem},
+    filesystem,
+    ground::{Disks, Ground},
     log::Log,
     record::{Record, Told},
     sys::dm::Mapped,
     way::Way,
 };
 
-/// The disk that is written to, and the one that its log is on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Disks<'a> {
-    pub(crate) disk: &'a Path,
-    pub(crate) log: &'a Path,
-}
-
-/// Runs the case.
-pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
-    let filesystem: Filesystem = case.filesystem.parse().map_err(anyhow::Error::msg)?;
+/// Runs the case. Where it fails, the disk is not as it was before.
+pub(crate) fn run(case: &Case, ground: &Ground<'_>) -> Result<Record> {
+    let filesystem = ground.filesystem;
     ensure!(
         !filesystem.is_disk() || case.is(Situation::Overwrite),
         "all blocks of a disk are there: overwrite is all it has"
     );
     ensure!(!case.is(Situation::Read), "a read writes nothing");
+    let Disks { disk, log } = ground.disks;
     let at = filesystem::mount_point("written")?;
-    filesystem.make(disks.disk, case.disk)?;
-    let image = Device::open(disks.disk)?.image(case.disk)?;
     // A log of an earlier case must not be taken for this one's.
-    Device::open(disks.log)?.write(0, &[0; 4096])?;
+    Device::open(log)?.write(0, &[0; 4096])?;
 
-    let parameters = format!("{} {}", disks.disk.display(), disks.log.display());
+    let parameters = format!("{} {}", disk.display(), log.display());
     let logged = Mapped::new("odio-crash-log", case.disk >> 9, "log-writes", &parameters)?;
     let mounted = filesystem.mount(logged.path(), &at, false)?;
-    let path = filesystem.file(logged.path(), &at);
+    let path = filesystem.file(logged.path(), &at, &case.name());
     let ops = case.ops();
     prepare(case, filesystem.is_disk(), &path, &at)?;
     workload(case, &ops, &path, &logged)?;
@@ -57,11 +50,9 @@ pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
     mounted.unmount()?;
     logged.remove()?;
 
-    let mut log = Log::read(BufReader::with_capacity(
-        1 << 20,
-        Device::open(disks.log)?.reader(),
-    ))
-    .context("the log")?;
+    let mut log = Device::open(log)?;
+    let mut log = Log::read(BufReader::with_capacity(1 << 20, log.reader())).context("the log")?;
+    ground.restore(&log)?;
     let end = log.find(END).context("the log has no end")?;
     log.entries.truncate(end + 1);
     let told = Told {
@@ -69,7 +60,11 @@ pub(crate) fn run(case: &Case, disks: Disks<'_>) -> Result<Record> {
         kernel: rustix::system::uname().release().to_string_lossy().into(),
         acknowledged: ops,
     };
-    Ok(Record { told, image, log })
+    Ok(Record {
+        told,
+        image: ground.image.clone(),
+        log,
+    })
 }
 
 /// Makes the file as the situation asks for it, durably.

@@ -1,0 +1,46 @@
+//! # What became of each write
+//!
+//! Counts, for each write, the cuts between its acknowledgement and the sync after it, and after how many of them it was
+//! not there. That is what a verdict on the write can be held against. Pure.
+
+use serde::Serialize;
+
+use crate::case::{Case, Op, Progress};
+
+/// The cuts of one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Outcome {
+    #[serde(flatten)]
+    pub(crate) op: Op,
+    /// Cuts when it was acknowledged, and not synced by a later call.
+    pub(crate) cuts: u64,
+    /// Of these, after how many it was not there whole.
+    pub(crate) lost: u64,
+}
+
+/// Of all writes of a case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
+
+impl Outcomes {
+    pub(crate) fn of(ops: &[Op]) -> Outcomes {
+        let none = |op: &Op| Outcome {
+            op: *op,
+            cuts: 0,
+            lost: 0,
+        };
+        Outcomes(ops.iter().map(none).collect())
+    }
+
+    /// Counts a cut with what was found in the file; `None`: it could not be read.
+    pub(crate) fn count(&mut self, case: &Case, progress: &Progress, file: Option<&Vec<u8>>) {
+        let ops: Vec<_> = self.0.iter().map(|outcome| outcome.op).collect();
+        for outcome in &mut self.0 {
+            if progress.waits_for_sync(outcome.op) {
+                outcome.cuts += 1;
+                let there = file.is_some_and(|file| case.holds(&ops, progress, outcome.op, file));
+                outcome.lost += u64::from(!there);
+            }
+        }
+    }
+}
