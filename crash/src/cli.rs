@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Write(Write),
     /// Look at the disks that a power cut during a recorded workload could leave
     Check(Check),
+    /// Hold what odio-trace said of each write against what cuts left
+    Cross(Cross),
+    /// Show what `cross` told as tables, in Markdown
+    Page(Page),
     /// Show the entries of a log of dm-log-writes
     Log(Log),
 }
@@ -158,4 +162,21 @@ pub(crate) enum Expected {
 pub(crate) struct Log {
     /// The log's disk, or a file with it
     pub(crate) log: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cross {
+    /// What `odio-trace run --json --op write --op sync -- odio-crash run` told of the requests
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: PathBuf,
+    /// What `odio-crash run` told in it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cuts: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Page {
+    /// What `cross` told, a file for each kernel
+    #[arg(required = true)]
+    pub(crate) rows: Vec<PathBuf>,
 }

@@ -51,11 +51,12 @@ impl Ground<'_> {
                 start / block..(start + entry.sectors * sector).div_ceil(block)
             })
             .collect();
+        let blocks: Vec<u64> = blocks.into_iter().collect();
         let mut disk = Device::open(self.disks.disk)?;
-        let mut bytes = [0; BLOCK];
-        for at in blocks {
-            self.image.get(at * block, &mut bytes);
-            disk.write(at * block, &bytes)?;
+        for run in blocks.chunk_by(|a, b| a + 1 == *b) {
+            let mut bytes = vec![0; run.len() * BLOCK];
+            self.image.get(run[0] * block, &mut bytes);
+            disk.write(run[0] * block, &bytes)?;
         }
         Ok(())
     }

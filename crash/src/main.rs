@@ -11,11 +11,13 @@
 //! - `disk` is one of those disks in memory, and `nbd` what the kernel mounts it through
 //! - `check` builds, mounts and reads them; `outcome` counts for each write how often it was lost
 //! - `report` tells what came of it
+//! - `cross` holds the verdicts of odio-trace against it, and `page` shows those as tables; both pure
 
 mod case;
 mod check;
 mod cli;
 mod content;
+mod cross;
 mod device;
 mod disk;
 mod filesystem;
@@ -24,6 +26,7 @@ mod image;
 mod log;
 mod nbd;
 mod outcome;
+mod page;
 mod record;
 mod replay;
 mod report;
@@ -32,7 +35,7 @@ mod sys;
 mod way;
 mod write;
 
-use std::{fs::File, io::BufReader, process::ExitCode};
+use std::{fs::File, io::BufReader, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -44,6 +47,7 @@ use odio_core::{
 use crate::{
     case::{Case, Expect},
     cli::{Cli, Command, Expected},
+    cross::Trace,
     filesystem::Filesystem,
     ground::{Disks, Ground},
     record::Record,
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Write(arguments) => write(&arguments),
         Command::Check(arguments) => check(&arguments),
+        Command::Cross(arguments) => cross(&arguments),
+        Command::Page(arguments) => page(&arguments),
         Command::Log(arguments) => show(&arguments),
     };
     let verdict = verdict.unwrap_or_else(|error| {
@@ -185,6 +191,36 @@ fn options<'a>(record: &Record, checked: &'a cli::Checked, seed: u64) -> check::
         point: None,
         state: None,
     }
+}
+
+fn cross(arguments: &cli::Cross) -> Result<Verdict> {
+    let mut trace = Trace::read(&read(&arguments.trace)?)?;
+    let mut worst = Verdict::Pass;
+    for line in read(&arguments.cuts)?.lines() {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        if value["type"] != "checked" {
+            continue;
+        }
+        let row = trace.row(&serde_json::from_value(value)?);
+        println!("{}", serde_json::to_string(&row)?);
+        worst = worst.max(row.judged());
+    }
+    Ok(worst)
+}
+
+fn page(arguments: &cli::Page) -> Result<Verdict> {
+    let mut rows = Vec::new();
+    for path in &arguments.rows {
+        for line in read(path)?.lines() {
+            rows.push(serde_json::from_str(line).with_context(|| path.display().to_string())?);
+        }
+    }
+    print!("{}", page::write(&rows));
+    Ok(Verdict::Pass)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 fn show(arguments: &cli::Log) -> Result<Verdict> {

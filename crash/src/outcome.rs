@@ -3,12 +3,12 @@
 //! Counts, for each write, the cuts between its acknowledgement and the sync after it, and after how many of them it was
 //! not there. That is what a verdict on the write can be held against. Pure.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Op, Progress};
 
 /// The cuts of one write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     #[serde(flatten)]
     pub(crate) op: Op,

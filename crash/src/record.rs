@@ -28,6 +28,8 @@ pub(crate) struct Told {
     pub(crate) case: Case,
     /// Of the running kernel.
     pub(crate) kernel: String,
+    /// By which path the file was written.
+    pub(crate) file: String,
     pub(crate) acknowledged: Vec<Op>,
 }
 

@@ -32,7 +32,16 @@ impl Verdict {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The verdict with this name.
+    pub(crate) fn of(name: &str) -> Verdict {
+        match name {
+            "PASS" => Verdict::Pass,
+            "FAIL" => Verdict::Fail,
+            _ => Verdict::Inconclusive,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "PASS",
             Verdict::Fail => "FAIL",
@@ -62,6 +71,7 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
             "verdict": verdict.name(),
             "case": case,
             "kernel": record.told.kernel,
+            "file": record.told.file,
             "expect": expected(options),
             "ignore_flushes": options.device == Device::IgnoresFlushes,
             "seed": options.seed,

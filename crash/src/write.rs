@@ -58,6 +58,7 @@ pub(crate) fn run(case: &Case, ground: &Ground<'_>) -> Result<Record> {
     let told = Told {
         case: case.clone(),
         kernel: rustix::system::uname().release().to_string_lossy().into(),
+        file: path.display().to_string(),
         acknowledged: ops,
     };
     Ok(Record {

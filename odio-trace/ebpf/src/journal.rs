@@ -7,11 +7,12 @@
 //! with `barrier=0` leaves both out. So the journal thread's own bios are watched, and the op that waited is
 //! marked only when the commit it waited for had them.
 
+use aya_ebpf::bindings::BPF_ANY;
 use odio_trace_common::{Hook, Loss, OpFlags};
 
 use crate::{
     config::offset,
-    maps::{COMMITS, JOURNALS, LOG_BUFFERS, known, mark, put},
+    maps::{COMMITS, JOURNALS, LOG_BUFFERS, known, lose, mark, put},
     op, ops,
     read::field,
     step,
@@ -43,6 +44,20 @@ pub(crate) fn run(journal: u64) {
         let (_, tid) = current();
         mark(u64::from(tid));
         put(&COMMITS, &tid, &Commit { journal, transaction, reserved: 0 }, Loss::TasksFull);
+    }
+}
+
+/// A thread has ended. If it was a journal's, the filesystem is unmounted: what was seen of the journal must not be
+/// taken for what another one at its address did.
+#[inline(always)]
+pub(crate) fn ended(tid: u32) {
+    if !known(u64::from(tid)) {
+        return;
+    }
+    // SAFETY: a live element that only the thread itself wrote.
+    if let Some(journal) = COMMITS.get_ptr(&tid).map(|commit| unsafe { (*commit).journal }) {
+        let _ = JOURNALS.remove(&journal);
+        let _ = COMMITS.remove(&tid);
     }
 }
 
@@ -106,7 +121,9 @@ pub(crate) fn log_write(buffer: u64, barrier: bool) {
         None => 0,
     };
     let next = LogBuffer { ns: op::now(), writes: writes.wrapping_add(1), barrier: u32::from(barrier) };
-    put(&LOG_BUFFERS, &buffer, &next, Loss::TasksFull);
+    if LOG_BUFFERS.insert(&buffer, &next, u64::from(BPF_ANY)).is_err() {
+        lose(Loss::TasksFull);
+    }
 }
 
 /// The op's own task writes a buffer of the log that its fsync asked for. `xlog_force_lsn` waits for it, or finds that it

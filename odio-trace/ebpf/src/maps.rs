@@ -29,17 +29,18 @@ pub(crate) static CGROUP: CgroupArray = CgroupArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static FILES: LruHashMap<FileKey, u32> = LruHashMap::with_max_entries(16384, 0);
 
-/// Journals whose commits were seen, by `journal_t`.
+/// Journals whose commits were seen, by `journal_t`, while their thread lives.
 #[map]
 pub(crate) static JOURNALS: HashMap<u64, Journal> = HashMap::with_max_entries(256, 0);
 
-/// The commit a journal thread is running, by thread id.
+/// The commit a journal thread is running, by thread id, while it lives.
 #[map]
 pub(crate) static COMMITS: HashMap<u32, crate::journal::Commit> = HashMap::with_max_entries(256, 0);
 
-/// Buffers of XFS's log, by `struct xlog_in_core`, and how each was last written.
+/// Buffers of XFS's log, by `struct xlog_in_core`, and how each was last written. One that falls out proves nothing any
+/// more; those of filesystems that were unmounted do, because nothing says that they are gone.
 #[map]
-pub(crate) static LOG_BUFFERS: HashMap<u64, crate::journal::LogBuffer> = HashMap::with_max_entries(1024, 0);
+pub(crate) static LOG_BUFFERS: LruHashMap<u64, crate::journal::LogBuffer> = LruHashMap::with_max_entries(1024, 0);
 
 /// Contexts of Linux AIO, by `struct kioctx`, and who uses each.
 #[map]

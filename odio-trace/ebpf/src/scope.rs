@@ -127,12 +127,13 @@ pub(crate) fn renamed(task: u64, name: u64) {
     }
 }
 
-/// `sched_process_exit`: a thread is in no op any more.
+/// `sched_process_exit`: a thread is in no op any more, and runs no journal.
 #[inline(always)]
 pub(crate) fn ended(task: u64) {
     if let Some(tid) = field::<u32>(task, offset!(task_pid))
     {
         crate::task::forget(tid);
+        crate::journal::ended(tid);
     }
 }
 

@@ -1,0 +1,140 @@
+use super::*;
+
+fn checked(sync_every: u32) -> Checked {
+    let op = |number: u32, cuts: u64, lost: u64| {
+        serde_json::json!({"number": number, "offset": 4096 * number, "length": 4096, "cuts": cuts, "lost": lost})
+    };
+    serde_json::from_value(serde_json::json!({
+        "type": "checked",
+        "verdict": "PASS",
+        "kernel": "6.1.0",
+        "file": "/at/data",
+        "images": 9,
+        "case": {
+            "filesystem": "ext4", "mode": "direct", "engine": "libaio", "situation": "overwrite",
+            "writes": 2, "depth": 1, "sync_every": sync_every, "raw": false, "seed": 1, "disk": 1 << 20,
+        },
+        "writes": [op(0, 5, 3), op(1, 4, 0)],
+    }))
+    .unwrap()
+}
+
+const PREPARED: [(&str, u64, u64, &str); 2] = [
+    ("write", 0, 65536, "uncommitted"),
+    ("sync", 0, 0, "durable"),
+];
+
+fn trace(ops: &[(&str, u64, u64, &str)]) -> Trace {
+    let mut text = String::new();
+    for (op, offset, len, durability) in PREPARED.iter().chain(ops) {
+        let result = if *op == "write" { *len } else { 0 };
+        text += &serde_json::json!({
+            "type": "op", "op": op, "file": "/at/data", "offset": offset, "len": len,
+            "result": result, "acknowledged": true, "durability": durability,
+        })
+        .to_string();
+        text.push('\n');
+    }
+    text += r#"{"type":"summary","lost":0,"missed":0,"open":0}"#;
+    Trace::read(&text).unwrap()
+}
+
+fn group(said: &str, cuts: u64, lost: u64, kept: u64) -> Group {
+    Group {
+        said: said.to_owned(),
+        writes: 1,
+        cuts,
+        lost,
+        kept,
+    }
+}
+
+#[test]
+fn durable_and_lost_is_a_contradiction() {
+    let mut said = trace(&[
+        ("write", 0, 4096, "durable"),
+        ("write", 4096, 4096, "unknown"),
+        ("sync", 0, 0, "durable"),
+    ]);
+    let row = said.row(&checked(0));
+    assert_eq!(row.verdict, "FAIL");
+    assert_eq!(
+        row.groups,
+        [group("durable", 5, 3, 0), group("unknown", 4, 0, 1)]
+    );
+}
+
+#[test]
+fn in_a_cache_and_never_lost_is_a_contradiction() {
+    for said in ["device-cache", "page-cache", "uncommitted"] {
+        let mut said = trace(&[
+            ("write", 0, 4096, "unknown"),
+            ("write", 4096, 4096, said),
+            ("sync", 0, 0, "durable"),
+        ]);
+        assert_eq!(said.row(&checked(0)).verdict, "FAIL");
+    }
+}
+
+/// The sync of the workload comes after its last write; one before it is libodio's.
+#[test]
+fn a_sync_of_its_own_makes_it_durable() {
+    let mut said = trace(&[
+        ("write", 0, 4096, "device-cache"),
+        ("write", 4096, 4096, "uncommitted"),
+        ("sync", 0, 0, "durable"),
+        ("sync", 0, 0, "durable"),
+    ]);
+    let row = said.row(&checked(0));
+    assert_eq!(row.verdict, "PASS", "{row:?}");
+    let then = group("uncommitted, then durable", 4, 0, 1);
+    assert_eq!(row.groups, [group("device-cache", 5, 3, 0), then]);
+
+    // After each write there is one of the workload, and another at the end.
+    let mut said = trace(&[
+        ("write", 0, 4096, "device-cache"),
+        ("sync", 0, 0, "durable"),
+        ("write", 4096, 4096, "uncommitted"),
+        ("sync", 0, 0, "durable"),
+        ("sync", 0, 0, "durable"),
+    ]);
+    let row = said.row(&checked(1));
+    let first = group("device-cache", 5, 3, 0);
+    assert_eq!(row.groups, [first, group("uncommitted", 4, 0, 1)]);
+    assert_eq!(row.verdict, "FAIL");
+}
+
+#[test]
+fn what_is_missing_is_inconclusive() {
+    let missing = |ops: &[(&str, u64, u64, &str)]| {
+        let row = trace(ops).row(&checked(0));
+        assert_eq!(row.verdict, "INCONCLUSIVE");
+        row.why.unwrap()
+    };
+    let first = ("write", 0, 4096, "unknown");
+    assert!(missing(&[first]).contains("write 1 was not seen"));
+    assert!(missing(&[first, ("write", 8192, 4096, "durable")]).contains("none of the case"));
+
+    let mut lost = trace(&[first, ("write", 4096, 4096, "unknown")]);
+    lost.summary.lost = 1;
+    assert_eq!(lost.row(&checked(0)).verdict, "INCONCLUSIVE");
+    assert!(Trace::read(r#"{"type":"writeback"}"#).is_err());
+}
+
+/// A disk is written under one name by all cases.
+#[test]
+fn cases_of_one_file_follow_each_other() {
+    let case = [
+        ("write", 0, 4096, "device-cache"),
+        ("write", 4096, 4096, "durable"),
+        ("sync", 0, 0, "durable"),
+    ];
+    let two = [&case[..], &PREPARED, &case].concat();
+    let mut said = trace(&two);
+    for _ in 0..2 {
+        let row = said.row(&checked(0));
+        assert_eq!(row.verdict, "PASS", "{row:?}");
+        assert_eq!(row.groups.len(), 2);
+    }
+    assert_eq!(said.row(&checked(0)).verdict, "INCONCLUSIVE");
+}

@@ -1,0 +1,131 @@
+//! # Verdicts and cuts as tables
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use odio_core::{
+    contract::Situation,
+    mode::{Engine, Mode},
+};
+
+use crate::{
+    cross::{Group, Row},
+    filesystem,
+};
+
+/// The part of docs/durability.md that is made from rows.
+pub(crate) fn write(rows: &[Row]) -> String {
+    let mut page = String::new();
+    sums(&mut page, rows);
+    for filesystem in filesystem::ALL {
+        let of: Vec<&Row> = rows
+            .iter()
+            .filter(|row| row.case.filesystem == filesystem.name)
+            .collect();
+        if !of.is_empty() {
+            let _ = writeln!(page, "\n### {}\n", filesystem.name);
+            cases(&mut page, &of);
+        }
+    }
+    page
+}
+
+/// What was said, and how often it was so.
+fn sums(page: &mut String, rows: &[Row]) {
+    let mut sums: BTreeMap<(String, &str, &str), Group> = BTreeMap::new();
+    for row in rows {
+        for group in &row.groups {
+            let key = (series(row), &row.case.filesystem[..], &group.said[..]);
+            let sum = sums.entry(key).or_insert_with(|| Group {
+                said: group.said.clone(),
+                writes: 0,
+                cuts: 0,
+                lost: 0,
+                kept: 0,
+            });
+            sum.writes += group.writes;
+            sum.cuts += group.cuts;
+            sum.lost += group.lost;
+            sum.kept += group.kept;
+        }
+    }
+    let images: u64 = rows.iter().map(|row| row.images).sum();
+    let count = |name: &str| rows.iter().filter(|row| row.verdict == name).count();
+    let _ = writeln!(
+        page,
+        "{} cases, {images} different disks; {} agree, {} do not, of {} nothing can be said.\n",
+        rows.len(),
+        count("PASS"),
+        count("FAIL"),
+        count("INCONCLUSIVE"),
+    );
+    page.push_str("| kernel | filesystem | odio-trace said | writes | cuts behind them | lost after | writes never lost |\n");
+    page.push_str("|---|---|---|---|---|---|---|\n");
+    for ((kernel, filesystem, said), sum) in sums {
+        let Group {
+            writes,
+            cuts,
+            lost,
+            kept,
+            ..
+        } = sum;
+        let _ = writeln!(
+            page,
+            "| {kernel} | {filesystem} | {said} | {writes} | {cuts} | {lost} | {kept} |"
+        );
+    }
+}
+
+/// A line for each mode and situation, a column for each kernel and engine.
+fn cases(page: &mut String, rows: &[&Row]) {
+    let mut kernels: Vec<String> = rows.iter().map(|row| series(row)).collect();
+    kernels.dedup();
+    let mut columns = Vec::new();
+    for kernel in &kernels {
+        for engine in Engine::ALL {
+            columns.push((kernel.clone(), engine.name()));
+        }
+    }
+    let titles: Vec<String> = columns.iter().map(|(k, e)| format!("{k} {e}")).collect();
+    let _ = writeln!(page, "| mode | situation | {} |", titles.join(" | "));
+    let _ = writeln!(page, "|---|---|{}", "---|".repeat(columns.len()));
+    for mode in Mode::ALL {
+        for situation in Situation::ALL {
+            let cells: Vec<String> = columns
+                .iter()
+                .map(|(kernel, engine)| {
+                    let row = rows.iter().find(|row| {
+                        series(row) == *kernel
+                            && row.case.engine == *engine
+                            && row.case.mode == mode.name()
+                            && row.case.situation == situation.name()
+                    });
+                    row.map_or("–".to_owned(), |row| cell(row))
+                })
+                .collect();
+            if cells.iter().any(|cell| cell != "–") {
+                let (mode, situation) = (mode.name(), situation.name());
+                let _ = writeln!(page, "| {mode} | {situation} | {} |", cells.join(" | "));
+            }
+        }
+    }
+}
+
+fn cell(row: &Row) -> String {
+    if let Some(why) = &row.why {
+        return format!("? {why}");
+    }
+    let groups: Vec<String> = row
+        .groups
+        .iter()
+        .map(|group| format!("{} {}/{}", group.said, group.lost, group.cuts))
+        .collect();
+    let mark = if row.verdict == "PASS" { "" } else { "**!** " };
+    format!("{mark}{}", groups.join("; "))
+}
+
+/// `6.1` of `6.1.0-56-cloud-amd64`.
+fn series(row: &Row) -> String {
+    let mut parts = row.kernel.split(['.', '-', '+']);
+    let part = |part: Option<&str>| part.unwrap_or("?").to_owned();
+    format!("{}.{}", part(parts.next()), part(parts.next()))
+}
