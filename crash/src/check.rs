@@ -1,10 +1,10 @@
 //! # A power cut at every point
 //!
 //! Keeps on a RAM disk what is durable at a point of the log, and puts a throwaway snapshot over it for each disk that a
-//! cut there could leave. Each is mounted, which replays its journal, and the file in it is read.
+//! cut there could leave. Each is mounted, which replays its journal, and the files in it are read.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -12,9 +12,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    case::{END, Expect, Progress, READY, Wrong},
+    case::{END, Expect, Files, Progress, READY, Wrong},
     device::Device,
     filesystem::{self, Filesystem},
+    folder,
     log::{Entry, Flags},
     record::Record,
     replay::{self, Piece, Replay, State, StateName},
@@ -55,7 +56,7 @@ pub(crate) struct Violation {
 #[derive(Debug)]
 pub(crate) enum What {
     Part(Wrong),
-    /// The disk could not be mounted, or the file not be read.
+    /// The disk could not be mounted, or the files not be read.
     Disk(String),
 }
 
@@ -148,14 +149,14 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// What the file holds on the disk of a state, or why it cannot be read. An error is the lab's own.
+/// The files on the disk of a state, or why they cannot be read. An error is the lab's own.
 fn image(
     record: &Record,
     options: &Options<'_>,
     (filesystem, at): (Filesystem, &Path),
     state: &State,
     report: &mut Report,
-) -> Result<Result<Vec<u8>, String>> {
+) -> Result<Result<Files, String>> {
     let size = record.told.case.disk;
     // Chunks of 8 sectors, gone when it is removed.
     let parameters = format!("{} {} N 8", options.base.display(), options.cow.display());
@@ -174,17 +175,17 @@ fn image(
     let found = match mounted {
         Err(error) => Err(format!("{error:#}")),
         Ok(mounted) => {
-            let path = filesystem.file(snapshot.path(), at);
-            let bytes = match filesystem.is_disk() {
-                true => Ok(Device::open(&path)?
-                    .image(size)?
-                    .bytes(record.told.case.size())),
-                false => fs::read(&path),
+            let files = match filesystem.is_disk() {
+                true => {
+                    let disk = Device::open(snapshot.path())?.image(size)?;
+                    Ok(record.told.case.on_disk(&disk))
+                }
+                false => folder::read(at),
             };
             let begun = Instant::now();
             mounted.unmount()?;
             report.mounts += begun.elapsed();
-            bytes.map_err(|error: io::Error| format!("the file: {error}"))
+            files.map_err(|error: io::Error| format!("the files: {error}"))
         }
     };
     let status = snapshot.status()?;
@@ -199,14 +200,14 @@ fn judge(
     record: &Record,
     options: &Options<'_>,
     progress: &Progress,
-    found: Result<Vec<u8>, String>,
+    found: Result<Files, String>,
 ) -> Vec<What> {
     let told = &record.told;
     match found {
         Err(why) => vec![What::Disk(why)],
-        Ok(file) => told
+        Ok(files) => told
             .case
-            .verify(&told.acknowledged, progress, options.expect, &file)
+            .verify(&told.acknowledged, progress, options.expect, &files)
             .into_iter()
             .map(What::Part)
             .collect(),

@@ -105,14 +105,6 @@ impl Filesystem {
         Ok(())
     }
 
-    /// The file that is written: on the disk as it is mounted in `at`, or the disk itself.
-    pub(crate) fn file(self, disk: &Path, at: &Path) -> PathBuf {
-        match self.kind {
-            Some(_) => at.join("data"),
-            None => disk.to_owned(),
-        }
-    }
-
     /// Mounts it; a disk that has none stays as it is.
     pub(crate) fn mount(self, disk: &Path, at: &Path, read_only: bool) -> Result<Mounted> {
         let Some(kind) = self.kind else {

@@ -3,11 +3,11 @@
 //! Logs the block writes of a workload in their order, builds the disk as a power cut at each point could leave it, and
 //! looks whether every write that was acknowledged as durable is there.
 //!
-//! - `write` makes the writes, each by a `way`, over `filesystem` and the logging device of `sys`, and leaves a `record`
+//! - `write` makes the ops, each by a `way`, over `filesystem` and the logging device of `sys`, and leaves a `record`
 //! - `log` reads what dm-log-writes left
 //! - `replay` says what is durable at a point and which disks could be found; pure
 //! - `case` and `content` say what is written and what must be found; pure
-//! - `check` builds, mounts and reads those disks
+//! - `check` builds and mounts those disks, and reads the `folder` in each
 //! - `report` tells what came of it
 
 mod case;
@@ -16,6 +16,7 @@ mod cli;
 mod content;
 mod device;
 mod filesystem;
+mod folder;
 mod image;
 mod log;
 mod record;
@@ -36,7 +37,7 @@ use odio_core::{
 };
 
 use crate::{
-    case::{Case, Expect},
+    case::{Case, Expect, Workload},
     cli::{Cli, Command, Expected},
     filesystem::Filesystem,
     record::Record,
@@ -64,13 +65,16 @@ fn run(arguments: &cli::Run) -> Result<Verdict> {
     for fs in &arguments.fs {
         for mode in &arguments.mode {
             for engine in &arguments.engine {
-                for situation in &arguments.situation {
-                    let case = case(fs, mode, engine, situation, &arguments.written);
-                    let verdict = one(&case, arguments).unwrap_or_else(|error| {
-                        report::not_tried(&case, &error);
-                        Verdict::Inconclusive
-                    });
-                    worst = worst.max(verdict);
+                for workload in &arguments.workload {
+                    for situation in workload.situations(&arguments.situation) {
+                        let what = (*workload, situation);
+                        let case = case(fs, mode, engine, what, &arguments.written);
+                        let verdict = one(&case, arguments).unwrap_or_else(|error| {
+                            report::not_tried(&case, &error);
+                            Verdict::Inconclusive
+                        });
+                        worst = worst.max(verdict);
+                    }
                 }
             }
         }
@@ -97,17 +101,20 @@ fn case(
     fs: &Filesystem,
     mode: &Mode,
     engine: &Engine,
-    situation: &Situation,
+    (workload, situation): (Workload, &Situation),
     written: &cli::Written,
 ) -> Case {
     Case {
         filesystem: fs.name.to_owned(),
         mode: mode.name().to_owned(),
         engine: engine.name().to_owned(),
+        workload,
         situation: situation.name().to_owned(),
+        files: written.files,
         writes: written.writes,
         depth: written.depth,
         sync_every: written.sync_every,
+        sync_by: written.sync_by,
         raw: written.raw,
         seed: written.seed,
         disk: fs.disk,
@@ -115,11 +122,13 @@ fn case(
 }
 
 fn write(arguments: &cli::Write) -> Result<Verdict> {
+    let situations = [arguments.situation];
+    let workload = arguments.workload;
     let case = case(
         &arguments.fs,
         &arguments.mode,
         &arguments.engine,
-        &arguments.situation,
+        (workload, &workload.situations(&situations)[0]),
         &arguments.written,
     );
     let disks = Disks {
@@ -153,6 +162,7 @@ fn options<'a>(record: &Record, checked: &'a cli::Checked, seed: u64) -> check::
             Expected::Promise => record.told.case.promise(),
             Expected::Durable => Expect::Durable,
             Expected::Synced => Expect::Synced,
+            Expected::AnySynced => Expect::AnySynced,
         },
         device: match checked.ignore_flushes {
             true => replay::Device::IgnoresFlushes,

@@ -92,6 +92,7 @@ fn expected(options: &Options<'_>) -> &'static str {
     match options.expect {
         Expect::Durable => "durable",
         Expect::Synced => "synced",
+        Expect::AnySynced => "any-synced",
     }
 }
 
@@ -121,7 +122,7 @@ fn told(record: &Record, options: &Options<'_>, violation: &Violation) -> Value 
         What::Disk(why) => json!({ "why": why }),
         What::Part(wrong) => json!({
             "op": wrong.op,
-            "file": "data",
+            "file": wrong.file,
             "offset": wrong.offset,
             "length": wrong.length,
             "expected": wrong.expected,
@@ -149,7 +150,7 @@ pub(crate) fn not_tried(case: &Case, error: &anyhow::Error) {
     eprintln!("INCONCLUSIVE {}: {why}", case.name());
 }
 
-/// Tells which writes were acknowledged.
+/// Tells which ops were acknowledged.
 pub(crate) fn acknowledged(record: &Record) {
     for op in &record.told.acknowledged {
         println!(
@@ -157,7 +158,8 @@ pub(crate) fn acknowledged(record: &Record) {
             json!({
                 "type": "acknowledged",
                 "number": op.number,
-                "file": "data",
+                "action": op.action,
+                "file": record.told.case.file_name(op.file),
                 "offset": op.offset,
                 "length": op.length,
                 "generation": op.generation(),
