@@ -1,45 +1,55 @@
-//! # One case, and the writes it makes
+//! # One case, and the ops it makes
 //!
-//! Everything follows from the case and its seed. Says of each sector what must be found after a power cut, and what
-//! may be. Pure.
+//! Everything follows from the case and its seed. `progress` says how far a workload had come, `model` what a name may
+//! lead to after a power cut then, and `verify` holds that against what was found. Pure.
 
-use std::collections::BTreeSet;
+mod model;
+mod progress;
+mod verify;
 
+use clap::ValueEnum;
 use odio_core::{
     contract::Situation,
     mode::{Mode, Sync},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    content::{Found, SECTOR, identify},
-    rng::Rng,
+pub(crate) use self::{
+    progress::{END, Expect, Progress, READY, synced},
+    verify::{Files, Wrong},
 };
+use crate::{image::Image, rng::Rng};
 
 pub(crate) const BLOCK: u64 = 4096;
 /// Bytes of the file that writes go to, but for those that append.
 const AREA: u64 = 16 * BLOCK;
+/// The same for unaligned writes: so few that many share a block, and the last of them ends in one.
+const BOUNCED: u64 = 4 * BLOCK + 1000;
 /// A write is this many blocks long at most.
 const MOST_BLOCKS: u64 = 3;
+/// Bytes of a file before it is replaced for the first time.
+const OLD: u64 = 2 * BLOCK;
+/// A folder in the one that is written to: some names are there, so that two folders take part.
+pub(crate) const OTHER: &str = "other";
 
-/// The mark when everything is prepared and the first write is about to be made.
-pub(crate) const READY: &str = "ready";
-/// The mark behind the last acknowledgement and the last sync.
-pub(crate) const END: &str = "end";
-
-/// What is written, how, and on what.
+/// What is done, how, and on what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Case {
     pub(crate) filesystem: String,
     pub(crate) mode: String,
     pub(crate) engine: String,
+    pub(crate) workload: Workload,
     pub(crate) situation: String,
+    /// How many files the ops go to, in turn. [`Workload::Create`] makes its own.
+    pub(crate) files: u32,
     pub(crate) writes: u32,
-    /// How many writes are in flight at most. No two of them have a block in common, because between those there is no
+    /// How many writes are in flight at most. No two of them have a byte in common, because between those there is no
     /// order.
     pub(crate) depth: u32,
-    /// A sync of the data comes after so many writes, and after the last; 0: after the last alone.
+    /// A sync of the file that was written last comes after so many writes, and one of each after the last; 0: after the
+    /// last alone.
     pub(crate) sync_every: u32,
+    pub(crate) sync_by: SyncBy,
     /// Without libodio.
     pub(crate) raw: bool,
     pub(crate) seed: u64,
@@ -47,10 +57,58 @@ pub(crate) struct Case {
     pub(crate) disk: u64,
 }
 
-/// One write. Its generation is its number + 1.
+/// What the ops are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Workload {
+    /// Writes of whole blocks to files that are there
+    Write,
+    /// Unaligned writes, through an aligned copy
+    Bounce,
+    /// New files; one in two is written to
+    Create,
+    /// New files that replace one that is there, or take a name that is not
+    Rename,
+}
+
+/// What makes writes durable that are not by their mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SyncBy {
+    /// An fdatasync in the queue
+    QueueData,
+    /// An fsync in the queue
+    QueueFull,
+    /// An fdatasync by a call
+    FileData,
+    /// An fsync by a call
+    FileFull,
+    /// Each write's own fdatasync, as one request with it
+    ThenData,
+    /// Each write's own fsync, as one request with it
+    ThenFull,
+    /// sync_file_range(2), which makes nothing durable
+    Range,
+}
+
+/// What an op does with its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    /// Writes a part of it.
+    Write,
+    /// Makes it, with nothing in it.
+    Create,
+    /// Writes another file and gives it this one's name.
+    Replace,
+}
+
+/// One op. Its generation is its number + 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Op {
     pub(crate) number: u32,
+    pub(crate) file: u32,
+    pub(crate) action: Action,
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
@@ -60,13 +118,15 @@ impl Op {
         self.number + 1
     }
 
-    /// Whether they have a byte in common.
-    pub(crate) fn meets(self, other: Op) -> bool {
-        self.offset < other.offset + other.length && other.offset < self.offset + self.length
+    pub(crate) fn end(self) -> u64 {
+        self.offset + self.length
     }
 
-    fn covers(self, offset: u64) -> bool {
-        (self.offset..self.offset + self.length).contains(&offset)
+    /// Whether the second has to wait for the first.
+    pub(crate) fn meets(self, other: Op) -> bool {
+        let writes = self.action == Action::Write && other.action == Action::Write;
+        let overlap = self.offset < other.end() && other.offset < self.end();
+        self.file == other.file && (!writes || overlap)
     }
 
     /// The mark that it was acknowledged.
@@ -75,49 +135,30 @@ impl Op {
     }
 }
 
-/// The mark that a sync was acknowledged, to which all writes before this number had been acknowledged.
-pub(crate) fn synced(before: u32) -> String {
-    format!("sync:{before}")
-}
-
-/// What makes a write one that must be found.
+/// A file as it is before the first op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expect {
-    /// That it was acknowledged.
-    Durable,
-    /// That a sync was acknowledged after it.
-    Synced,
+pub(crate) struct Prepared {
+    pub(crate) size: u64,
+    /// Where generation 0 is written: offset and length.
+    pub(crate) written: (u64, u64),
 }
 
-/// How far a workload had come at a point of the log.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Progress {
-    acknowledged: BTreeSet<u32>,
-    /// Writes before this number were synced.
-    synced: u32,
-}
-
-impl Progress {
-    /// Takes in a mark.
-    pub(crate) fn mark(&mut self, mark: &str) {
-        let number = |prefix| mark.strip_prefix(prefix)?.parse().ok();
-        self.acknowledged.extend(number("ack:"));
-        self.synced = number("sync:").unwrap_or(self.synced);
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Workload::Write => "write",
+            Workload::Bounce => "bounce",
+            Workload::Create => "create",
+            Workload::Rename => "rename",
+        }
     }
 
-    pub(crate) fn acknowledged(&self) -> &BTreeSet<u32> {
-        &self.acknowledged
-    }
-
-    /// Whether this write was acknowledged, and no sync after it was.
-    pub(crate) fn waits_for_sync(&self, op: Op) -> bool {
-        op.number >= self.synced && self.acknowledged.contains(&op.number)
-    }
-
-    /// Whether this write must be found.
-    fn obliges(&self, op: Op, expect: Expect) -> bool {
-        op.number < self.synced
-            || expect == Expect::Durable && self.acknowledged.contains(&op.number)
+    /// Which of the situations there are in it. New files are appended to, whatever is asked for.
+    pub(crate) fn situations(self, asked: &[Situation]) -> &[Situation] {
+        match self {
+            Workload::Write | Workload::Bounce => asked,
+            Workload::Create | Workload::Rename => &[Situation::Append],
+        }
     }
 }
 
@@ -131,7 +172,19 @@ impl Case {
             ..
         } = self;
         let raw = if self.raw { "raw-" } else { "" };
-        format!("{filesystem}.{mode}.{raw}{engine}.{situation}")
+        let mut last = match self.workload {
+            Workload::Write => situation.clone(),
+            Workload::Bounce => format!("bounce-{situation}"),
+            other => other.name().to_owned(),
+        };
+        if self.files > 1 {
+            last += &format!("-{}-files", self.files);
+        }
+        if self.sync_by != SyncBy::QueueData {
+            let by = self.sync_by.to_possible_value();
+            last += &by.map_or_else(String::new, |by| format!("-{}", by.get_name()));
+        }
+        format!("{filesystem}.{mode}.{raw}{engine}.{last}")
     }
 
     /// What the contents follow from. No two cases have it in common: what one left on a RAM disk must not pass for
@@ -142,32 +195,50 @@ impl Case {
         Rng::of(&parts.collect::<Vec<_>>()).next()
     }
 
-    /// What the mode promises.
+    /// What the mode promises of a write, or the sync that it is one request with.
     pub(crate) fn promise(&self) -> Expect {
+        let by_itself = matches!(self.sync_by, SyncBy::ThenData | SyncBy::ThenFull);
         match self.mode.parse() {
             Ok(Mode {
                 sync: Sync::Dsync | Sync::Sync,
                 ..
             }) => Expect::Durable,
+            _ if by_itself => Expect::Durable,
             _ => Expect::Synced,
         }
     }
 
-    /// The writes, in their order.
+    /// The ops, in their order.
     pub(crate) fn ops(&self) -> Vec<Op> {
         let mut rng = Rng::of(&[self.key()]);
-        let mut end = 0;
+        let mut ends = vec![0; self.writes.max(self.files) as usize];
         (0..self.writes)
             .map(|number| {
-                let blocks = 1 + rng.below(MOST_BLOCKS);
-                let length = blocks * BLOCK;
-                let offset = match self.is(Situation::Append) {
-                    true => end,
-                    false => rng.below(AREA / BLOCK - blocks + 1) * BLOCK,
+                let (file, action) = match self.workload {
+                    Workload::Write | Workload::Bounce => (number % self.files, Action::Write),
+                    Workload::Rename => (number % self.files, Action::Replace),
+                    // Two files to three ops, and the second stays empty.
+                    Workload::Create => match number % 3 {
+                        0 => (number / 3 * 2, Action::Create),
+                        1 => (number / 3 * 2, Action::Write),
+                        _ => (number / 3 * 2 + 1, Action::Create),
+                    },
                 };
-                end += length;
+                let length = match action {
+                    Action::Create => 0,
+                    _ => self.length(&mut rng),
+                };
+                let end = &mut ends[file as usize];
+                let offset = match action {
+                    Action::Write if self.is(Situation::Append) => *end,
+                    Action::Write => self.place(length, &mut rng),
+                    Action::Create | Action::Replace => 0,
+                };
+                *end += length;
                 Op {
                     number,
+                    file,
+                    action,
                     offset,
                     length,
                 }
@@ -175,162 +246,87 @@ impl Case {
             .collect()
     }
 
+    fn length(&self, rng: &mut Rng) -> u64 {
+        match self.workload {
+            Workload::Bounce => 1 + rng.below(BLOCK * 3 / 2),
+            _ => (1 + rng.below(MOST_BLOCKS)) * BLOCK,
+        }
+    }
+
+    fn place(&self, length: u64, rng: &mut Rng) -> u64 {
+        match self.workload {
+            Workload::Bounce => rng.below(BOUNCED - length + 1),
+            _ => rng.below((AREA - length) / BLOCK + 1) * BLOCK,
+        }
+    }
+
     pub(crate) fn is(&self, situation: Situation) -> bool {
         self.situation == situation.name()
     }
 
-    /// Bytes of the file before the first write.
-    pub(crate) fn size(&self) -> u64 {
-        match () {
-            () if self.is(Situation::Append) => 0,
+    /// The name of a file, from the folder that is written to.
+    pub(crate) fn file_name(&self, file: u32) -> String {
+        match (self.workload, file) {
+            (Workload::Create, _) if matches!(file % 4, 1 | 2) => format!("{OTHER}/made{file}"),
+            (Workload::Create, _) => format!("made{file}"),
+            (_, 0) => "data".to_owned(),
+            _ => format!("data{file}"),
+        }
+    }
+
+    /// The name that the new file of [`Action::Replace`] has before it is renamed.
+    pub(crate) fn new_name(op: Op) -> String {
+        let number = op.number;
+        match number % 4 < 2 {
+            true => format!("new{number}"),
+            false => format!("{OTHER}/new{number}"),
+        }
+    }
+
+    /// What a file is before the first op; `None` where it is not there.
+    pub(crate) fn prepared(&self, file: u32) -> Option<Prepared> {
+        let area = match self.workload {
+            Workload::Write => AREA,
+            Workload::Bounce => BOUNCED,
+            Workload::Create => return None,
+            // Every second name is taken for the first time.
+            Workload::Rename => {
+                return file.is_multiple_of(2).then_some(Prepared {
+                    size: OLD,
+                    written: (0, OLD),
+                });
+            }
+        };
+        let (size, written) = match () {
+            () if self.is(Situation::Append) => (0, (0, 0)),
+            () if self.is(Situation::Overwrite) => (area, (0, area)),
             // A hole is in a file that goes on behind it.
-            () if self.is(Situation::Hole) => AREA + BLOCK,
-            () => AREA,
-        }
+            () if self.is(Situation::Hole) => (area + BLOCK, (area, BLOCK)),
+            () => (area, (0, 0)),
+        };
+        Some(Prepared { size, written })
     }
 
-    /// Where generation 0 is written before the first write: offset and length.
-    pub(crate) fn written(&self) -> (u64, u64) {
-        match () {
-            () if self.is(Situation::Overwrite) => (0, AREA),
-            () if self.is(Situation::Hole) => (AREA, BLOCK),
-            () => (0, 0),
-        }
+    /// The one file of a disk without a filesystem.
+    pub(crate) fn on_disk(&self, disk: &Image) -> Files {
+        let size = self.prepared(0).map_or(0, |prepared| prepared.size);
+        [(self.file_name(0), disk.bytes(size))].into()
     }
 
-    /// How many of the writes may have begun: they begin in their order, and each waits for room.
+    /// How many of the ops may have begun: they begin in their order, and each waits for room.
     fn begun(&self, progress: &Progress) -> usize {
-        (progress.acknowledged.len() + self.depth as usize).min(self.writes as usize)
+        let room = match self.workload {
+            // Nothing is in flight beside it.
+            Workload::Rename => 1,
+            _ => self.depth as usize,
+        };
+        (progress.acknowledged().len() + room).min(self.writes as usize)
     }
 
-    /// How many of the writes must be found.
+    /// How many of the ops must be found.
     pub(crate) fn obliged(&self, ops: &[Op], progress: &Progress, expect: Expect) -> usize {
         let obliged = ops.iter().filter(|op| progress.obliges(**op, expect));
         obliged.count()
-    }
-
-    /// Whether this write is in the file whole, or where it is not, one that began after it.
-    pub(crate) fn holds(&self, ops: &[Op], progress: &Progress, op: Op, file: &[u8]) -> bool {
-        let key = self.key();
-        let begun = self.begun(progress).min(ops.len());
-        (op.offset..op.offset + op.length)
-            .step_by(SECTOR)
-            .all(|offset| {
-                let at = (offset as usize).min(file.len());
-                let bytes = &file[at..file.len().min(at + SECTOR)];
-                ops[..begun].iter().skip(op.number as usize).any(|later| {
-                    let generation = later.generation();
-                    later.covers(offset) && identify(bytes, key) == Found::Written { offset, generation }
-                })
-            })
-    }
-
-    /// Holds what the file has after a cut against what it must and may have.
-    pub(crate) fn verify(
-        &self,
-        ops: &[Op],
-        progress: &Progress,
-        expect: Expect,
-        file: &[u8],
-    ) -> Vec<Wrong> {
-        let end = ops.iter().map(|op| op.offset + op.length).max();
-        let end = end.unwrap_or(0).max(self.size());
-        let (from, length) = self.written();
-        let key = self.key();
-        let mut wrong: Vec<Wrong> = Vec::new();
-        for offset in (0..end.max(file.len() as u64)).step_by(SECTOR) {
-            let mut must = Must {
-                op: None,
-                generation: (from..from + length).contains(&offset).then_some(0),
-            };
-            let mut may = Vec::new();
-            for op in &ops[..self.begun(progress)] {
-                if !op.covers(offset) {
-                    continue;
-                }
-                if progress.obliges(*op, expect) {
-                    must = Must {
-                        op: Some(op.number),
-                        generation: Some(op.generation()),
-                    };
-                    may.clear();
-                } else {
-                    may.push(op.generation());
-                }
-            }
-            let at = (offset as usize).min(file.len());
-            let bytes = &file[at..file.len().min(at + SECTOR)];
-            let found = identify(bytes, key);
-            let right = match found {
-                Found::Nothing => must.generation.is_none() && offset >= self.size(),
-                Found::Zeros => must.generation.is_none() && offset < end,
-                Found::Written {
-                    offset: of,
-                    generation,
-                } => {
-                    of == offset
-                        && (must.generation == Some(generation) || may.contains(&generation))
-                }
-                Found::Foreign(_) => false,
-            };
-            if right {
-                continue;
-            }
-            let each = Wrong {
-                op: must.op,
-                offset,
-                length: SECTOR as u64,
-                expected: must.to_string(),
-                found,
-            };
-            match wrong.last_mut() {
-                Some(last) if last.goes_on_in(&each) => last.length += SECTOR as u64,
-                _ => wrong.push(each),
-            }
-        }
-        wrong
-    }
-}
-
-/// What must be found where no later write is.
-struct Must {
-    op: Option<u32>,
-    /// `None`: zeros.
-    generation: Option<u32>,
-}
-
-impl std::fmt::Display for Must {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.generation {
-            Some(generation) => write!(f, "generation {generation} or later"),
-            None => f.write_str("zeros or a write that had begun"),
-        }
-    }
-}
-
-/// A part of the file that is not as it must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    /// The write that was acknowledged and is not there.
-    pub(crate) op: Option<u32>,
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
-    pub(crate) expected: String,
-    /// In its first sector.
-    pub(crate) found: Found,
-}
-
-impl Wrong {
-    fn goes_on_in(&self, next: &Wrong) -> bool {
-        let alike = match (self.found, next.found) {
-            (Found::Written { generation: a, .. }, Found::Written { generation: b, .. }) => a == b,
-            (Found::Foreign(_), Found::Foreign(_)) => true,
-            (a, b) => a == b,
-        };
-        alike
-            && self.op == next.op
-            && self.expected == next.expected
-            && self.offset + self.length == next.offset
     }
 }
 

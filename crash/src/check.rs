@@ -1,12 +1,12 @@
 //! # A power cut at every point
 //!
 //! Keeps a disk with what is durable at a point of the log, and puts over it each time what a cut there could leave
-//! besides. Each is mounted, which replays its journal, and the file in it is read. A disk that was found already is
+//! besides. Each is mounted, which replays its journal, and the files in it are read. A disk that was found already is
 //! not mounted again; what was found on it is held against what has to be there now.
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
@@ -15,10 +15,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    case::{END, Expect, Progress, READY, Wrong},
+    case::{Case, END, Expect, Files, Progress, READY, Wrong},
     device::Device,
     disk::{Digest, Disk},
     filesystem::{self, Filesystem},
+    folder,
     log::{Flags, Log},
     nbd::Served,
     outcome::Outcomes,
@@ -58,7 +59,7 @@ pub(crate) struct Violation {
 #[derive(Debug)]
 pub(crate) enum What {
     Part(Wrong),
-    /// The disk could not be mounted, or the file not be read.
+    /// The disk could not be mounted, or the files not be read.
     Disk(String),
 }
 
@@ -98,8 +99,7 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
         served: Served::new(options.nbd, Disk::new(record.image.clone()))?,
         filesystem,
         at: filesystem::mount_point("checked")?,
-        name: told.case.name(),
-        length: told.case.size(),
+        case: &told.case,
         found: HashMap::new(),
         mounts: Duration::ZERO,
     };
@@ -168,22 +168,20 @@ pub(crate) fn run(record: &Record, options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// What the file holds, or why it cannot be read.
-type Found = Result<Vec<u8>, String>;
+/// The files, or why they cannot be read.
+type Found = Result<Files, String>;
 
 /// The disks that were found.
-struct Cuts {
+struct Cuts<'a> {
     served: Served,
     filesystem: Filesystem,
     at: PathBuf,
-    name: String,
-    /// Bytes of the file, where it is the disk itself.
-    length: u64,
+    case: &'a Case,
     found: HashMap<Digest, Rc<Found>>,
     mounts: Duration,
 }
 
-impl Cuts {
+impl Cuts<'_> {
     /// What is found on what is durable with these pieces over it. An error is the lab's own.
     fn find(&mut self, pieces: &[Piece], log: &Log) -> Result<Rc<Found>> {
         let digest = {
@@ -208,32 +206,27 @@ impl Cuts {
             Err(error) => return Ok(Err(format!("{error:#}"))),
             Ok(mounted) => mounted,
         };
-        let path = self.filesystem.file(self.served.path(), &self.at, &self.name);
-        let bytes = match self.filesystem.is_disk() {
-            true => Ok(Device::open(&path)?
-                .image(self.length)?
-                .bytes(self.length)),
-            false => fs::read(&path),
+        let files = match self.filesystem.is_disk() {
+            true => {
+                let disk = Device::open(self.served.path())?.image(self.case.disk)?;
+                Ok(self.case.on_disk(&disk))
+            }
+            false => folder::read(&self.at, self.filesystem.may_end_early),
         };
         let begun = Instant::now();
         mounted.unmount()?;
         self.mounts += begun.elapsed();
-        Ok(bytes.map_err(|error: io::Error| format!("the file: {error}")))
+        Ok(files.map_err(|error: io::Error| format!("the files: {error}")))
     }
 }
 
-fn judge(
-    record: &Record,
-    options: &Options<'_>,
-    progress: &Progress,
-    found: &Found,
-) -> Vec<What> {
+fn judge(record: &Record, options: &Options<'_>, progress: &Progress, found: &Found) -> Vec<What> {
     let told = &record.told;
     match found {
         Err(why) => vec![What::Disk(why.clone())],
-        Ok(file) => told
+        Ok(files) => told
             .case
-            .verify(&told.acknowledged, progress, options.expect, file)
+            .verify(&told.acknowledged, progress, options.expect, files)
             .into_iter()
             .map(What::Part)
             .collect(),

@@ -8,7 +8,11 @@ use odio_core::{
     mode::{Engine, Mode},
 };
 
-use crate::{filesystem::Filesystem, replay::StateName};
+use crate::{
+    case::{SyncBy, Workload},
+    filesystem::Filesystem,
+    replay::StateName,
+};
 
 /// Cuts the power at every point of a workload, and looks whether what was acknowledged as durable is there
 ///
@@ -22,6 +26,7 @@ use crate::{filesystem::Filesystem, replay::StateName};
         --module dm-log-writes --add /usr/sbin/mkfs.ext4 -- odio-crash run\n  \
         odio-crash run --mode direct --situation append --expect durable\n  \
         odio-crash run --mode direct+dsync --engine io_uring --ignore-flushes\n  \
+        odio-crash run --workload create,rename --mode direct,buffered --files 2\n  \
         odio-crash check --record DIR --point 41 --state 2"
 )]
 pub(crate) struct Cli {
@@ -54,6 +59,9 @@ pub(crate) struct Run {
     pub(crate) mode: Vec<Mode>,
     #[arg(long, default_value = "psync,libaio,io_uring", value_delimiter = ',')]
     pub(crate) engine: Vec<Engine>,
+    #[arg(long, value_enum, default_value = "write", value_delimiter = ',')]
+    pub(crate) workload: Vec<Workload>,
+    /// What the writes land on; new files of create and rename are appended to
     #[arg(long, default_value = "overwrite,append", value_delimiter = ',')]
     pub(crate) situation: Vec<Situation>,
     #[command(flatten)]
@@ -73,6 +81,8 @@ pub(crate) struct Write {
     pub(crate) mode: Mode,
     #[arg(long, default_value = "psync")]
     pub(crate) engine: Engine,
+    #[arg(long, value_enum, default_value = "write")]
+    pub(crate) workload: Workload,
     #[arg(long, default_value = "overwrite")]
     pub(crate) situation: Situation,
     #[command(flatten)]
@@ -85,17 +95,25 @@ pub(crate) struct Write {
 /// What is common to all that write.
 #[derive(Debug, Args)]
 pub(crate) struct Written {
-    /// How many writes
+    /// How many files the writes go to in turn; create makes its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) files: u32,
+    /// How many writes, or new files
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) writes: u32,
     /// How many writes are in flight at most
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) depth: u32,
-    /// Sync after this many writes, and not only after the last
+    /// Sync the file that was written last after this many writes, and not only each file after the last
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) sync_every: u32,
-    /// Write with io_submit(2) alone, without libodio: what the kernel itself acknowledges. Wants the engine
-    /// libaio. All of --depth go in one call; three and more are then asynchronous for certain
+    /// What syncs
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "queue-data")]
+    pub(crate) sync_by: SyncBy,
+    /// Without libodio: what a program gets that makes the system calls itself. Writes go by io_submit(2) alone, want the
+    /// engine libaio, and all of --depth go in one call; three and more are then asynchronous for certain. The other
+    /// workloads want psync: unaligned writes hold no range and pad the file's end, and no file, folder or name is
+    /// synced but for --sync-every, which for rename is a sync of the folder
     #[arg(long)]
     pub(crate) raw: bool,
     /// Disk that is written to; all that is on it is lost. A RAM disk completes each request within the call that
@@ -154,8 +172,10 @@ pub(crate) enum Expected {
     Promise,
     /// Once it was acknowledged, whatever the mode promises
     Durable,
-    /// Once a sync was acknowledged after it, whatever the mode promises
+    /// Once a sync of its file was acknowledged after it, whatever the mode promises
     Synced,
+    /// Once a sync of any file was acknowledged after it, which nothing promises
+    AnySynced,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{case::Case, outcome::Outcome, report::Verdict};
+use crate::{
+    case::{Case, Workload},
+    outcome::Outcome,
+    report::Verdict,
+};
 
 /// What is taken from the `op` lines of odio-trace (odio-trace/schema).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -140,11 +144,18 @@ impl Trace {
             "the trace has not all: {lost} lost, {missed} missed, {open} open"
         );
         let case = &checked.case;
+        ensure!(
+            case.workload == Workload::Write && case.files == 1,
+            "only writes to one file are told apart"
+        );
         let ops = self
             .by_file
             .get_mut(&checked.file)
             .with_context(|| format!("{} is not in the trace", checked.file))?;
-        if case.written().1 > 0 {
+        if case
+            .prepared(0)
+            .is_some_and(|prepared| prepared.written.1 > 0)
+        {
             let prepared = ops.find(|op| op.op == "write");
             prepared.context("the file was not seen to be prepared")?;
         }
@@ -188,7 +199,10 @@ impl Trace {
             ops.next();
             if ends && let Some((at, syncs)) = last.take() {
                 let own = own_syncs(case, at, &syncs);
-                if own && let Some(said) = &mut said[at] && said != "durable" {
+                if own
+                    && let Some(said) = &mut said[at]
+                    && said != "durable"
+                {
                     said.push_str(", then durable");
                 }
             }

@@ -121,11 +121,7 @@ fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::o
         let from = offset.max(at * block);
         let to = end.min((at + 1) * block);
         let within = (from - at * block) as usize;
-        (
-            at,
-            within,
-            (from - offset) as usize..(to - offset) as usize,
-        )
+        (at, within, (from - offset) as usize..(to - offset) as usize)
     })
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Filesystem {
     /// As mount(2) calls it; `None`: the disk itself.
     kind: Option<&'static str>,
     options: &'static str,
+    /// It has no journal and writes the size of a file and where its blocks are in no order: after a cut a file may be
+    /// longer than what can be read of it (`fat_get_cluster`: EIO).
+    pub(crate) may_end_early: bool,
     /// Bytes of the smallest disk that is of use.
     pub(crate) disk: u64,
 }
@@ -27,12 +30,14 @@ pub(crate) const ALL: [Filesystem; 6] = [
         name: "ext4",
         kind: Some("ext4"),
         options: "",
+        may_end_early: false,
         disk: 64 << 20,
     },
     Filesystem {
         name: "xfs",
         kind: Some("xfs"),
         options: "",
+        may_end_early: false,
         // mkfs.xfs makes none that is smaller.
         disk: 300 << 20,
     },
@@ -40,24 +45,28 @@ pub(crate) const ALL: [Filesystem; 6] = [
         name: "btrfs",
         kind: Some("btrfs"),
         options: "nodiscard",
+        may_end_early: false,
         disk: 256 << 20,
     },
     Filesystem {
         name: "btrfs-nodatacow",
         kind: Some("btrfs"),
         options: "nodiscard,nodatacow",
+        may_end_early: false,
         disk: 256 << 20,
     },
     Filesystem {
         name: "vfat",
         kind: Some("vfat"),
         options: "",
+        may_end_early: true,
         disk: 64 << 20,
     },
     Filesystem {
         name: "block",
         kind: None,
         options: "",
+        may_end_early: false,
         disk: 16 << 20,
     },
 ];
@@ -112,14 +121,6 @@ impl Filesystem {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(())
-    }
-
-    /// The file `name` on the disk as it is mounted in `at`, or the disk itself.
-    pub(crate) fn file(self, disk: &Path, at: &Path, name: &str) -> PathBuf {
-        match self.kind {
-            Some(_) => at.join(name),
-            None => disk.to_owned(),
-        }
     }
 
     /// Mounts it; a disk that has none stays as it is.

@@ -4,12 +4,12 @@
 //! looks whether every write that was acknowledged as durable is there.
 //!
 //! - `ground` makes the disk and its `filesystem`, once for all cases
-//! - `write` makes the writes, each by a `way`, over the logging device of `sys`, and leaves a `record`
+//! - `write` makes the ops, each by a `way`, over the logging device of `sys`, and leaves a `record`
 //! - `log` reads what dm-log-writes left
 //! - `replay` says what is durable at a point and which disks could be found; pure
 //! - `case` and `content` say what is written and what must be found; pure
 //! - `disk` is one of those disks in memory, and `nbd` what the kernel mounts it through
-//! - `check` builds, mounts and reads them; `outcome` counts for each write how often it was lost
+//! - `check` builds and mounts them, and reads the `folder` in each; `outcome` counts for each write how often it was lost
 //! - `report` tells what came of it
 //! - `cross` holds the verdicts of odio-trace against it, and `page` shows those as tables; both pure
 
@@ -21,6 +21,7 @@ mod cross;
 mod device;
 mod disk;
 mod filesystem;
+mod folder;
 mod ground;
 mod image;
 mod log;
@@ -45,7 +46,7 @@ use odio_core::{
 };
 
 use crate::{
-    case::{Case, Expect},
+    case::{Case, Expect, Workload},
     cli::{Cli, Command, Expected},
     cross::Trace,
     filesystem::Filesystem,
@@ -90,8 +91,11 @@ fn cases(fs: &Filesystem, arguments: &cli::Run) -> Vec<Case> {
     let mut cases = Vec::new();
     for mode in &arguments.mode {
         for engine in &arguments.engine {
-            for situation in &arguments.situation {
-                cases.push(case(fs, mode, engine, situation, &arguments.written));
+            for workload in &arguments.workload {
+                for situation in workload.situations(&arguments.situation) {
+                    let what = (*workload, situation);
+                    cases.push(case(fs, mode, engine, what, &arguments.written));
+                }
             }
         }
     }
@@ -131,17 +135,20 @@ fn case(
     fs: &Filesystem,
     mode: &Mode,
     engine: &Engine,
-    situation: &Situation,
+    (workload, situation): (Workload, &Situation),
     written: &cli::Written,
 ) -> Case {
     Case {
         filesystem: fs.name.to_owned(),
         mode: mode.name().to_owned(),
         engine: engine.name().to_owned(),
+        workload,
         situation: situation.name().to_owned(),
+        files: written.files,
         writes: written.writes,
         depth: written.depth,
         sync_every: written.sync_every,
+        sync_by: written.sync_by,
         raw: written.raw,
         seed: written.seed,
         disk: fs.disk,
@@ -149,11 +156,13 @@ fn case(
 }
 
 fn write(arguments: &cli::Write) -> Result<Verdict> {
+    let situations = [arguments.situation];
+    let workload = arguments.workload;
     let case = case(
         &arguments.fs,
         &arguments.mode,
         &arguments.engine,
-        &arguments.situation,
+        (workload, &workload.situations(&situations)[0]),
         &arguments.written,
     );
     let ground = Ground::make(arguments.fs, disks(&arguments.written))?;
@@ -183,6 +192,7 @@ fn options<'a>(record: &Record, checked: &'a cli::Checked, seed: u64) -> check::
             Expected::Promise => record.told.case.promise(),
             Expected::Durable => Expect::Durable,
             Expected::Synced => Expect::Synced,
+            Expected::AnySynced => Expect::AnySynced,
         },
         device: match checked.ignore_flushes {
             true => replay::Device::IgnoresFlushes,

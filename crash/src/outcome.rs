@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Op, Progress};
+use crate::case::{Case, Expect, Files, Op, Progress};
 
 /// The cuts of one write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +32,18 @@ impl Outcomes {
         Outcomes(ops.iter().map(none).collect())
     }
 
-    /// Counts a cut with what was found in the file; `None`: it could not be read.
-    pub(crate) fn count(&mut self, case: &Case, progress: &Progress, file: Option<&Vec<u8>>) {
+    /// Counts a cut with what was found; `None`: it could not be read.
+    pub(crate) fn count(&mut self, case: &Case, progress: &Progress, files: Option<&Files>) {
         let ops: Vec<_> = self.0.iter().map(|outcome| outcome.op).collect();
         for outcome in &mut self.0 {
+            let number = outcome.op.number;
             if progress.waits_for_sync(outcome.op) {
+                let lost = files.is_none_or(|files| {
+                    let wrong = case.verify(&ops, progress, Expect::This(number), files);
+                    wrong.iter().any(|wrong| wrong.op == Some(number))
+                });
                 outcome.cuts += 1;
-                let there = file.is_some_and(|file| case.holds(&ops, progress, outcome.op, file));
-                outcome.lost += u64::from(!there);
+                outcome.lost += u64::from(lost);
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) log: Log,
 }
 
-/// The case and its writes, all of which were acknowledged.
+/// The case and its ops, all of which were acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) case: Case,

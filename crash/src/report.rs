@@ -104,6 +104,8 @@ fn expected(options: &Options<'_>) -> &'static str {
     match options.expect {
         Expect::Durable => "durable",
         Expect::Synced => "synced",
+        Expect::AnySynced => "any-synced",
+        Expect::This(_) => "this",
     }
 }
 
@@ -133,7 +135,7 @@ fn told(record: &Record, options: &Options<'_>, violation: &Violation) -> Value 
         What::Disk(why) => json!({ "why": why }),
         What::Part(wrong) => json!({
             "op": wrong.op,
-            "file": case.name(),
+            "file": wrong.file,
             "offset": wrong.offset,
             "length": wrong.length,
             "expected": wrong.expected,
@@ -161,7 +163,7 @@ pub(crate) fn not_tried(case: &Case, error: &anyhow::Error) {
     eprintln!("INCONCLUSIVE {}: {why}", case.name());
 }
 
-/// Tells which writes were acknowledged.
+/// Tells which ops were acknowledged.
 pub(crate) fn acknowledged(record: &Record) {
     for op in &record.told.acknowledged {
         println!(
@@ -169,7 +171,8 @@ pub(crate) fn acknowledged(record: &Record) {
             json!({
                 "type": "acknowledged",
                 "number": op.number,
-                "file": record.told.case.name(),
+                "action": op.action,
+                "file": record.told.case.file_name(op.file),
                 "offset": op.offset,
                 "length": op.length,
                 "generation": op.generation(),

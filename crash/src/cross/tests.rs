@@ -2,7 +2,10 @@ use super::*;
 
 fn checked(sync_every: u32) -> Checked {
     let op = |number: u32, cuts: u64, lost: u64| {
-        serde_json::json!({"number": number, "offset": 4096 * number, "length": 4096, "cuts": cuts, "lost": lost})
+        serde_json::json!({
+            "number": number, "file": 0, "action": "write", "offset": 4096 * number, "length": 4096,
+            "cuts": cuts, "lost": lost,
+        })
     };
     serde_json::from_value(serde_json::json!({
         "type": "checked",
@@ -12,6 +15,7 @@ fn checked(sync_every: u32) -> Checked {
         "images": 9,
         "case": {
             "filesystem": "ext4", "mode": "direct", "engine": "libaio", "situation": "overwrite",
+            "workload": "write", "files": 1, "sync_by": "queue-data",
             "writes": 2, "depth": 1, "sync_every": sync_every, "raw": false, "seed": 1, "disk": 1 << 20,
         },
         "writes": [op(0, 5, 3), op(1, 4, 0)],

@@ -128,9 +128,7 @@ fn message(family: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
 fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let next = bytes
-        .get(length.next_multiple_of(4)..)
-        .unwrap_or_default();
+    let next = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some((kind, bytes.get(16..length)?, next))
 }
 

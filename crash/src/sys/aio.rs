@@ -46,33 +46,28 @@ const _: () = assert!(size_of::<Iocb>() == 64 && size_of::<Event>() == 32);
 #[derive(Debug)]
 pub(crate) struct Aio {
     context: u64,
-    file: File,
-    buffers: Vec<(u64, Buffer)>,
-    /// Not handed to the kernel yet; what they name is in `buffers`.
+    /// What the writes name, until they have completed.
+    held: Vec<(u64, File, Buffer)>,
+    /// Not handed to the kernel yet; what they name is in `held`.
     waiting: Vec<Iocb>,
 }
 
 impl Aio {
-    pub(crate) fn new(file: File, depth: u32) -> Result<Aio> {
+    pub(crate) fn new(depth: u32) -> Result<Aio> {
         let mut context = 0u64;
         // SAFETY: the kernel writes the number of the context where the pointer leads.
         let result = unsafe { libc::syscall(libc::SYS_io_setup, depth, &raw mut context) };
         ensure!(result == 0, "io_setup: {}", io::Error::last_os_error());
         Ok(Aio {
             context,
-            file,
-            buffers: Vec::new(),
+            held: Vec::new(),
             waiting: Vec::new(),
         })
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Begins a write, which goes to the kernel with the others that wait.
-    pub(crate) fn write(&mut self, buffer: Buffer, offset: u64, number: u64) {
-        let fd: RawFd = self.file.as_raw_fd();
+    pub(crate) fn write(&mut self, file: File, buffer: Buffer, offset: u64, number: u64) {
+        let fd: RawFd = file.as_raw_fd();
         self.waiting.push(Iocb {
             data: number,
             key: 0,
@@ -87,7 +82,7 @@ impl Aio {
             flags: 0,
             event_fd: 0,
         });
-        self.buffers.push((number, buffer));
+        self.held.push((number, file, buffer));
     }
 
     /// Hands over all that wait in one call. More than two are held back in a plug until the call ends (`io_submit`:
@@ -95,8 +90,8 @@ impl Aio {
     fn submit(&mut self) -> Result<()> {
         while !self.waiting.is_empty() {
             let list: Vec<*const Iocb> = self.waiting.iter().map(|iocb| &raw const *iocb).collect();
-            // SAFETY: the kernel reads as many iocbs as the list has, within the call; the memory that they name is owned
-            // by `buffers` until the write has completed or the context is destroyed, and the file by this value.
+            // SAFETY: the kernel reads as many iocbs as the list has, within the call; the memory and the file that
+            // they name are owned by `held` until the write has completed or the context is destroyed.
             let result = unsafe {
                 libc::syscall(libc::SYS_io_submit, self.context, list.len(), list.as_ptr())
             };
@@ -122,7 +117,7 @@ impl Aio {
             )
         };
         ensure!(result == 1, "io_getevents: {}", io::Error::last_os_error());
-        self.buffers.retain(|(number, _)| *number != event.data);
+        self.held.retain(|(number, ..)| *number != event.data);
         let moved = u64::try_from(event.result)
             .map_err(|_| anyhow!("{}", io::Error::from_raw_os_error(-event.result as i32)))
             .with_context(|| format!("write {}", event.data))?;
