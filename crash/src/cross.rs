@@ -18,7 +18,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Traced {
     pub(crate) op: String,
-    pub(crate) file: Option<String>,
+    pub(crate) dev: String,
+    pub(crate) ino: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
     pub(crate) result: i64,
@@ -40,9 +41,8 @@ pub(crate) struct Checked {
     pub(crate) case: Case,
     #[serde(default)]
     kernel: String,
-    /// By which path it was written.
     #[serde(default)]
-    file: String,
+    dev: String,
     #[serde(default)]
     images: u64,
     #[serde(default)]
@@ -85,30 +85,31 @@ impl Row {
 /// The lines of a trace, in which the cases are found one after another.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    by_file: BTreeMap<String, std::vec::IntoIter<Traced>>,
+    /// Not by the path: a filesystem that is as it was before may give a file all the numbers that it had, and its name
+    /// is not told again.
+    by_dev: BTreeMap<String, std::vec::IntoIter<Traced>>,
     summary: Summary,
 }
 
 impl Trace {
     /// Reads what `odio-trace run --json` printed.
     pub(crate) fn read(text: &str) -> Result<Trace> {
-        let mut by_file: BTreeMap<String, Vec<Traced>> = BTreeMap::new();
+        let mut by_dev: BTreeMap<String, Vec<Traced>> = BTreeMap::new();
         let mut summary = None;
         for line in text.lines() {
             let value: serde_json::Value = serde_json::from_str(line)?;
             match value["type"].as_str() {
                 Some("op") => {
                     let op: Traced = serde_json::from_value(value)?;
-                    let name = op.file.clone().unwrap_or_default();
-                    by_file.entry(name).or_default().push(op);
+                    by_dev.entry(op.dev.clone()).or_default().push(op);
                 }
                 Some("summary") => summary = Some(serde_json::from_value(value)?),
                 _ => {}
             }
         }
-        let by_file = by_file.into_iter().map(|(k, ops)| (k, ops.into_iter()));
+        let by_dev = by_dev.into_iter().map(|(dev, ops)| (dev, ops.into_iter()));
         Ok(Trace {
-            by_file: by_file.collect(),
+            by_dev: by_dev.collect(),
             summary: summary.context("the trace has no summary: it was cut off")?,
         })
     }
@@ -149,9 +150,9 @@ impl Trace {
             "only writes to one file are told apart"
         );
         let ops = self
-            .by_file
-            .get_mut(&checked.file)
-            .with_context(|| format!("{} is not in the trace", checked.file))?;
+            .by_dev
+            .get_mut(&checked.dev)
+            .with_context(|| format!("nothing on {} is in the trace", checked.dev))?;
         if case
             .prepared(0)
             .is_some_and(|prepared| prepared.written.1 > 0)
@@ -170,7 +171,7 @@ impl Trace {
                     let next = checked.writes.iter().zip(&said).position(|(write, said)| {
                         said.is_none() && (write.op.offset, write.op.length) == (op.offset, op.len)
                     });
-                    // The next case of the same file begins.
+                    // The next case begins.
                     if next.is_none() && said.iter().all(Option::is_some) {
                         break;
                     }
@@ -195,7 +196,8 @@ impl Trace {
                 }
                 _ => {}
             }
-            let ends = !matches!(ops.as_slice().get(1), Some(next) if next.op == "sync");
+            // The next case begins with the sync of a folder.
+            let ends = !matches!(ops.as_slice().get(1), Some(next) if next.op == "sync" && next.ino == op.ino);
             ops.next();
             if ends && let Some((at, syncs)) = last.take() {
                 let own = own_syncs(case, at, &syncs);

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -60,6 +61,19 @@ impl Room {
 
     pub(crate) fn is_disk(&self) -> bool {
         matches!(self, Room::Disk(_))
+    }
+
+    /// Number of the device, as `MAJOR:MINOR`.
+    pub(crate) fn dev(&self) -> io::Result<String> {
+        let dev = match self {
+            Room::Folder(folder) => fs::metadata(folder)?.dev(),
+            Room::Disk(disk) => fs::metadata(disk)?.rdev(),
+        };
+        Ok(format!(
+            "{}:{}",
+            rustix::fs::major(dev),
+            rustix::fs::minor(dev)
+        ))
     }
 }
 

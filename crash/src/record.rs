@@ -28,8 +28,8 @@ pub(crate) struct Told {
     pub(crate) case: Case,
     /// Of the running kernel.
     pub(crate) kernel: String,
-    /// By which path the file was written.
-    pub(crate) file: String,
+    /// Device of the files, as `MAJOR:MINOR`.
+    pub(crate) dev: String,
     pub(crate) acknowledged: Vec<Op>,
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn tell(record: &Record, options: &Options<'_>, found: &Report) -> Ve
             "verdict": verdict.name(),
             "case": case,
             "kernel": record.told.kernel,
-            "file": record.told.file,
+            "dev": record.told.dev,
             "expect": expected(options),
             "ignore_flushes": options.device == Device::IgnoresFlushes,
             "seed": options.seed,

@@ -39,7 +39,7 @@ pub(crate) fn run(case: &Case, ground: &Ground<'_>) -> Result<Record> {
     );
     ensure!(!case.is(Situation::Read), "a read writes nothing");
     let Disks { disk, log } = ground.disks;
-    let at = filesystem::mount_point(&case.name())?;
+    let at = filesystem::mount_point("written")?;
     // A log of an earlier case must not be taken for this one's.
     Device::open(log)?.write(0, &[0; 4096])?;
 
@@ -53,6 +53,7 @@ pub(crate) fn run(case: &Case, ground: &Ground<'_>) -> Result<Record> {
     let ops = case.ops();
     prepare(case, &room)?;
     workload(case, &ops, &room, &logged)?;
+    let dev = room.dev()?;
     let status = logged.status()?;
     ensure!(!status.contains("disabled"), "the log is full: {status}");
     mounted.unmount()?;
@@ -66,7 +67,7 @@ pub(crate) fn run(case: &Case, ground: &Ground<'_>) -> Result<Record> {
     let told = Told {
         case: case.clone(),
         kernel: rustix::system::uname().release().to_string_lossy().into(),
-        file: room.path(&case.file_name(0)).display().to_string(),
+        dev,
         acknowledged: ops,
     };
     Ok(Record {

@@ -11,7 +11,7 @@ fn checked(sync_every: u32) -> Checked {
         "type": "checked",
         "verdict": "PASS",
         "kernel": "6.1.0",
-        "file": "/at/data",
+        "dev": "254:0",
         "images": 9,
         "case": {
             "filesystem": "ext4", "mode": "direct", "engine": "libaio", "situation": "overwrite",
@@ -23,7 +23,8 @@ fn checked(sync_every: u32) -> Checked {
     .unwrap()
 }
 
-const PREPARED: [(&str, u64, u64, &str); 2] = [
+const PREPARED: [(&str, u64, u64, &str); 3] = [
+    ("folder", 0, 0, "durable"),
     ("write", 0, 65536, "uncommitted"),
     ("sync", 0, 0, "durable"),
 ];
@@ -33,7 +34,7 @@ fn trace(ops: &[(&str, u64, u64, &str)]) -> Trace {
     for (op, offset, len, durability) in PREPARED.iter().chain(ops) {
         let result = if *op == "write" { *len } else { 0 };
         text += &serde_json::json!({
-            "type": "op", "op": op, "file": "/at/data", "offset": offset, "len": len,
+            "type": "op", "op": if *op == "folder" { "sync" } else { *op }, "dev": "254:0", "ino": if *op == "folder" { 2 } else { 12 }, "offset": offset, "len": len,
             "result": result, "acknowledged": true, "durability": durability,
         })
         .to_string();
@@ -125,9 +126,9 @@ fn what_is_missing_is_inconclusive() {
     assert!(Trace::read(r#"{"type":"writeback"}"#).is_err());
 }
 
-/// A disk is written under one name by all cases.
+/// All are on one device.
 #[test]
-fn cases_of_one_file_follow_each_other() {
+fn cases_of_one_device_follow_each_other() {
     let case = [
         ("write", 0, 4096, "device-cache"),
         ("write", 4096, 4096, "durable"),
