@@ -7,6 +7,7 @@ pub mod place;
 pub mod recipe;
 mod relink;
 pub mod truth;
+pub mod unsafe_code;
 pub mod vm;
 pub mod workflow;
 

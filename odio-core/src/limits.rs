@@ -514,9 +514,10 @@ impl Limits {
     /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
     /// what is needed to find them after a crash, so that a sync of our own has to follow.
     ///
-    /// btrfs (seen in 6.1 and 6.12) writes the data with FUA and does not call btrfs_sync_file where the write is still
-    /// under way when the call that hands it over returns, even for an append; overlayfs may
-    /// stand on btrfs and does not say so.
+    /// btrfs (seen in 6.1, 6.12 and 7.2) writes the data with FUA and does not call btrfs_sync_file where the write is
+    /// still under way when the call that hands it over returns, even for an append (`crash/btrfs-aio-dsync`). Only
+    /// `O_DSYNC` was seen to be lost there; no kernel is asked which it is. overlayfs may stand on btrfs and does not say
+    /// so.
     pub fn breaks_asynchronous_sync(&self) -> bool {
         matches!(
             self.filesystem,

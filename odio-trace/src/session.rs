@@ -164,8 +164,7 @@ impl Session {
         drop(btf);
         sys::give_memory_back();
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").context("no map EVENTS")?)?;
-        // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
-        let events = unsafe { AsyncFd::register(events) }?;
+        let events = sys::readable_ring(events)?;
         Ok(Self {
             ebpf,
             events,

@@ -1,6 +1,8 @@
 //! # System calls that no safe wrapper makes
 //!
-//! The room of this program where calls of the C library are made by hand.
+//! The room of this program where calls of the C library are made by hand, and the only one with unsafe code.
+
+pub(crate) mod bpf;
 
 use std::{
     ffi::CStr,
@@ -11,12 +13,19 @@ use std::{
     ptr,
 };
 
+use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 /// A descriptor that can be waited for.
 pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd always gives the same descriptor, and stays in the AsyncFd.
     Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// A ring buffer that can be waited for.
+pub(crate) fn readable_ring(events: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
+    // SAFETY: the ring buffer owns the map's descriptor and always returns that one; it stays in the AsyncFd.
+    Ok(unsafe { AsyncFd::register(events) }?)
 }
 
 /// Hands memory that was freed to the kernel. The C library keeps it otherwise, for what is asked for next.

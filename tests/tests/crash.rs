@@ -190,8 +190,9 @@ fn xfs_and_a_disk_of_6_1() {
     }
 }
 
-/// The kernel acknowledges an asynchronous O_DSYNC write of btrfs whose metadata was never written (`btrfs_direct_write`
-/// takes the flag away, and nothing syncs what completes later); libodio's finishing sync makes it true.
+/// The kernel acknowledges an asynchronous O_DSYNC write of btrfs whose metadata was never written (iomap takes FUA on its
+/// data for enough, and btrfs syncs only what is done within the call; `crash/btrfs-aio-dsync`); libodio's finishing sync
+/// makes it true.
 fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
     let btrfs = ["--module", "btrfs", "--add", "/usr/sbin/mkfs.btrfs"];
     let with_memory = [&btrfs[..], &["--memory", "2048"]].concat();

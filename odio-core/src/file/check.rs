@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::File;
-use super::transfer::vector;
 use crate::buffer::Buffer;
 use crate::error::{Aligned, Errno, Error, Op};
 use crate::flags::Flags;
@@ -245,9 +244,7 @@ impl File {
         }
         let length = self.read_step();
         let mut buffer = self.buffer(length)?;
-        let vectors = [vector(buffer.as_mut_ptr(), length)];
-        // SAFETY: the buffer is writable for its length.
-        let result = unsafe { sys::preadv2(self.fd(), &vectors, 0, flag.kernel()) };
+        let result = sys::read_with(self.fd(), &mut buffer, 0, flag.kernel());
         // Any other failure is about the block or the moment.
         let there = !matches!(
             result,

@@ -463,9 +463,7 @@ fn prove(
 /// Reads one unit at offset 0 into memory that is a multiple of `memory` and of nothing larger.
 fn probe(fd: &OwnedFd, memory: usize, length: usize) -> Result<usize, Errno> {
     let mut buffer = Buffer::new(length + memory, memory * 2).map_err(|error| error.errno())?;
-    let target = &mut buffer[memory..];
-    // SAFETY: `target` is writable for its length, which is `length`.
-    unsafe { sys::pread(fd.as_raw_fd(), target.as_mut_ptr(), target.len(), 0) }
+    sys::read(fd.as_raw_fd(), &mut buffer[memory..], 0)
 }
 
 fn check_kind(stat: &sys::Stat) -> Result<(), (Errno, &'static str)> {

@@ -256,6 +256,27 @@ pub(crate) fn seek_end(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
 }
 
 /// One pread.
+pub(crate) fn read(fd: RawFd, target: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    // SAFETY: `target` is writable for its length.
+    unsafe { pread(fd, target.as_mut_ptr(), target.len(), offset) }
+}
+
+/// One preadv2. `flags` are the kernel's `RWF_` bits.
+pub(crate) fn read_with(
+    fd: RawFd,
+    target: &mut [u8],
+    offset: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    let one = libc::iovec {
+        iov_base: target.as_mut_ptr().cast(),
+        iov_len: target.len(),
+    };
+    // SAFETY: `target` is writable for its length.
+    unsafe { preadv2(fd, &[one], offset, flags) }
+}
+
+/// One pread.
 ///
 /// # Safety
 ///
