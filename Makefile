@@ -5,13 +5,14 @@ LIBDIR ?= lib
 DESTDIR ?=
 export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo claims check check-matrix races bench header man install uninstall clean
+.PHONY: help demo claims check check-matrix crash races bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
 	@echo 'make claims    asks each kernel what became of the source documents'"'"' claims, and writes docs/claims.md'
 	@echo 'make check     format, lints, and every test (some boot a VM)'
 	@echo 'make check-matrix every kernel, filesystem and disk against tests/matrix'
+	@echo 'make crash     cuts the power over every mode, engine, situation and filesystem; writes docs/durability.md'
 	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
 	@echo 'make bench     instructions per request beside its peers, memory, cost of tracing; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
@@ -36,6 +37,10 @@ check-matrix:
 	@scripts/setup build ebpf vm check
 	cargo build -p odio-trace
 	ODIO_MATRIX=all cargo test -p odio-tests --test matrix -- --nocapture
+
+crash:
+	@scripts/setup build ebpf vm
+	@scripts/crash
 
 races:
 	@scripts/setup build races
