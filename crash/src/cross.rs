@@ -25,6 +25,8 @@ pub(crate) struct Traced {
     pub(crate) result: i64,
     pub(crate) acknowledged: bool,
     pub(crate) durability: Option<String>,
+    /// The reason.
+    pub(crate) why: String,
 }
 
 /// What is taken from its `summary` line.
@@ -56,6 +58,8 @@ pub(crate) struct Checked {
 pub(crate) struct Group {
     /// `durable`; with a sync of libodio's own behind it, `uncommitted, then durable`.
     pub(crate) said: String,
+    /// The reason that odio-trace gave for the first of them: what it saw of the path.
+    pub(crate) why: String,
     pub(crate) writes: u64,
     pub(crate) cuts: u64,
     /// After so many of the cuts one was not there.
@@ -160,7 +164,7 @@ impl Trace {
             let prepared = ops.find(|op| op.op == "write");
             prepared.context("the file was not seen to be prepared")?;
         }
-        let mut said: Vec<Option<String>> = vec![None; checked.writes.len()];
+        let mut said: Vec<Option<(String, String)>> = vec![None; checked.writes.len()];
         let mut last = None;
         while said.iter().any(Option::is_none) || last.is_some() {
             let Some(op) = ops.as_slice().first() else {
@@ -185,8 +189,9 @@ impl Trace {
                         op.offset,
                         op.result
                     );
-                    said[at] = op.durability.clone();
-                    ensure!(said[at].is_some(), "a write without a durability");
+                    let durability = op.durability.clone();
+                    let durability = durability.context("a write without a durability")?;
+                    said[at] = Some((durability, op.why.clone()));
                     last = Some((at, Vec::new()));
                 }
                 "sync" => {
@@ -202,7 +207,7 @@ impl Trace {
             if ends && let Some((at, syncs)) = last.take() {
                 let own = own_syncs(case, at, &syncs);
                 if own
-                    && let Some(said) = &mut said[at]
+                    && let Some((said, _)) = &mut said[at]
                     && said != "durable"
                 {
                     said.push_str(", then durable");
@@ -211,9 +216,11 @@ impl Trace {
         }
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for (write, said) in checked.writes.iter().zip(said) {
-            let said = said.with_context(|| format!("write {} was not seen", write.op.number))?;
+            let (said, why) =
+                said.with_context(|| format!("write {} was not seen", write.op.number))?;
             let group = groups.entry(said.clone()).or_insert(Group {
                 said,
+                why,
                 writes: 0,
                 cuts: 0,
                 lost: 0,

@@ -37,6 +37,7 @@ fn sums(page: &mut String, rows: &[Row]) {
             let key = (series(row), &row.case.filesystem[..], &group.said[..]);
             let sum = sums.entry(key).or_insert_with(|| Group {
                 said: group.said.clone(),
+                why: String::new(),
                 writes: 0,
                 cuts: 0,
                 lost: 0,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     case::{Case, Expect},
     check::{Options, Report, Violation, What},
+    cross::Row,
     log::Log,
     record::Record,
     replay::Device,
@@ -177,6 +178,30 @@ pub(crate) fn acknowledged(record: &Record) {
                 "length": op.length,
                 "generation": op.generation(),
             })
+        );
+    }
+}
+
+/// Tells on standard error of a row that does not agree, with what odio-trace saw.
+pub(crate) fn contradictions(row: &Row) {
+    let Row {
+        case,
+        groups,
+        verdict,
+        why,
+        ..
+    } = row;
+    if row.judged() == Verdict::Pass {
+        return;
+    }
+    let why = why
+        .as_deref()
+        .unwrap_or("what was said is not what came of it");
+    eprintln!("{verdict} {}: {why}", case.name());
+    for group in groups {
+        eprintln!(
+            "    {} of the writes: {} ({}); not there after {} of {} cuts, {} of them never lost",
+            group.writes, group.said, group.why, group.lost, group.cuts, group.kept
         );
     }
 }

@@ -35,7 +35,7 @@ fn trace(ops: &[(&str, u64, u64, &str)]) -> Trace {
         let result = if *op == "write" { *len } else { 0 };
         text += &serde_json::json!({
             "type": "op", "op": if *op == "folder" { "sync" } else { *op }, "dev": "254:0", "ino": if *op == "folder" { 2 } else { 12 }, "offset": offset, "len": len,
-            "result": result, "acknowledged": true, "durability": durability,
+            "result": result, "acknowledged": true, "durability": durability, "why": format!("{op} is {durability}"),
         })
         .to_string();
         text.push('\n');
@@ -47,6 +47,7 @@ fn trace(ops: &[(&str, u64, u64, &str)]) -> Trace {
 fn group(said: &str, cuts: u64, lost: u64, kept: u64) -> Group {
     Group {
         said: said.to_owned(),
+        why: format!("write is {}", said.trim_end_matches(", then durable")),
         writes: 1,
         cuts,
         lost,
