@@ -1,8 +1,8 @@
-//! # The conformance program under memory checkers
+//! # Memory checkers
 //!
-//! valgrind's memcheck sees the library and the program. AddressSanitizer is built into the program, and into the library
-//! as well where the Rust toolchain brings its runtime. All run on the filesystem of the build; there are no
-//! suppressions. (helgrind and DRD are of no use here: the locks of Rust are futexes, which they do not see, so that
+//! The conformance program in C, and odio-core's own tests. valgrind's memcheck sees the library and the program.
+//! AddressSanitizer is built into the program, and into the library as well where the Rust toolchain brings its runtime. All
+//! run on the filesystem of the build; there are no suppressions. docs/unsafe.md says which unsafe code that is. (helgrind and DRD are of no use here: the locks of Rust are futexes, which they do not see, so that
 //! every request handed to a worker looks like a race. `make races` has ThreadSanitizer, which does.)
 
 use std::path::{Path, PathBuf};
@@ -63,34 +63,84 @@ fn address_sanitizer_finds_nothing() {
     conforms(&[], &program, directory.path(), &[]);
 }
 
-#[test]
-fn address_sanitizer_in_the_library_finds_nothing() {
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// AddressSanitizer's runtime for Rust, where the toolchain brings it.
+fn runtime() -> Option<PathBuf> {
     let sysroot = succeed(Command::new("rustc").args(["--print", "sysroot"]));
-    let host = "x86_64-unknown-linux-gnu";
-    let runtimes = Path::new(sysroot.trim()).join("lib/rustlib").join(host);
+    let runtimes = Path::new(sysroot.trim()).join("lib/rustlib").join(HOST);
     let runtime = ["stable", "nightly"]
         .map(|channel| runtimes.join(format!("lib/librustc-{channel}_rt.asan.a")))
         .into_iter()
         .find(|path| path.exists());
-    let Some(runtime) = runtime else {
+    if runtime.is_none() {
         odio_tests::skip("this Rust toolchain has no runtime of AddressSanitizer");
-        return;
-    };
-    let directory = scratch();
-    // A directory of its own, because other flags would build everything anew each time.
+    }
+    runtime
+}
+
+/// A cargo that builds for the sanitizer, in a directory of its own, because other flags would build everything anew
+/// each time.
+fn cargo(words: &[&str]) -> (Command, PathBuf) {
     let built = root().join("target/asan");
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["rustc", "--package", "odio-ffi", "--lib", "--release"])
-        .args(["--crate-type", "staticlib", "--target", host])
-        .arg("--target-dir")
+        .args(words)
+        .args(["--target", HOST, "--target-dir"])
         .arg(&built)
         // -Z is for nightly compilers; this is how a stable one takes it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address")
         .current_dir(root());
-    succeed(&mut cargo);
-    let archive = built.join(host).join("release/libodio.a");
+    (cargo, built.join(HOST))
+}
+
+/// What C cannot reach is run by the Rust tests alone: raw requests of the engines, broken rings, pools and buffers.
+#[test]
+fn address_sanitizer_in_the_tests_of_odio_core_finds_nothing() {
+    if runtime().is_none() {
+        return;
+    }
+    let build = ["test", "--package", "odio-core", "--lib", "--no-run"];
+    let (mut build, _) = cargo(&[&build[..], &["--message-format", "json"]].concat());
+    let built = succeed(&mut build);
+    let program = built
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|told| Some(told["executable"].as_str()?.to_owned()))
+        .expect("a test program");
+    let symbols = succeed(Command::new("nm").arg(&program));
+    // Of what is instrumented; the runtime itself has none.
+    assert!(symbols.contains(" t asan.module_ctor"), "{symbols}");
+
+    // Where its engine is broken a queue gives memory up rather than have it used after it was freed: that is no leak.
+    let broken = "queue::tests::broken::";
+    for (words, leaks, least) in [(&["--skip", broken][..], "1", 150), (&[broken], "0", 5)] {
+        let mut tests = Command::new(&program);
+        tests
+            .args(words)
+            .env("ASAN_OPTIONS", format!("detect_leaks={leaks}"))
+            .current_dir(root().join("odio-core"));
+        let printed = succeed(&mut tests);
+        let passed: usize = printed
+            .lines()
+            .find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next())
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_else(|| panic!("{printed}"));
+        assert!(passed >= least, "{printed}");
+    }
+}
+
+#[test]
+fn address_sanitizer_in_the_library_finds_nothing() {
+    let Some(runtime) = runtime() else {
+        return;
+    };
+    let directory = scratch();
+    let library = ["rustc", "--package", "odio-ffi", "--lib", "--release"];
+    let (mut build, built) = cargo(&[&library[..], &["--crate-type", "staticlib"]].concat());
+    succeed(&mut build);
+    let archive = built.join("release/libodio.a");
 
     let program = directory.path().join("conformance");
     let mut cc = Command::new("cc");
