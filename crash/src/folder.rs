@@ -63,18 +63,29 @@ impl Room {
         matches!(self, Room::Disk(_))
     }
 
-    /// Number of the device, as `MAJOR:MINOR`.
+    /// Number of the filesystem's device, as `MAJOR:MINOR`, or of the disk. Not what stat(2) tells of a file: in btrfs each
+    /// subvolume has a number of its own.
     pub(crate) fn dev(&self) -> io::Result<String> {
-        let dev = match self {
-            Room::Folder(folder) => fs::metadata(folder)?.dev(),
-            Room::Disk(disk) => fs::metadata(disk)?.rdev(),
-        };
-        Ok(format!(
-            "{}:{}",
-            rustix::fs::major(dev),
-            rustix::fs::minor(dev)
-        ))
+        match self {
+            Room::Folder(folder) => {
+                let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+                let mounted = mounts.lines().rev().find_map(|line| mounted(line, folder));
+                mounted.ok_or_else(|| io::Error::other("the folder is no mount point"))
+            }
+            Room::Disk(disk) => {
+                let dev = fs::metadata(disk)?.rdev();
+                let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+                Ok(format!("{major}:{minor}"))
+            }
+        }
     }
+}
+
+/// The device of a line of mountinfo, where that is of this mount point: proc_pid_mountinfo(5).
+fn mounted(line: &str, at: &Path) -> Option<String> {
+    let mut words = line.split(' ').skip(2);
+    let dev = words.next()?;
+    (words.nth(1)? == at.to_str()?).then(|| dev.to_owned())
 }
 
 #[cfg(test)]
@@ -96,5 +107,13 @@ mod tests {
         let wanted = wanted.map(|(name, bytes)| (name.to_owned(), bytes.into()));
         assert_eq!(found, wanted.into());
         assert!(read(&at("missing"), false).is_err());
+    }
+
+    #[test]
+    fn the_device_of_a_mount_point_is_in_mountinfo() {
+        let line = "29 1 0:27 / /tmp/at rw,noatime - btrfs /dev/dm-0 rw";
+        assert_eq!(mounted(line, Path::new("/tmp/at")).as_deref(), Some("0:27"));
+        assert_eq!(mounted(line, Path::new("/tmp")), None);
+        assert_eq!(mounted("29 1", Path::new("/tmp")), None);
     }
 }
