@@ -89,6 +89,8 @@ pub(crate) enum SyncBy {
     ThenFull,
     /// sync_file_range(2), which makes nothing durable
     Range,
+    /// No call, with the mark of one: a program that lost its fsync
+    Nothing,
 }
 
 /// What an op does with its file.

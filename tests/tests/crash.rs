@@ -8,23 +8,19 @@ use std::{collections::BTreeMap, fs, path::Path};
 use odio_tests::vm::{Run, odio_trace};
 use serde_json::Value;
 
-/// What the VM has for `odio-crash`. The sizes are those of its filesystems' disks.
-fn options<'a>(kernel: &'a str, brd: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let modules = ["--module", brd, "--module", "dm-log-writes"];
+/// What the VM has for `odio-crash`.
+fn options<'a>(kernel: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut options = vec!["--kernel", kernel, "--fs", "none", "--timeout", "1500"];
-    options.extend(modules);
-    options.extend(["--module", "dm-snapshot"]);
+    options.extend(["--module", "brd rd_nr=1 rd_size=65536"]);
+    options.extend(["--module", "nbd max_part=0", "--module", "dm-log-writes"]);
     options.extend(more);
     options
 }
 
-const SMALL: &str = "brd rd_nr=4 rd_size=65536";
-const LARGE: &str = "brd rd_nr=4 rd_size=307200";
-
 /// One call of `odio-crash` in the VM.
 #[derive(Default)]
 struct Call {
-    /// Cases by filesystem, mode, engine and situation.
+    /// Cases by filesystem, mode, engine, workload and situation.
     checked: BTreeMap<String, Value>,
     violations: Vec<Value>,
     status: Option<i32>,
@@ -61,7 +57,7 @@ fn calls(options: &[&str], calls: &[(&str, &str)]) -> BTreeMap<String, Call> {
         let told: Value = serde_json::from_str(line).expect("JSON");
         match told["type"].as_str() {
             Some("checked") => {
-                let name = ["filesystem", "mode", "engine", "situation"]
+                let name = ["filesystem", "mode", "engine", "workload", "situation"]
                     .map(|field| told["case"][field].as_str().expect("a name"))
                     .join(" ");
                 assert!(call.checked.insert(name, told).is_none());
@@ -101,6 +97,23 @@ fn assert_failed(call: &Call, cases: usize) {
     }
 }
 
+/// Every case failed, and where it was told how, something was found that must not be.
+fn assert_found(call: &Call, cases: usize, expected: &str, found: &str) {
+    assert_failed(call, cases);
+    let alike = |violation: &&Value| {
+        violation["expected"] == expected
+            && violation["found"]
+                .as_str()
+                .expect("words")
+                .starts_with(found)
+    };
+    let violations = &call.violations;
+    assert!(
+        violations.iter().any(|violation| alike(&violation)),
+        "{violations:?}"
+    );
+}
+
 /// Every case failed by acknowledged writes that were not there, and by nothing else: a device that keeps its word breaks
 /// no filesystem. One that does not may break anything.
 fn assert_lost(call: &Call, cases: usize) {
@@ -113,7 +126,7 @@ fn assert_lost(call: &Call, cases: usize) {
 }
 
 fn ext4(kernel: &str) {
-    let options = options(kernel, SMALL, &["--add", "/usr/sbin/mkfs.ext4"]);
+    let options = options(kernel, &["--add", "/usr/sbin/mkfs.ext4"]);
     let of = calls(
         &options,
         &[
@@ -135,6 +148,10 @@ fn ext4(kernel: &str) {
                 "run --mode direct --situation append --expect durable --writes 6",
             ),
             (
+                "no fsync",
+                "run --mode direct,buffered --engine psync --sync-by nothing --sync-every 2 --writes 4",
+            ),
+            (
                 "a lying device",
                 "run --engine psync --ignore-flushes --writes 3",
             ),
@@ -149,6 +166,7 @@ fn ext4(kernel: &str) {
     assert_kept(&of["all durable modes"], "durable", 6, 3);
     assert_kept(&of["by a sync"], "synced", 4, 3);
     assert_lost(&of["no promise"], 3);
+    assert_lost(&of["no fsync"], 4);
     assert_failed(&of["a lying device"], 2);
     assert_failed(&of["a lying device and syncs"], 2);
 }
@@ -168,7 +186,7 @@ fn xfs_and_a_disk_of_6_1() {
     let xfs = ["--module", "xfs", "--add", "/usr/sbin/mkfs.xfs"];
     let with_memory = [&xfs[..], &["--memory", "2048"]].concat();
     let of = calls(
-        &options("6.1", LARGE, &with_memory),
+        &options("6.1", &with_memory),
         &[
             ("xfs", "run --fs xfs --writes 5"),
             ("disk", "run --fs block --situation overwrite --writes 5"),
@@ -198,7 +216,7 @@ fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
     let with_memory = [&btrfs[..], &["--memory", "2048"]].concat();
     let case = format!("run --fs {filesystems} --engine libaio --situation append --writes 6");
     let of = calls(
-        &options(kernel, LARGE, &with_memory),
+        &options(kernel, &with_memory),
         &[
             ("odio", &case),
             // In one call of the kernel: what is done before it returns is synced by it.
@@ -228,7 +246,7 @@ fn a_violation_is_repeated_from_its_record() {
     let ext4 = ["--add", "/usr/sbin/mkfs.ext4"];
     let with_out = [&ext4[..], &["--out", &kept]].concat();
     let lost = "run --engine libaio --situation overwrite --ignore-flushes --writes 3";
-    let first = calls(&options("6.1", SMALL, &with_out), &[("lost", lost)]);
+    let first = calls(&options("6.1", &with_out), &[("lost", lost)]);
     let violation = first["lost"]
         .violations
         .iter()
@@ -243,7 +261,7 @@ fn a_violation_is_repeated_from_its_record() {
     let arguments = arguments.replace(name, &record);
     let with_record = ["--add", &record];
     let second = calls(
-        &options("6.1", SMALL, &with_record),
+        &options("6.1", &with_record),
         &[
             ("again", &arguments),
             // Before the log begins there is nothing to cut.
@@ -273,4 +291,126 @@ fn record(below: &Path, name: &str) -> std::path::PathBuf {
         .map(|entry| entry.expect("an entry").path().join(name))
         .find(|path| path.is_dir())
         .expect("a record was kept")
+}
+
+/// Files that are made and replaced, and writes to parts of blocks, the last of which the file ends in.
+#[test]
+fn names_and_unaligned_writes_on_ext4() {
+    let options = options("6.1", &["--add", "/usr/sbin/mkfs.ext4"]);
+    let of = calls(
+        &options,
+        &[
+            (
+                "made",
+                "run --workload create --mode direct --engine psync --writes 3",
+            ),
+            (
+                "replaced",
+                "run --workload rename --mode buffered --engine psync --files 2 --writes 3",
+            ),
+            (
+                "made in a durable mode",
+                "run --workload create --mode direct+dsync --engine io_uring --writes 3",
+            ),
+            (
+                "unaligned",
+                "run --workload bounce --engine libaio,io_uring --depth 2 --writes 5",
+            ),
+            (
+                "no sync of the folder",
+                "run --workload create,rename --mode direct --engine psync --raw --writes 3",
+            ),
+            // Two hold a block at once, and one pads the end of the file.
+            (
+                "no range held",
+                "run --workload bounce --situation overwrite --engine psync --raw --depth 4 --writes 8",
+            ),
+            (
+                "padded",
+                "run --workload bounce --situation append --engine psync --raw --writes 3",
+            ),
+        ],
+    );
+    assert_kept(&of["made"], "synced", 1, 10);
+    assert_kept(&of["replaced"], "synced", 1, 20);
+    assert_kept(&of["made in a durable mode"], "durable", 1, 10);
+    assert_kept(&of["unaligned"], "durable", 4, 3);
+    let lost = &of["no sync of the folder"];
+    assert_found(lost, 2, "a file", "no file of this name");
+    assert_found(
+        lost,
+        2,
+        "the whole of generation 3 or later",
+        "generation 0",
+    );
+    let lost = &of["no range held"];
+    assert_found(lost, 1, "generation 4 or later", "generation 3");
+    assert_found(&of["padded"], 1, "the end of the file", "zeros");
+}
+
+/// Of several files, a sync makes durable what was written to the one that it is of, by whichever call.
+#[test]
+fn a_sync_is_of_one_file_on_ext4() {
+    let options = options("6.1", &["--add", "/usr/sbin/mkfs.ext4"]);
+    let turns = "run --files 3 --mode direct,buffered --engine io_uring --depth 3 --sync-every 2 --writes 6";
+    let by = [
+        "queue-full",
+        "file-data",
+        "file-full",
+        "then-data",
+        "then-full",
+    ];
+    let by = by.map(|by| {
+        let case =
+            "run --mode buffered --engine psync --situation append --sync-every 2 --writes 4";
+        (by, format!("{case} --sync-by {by}"))
+    });
+    let two =
+        "run --files 2 --mode buffered --engine psync --situation append --sync-every 2 --writes 4";
+    let of_any = format!("{two} --expect any-synced");
+    let mut all = vec![("in turn", turns), ("of any", &of_any)];
+    all.extend(by.iter().map(|(name, case)| (*name, case.as_str())));
+    all.push((
+        "of a range",
+        "run --mode buffered --engine psync --sync-by range --sync-every 2 --writes 3",
+    ));
+    let of = calls(&options, &all);
+    assert_kept(&of["in turn"], "synced", 4, 10);
+    for (name, _) in &by {
+        let expect = match name.starts_with("then") {
+            true => "durable",
+            false => "synced",
+        };
+        assert_kept(&of[*name], expect, 1, 10);
+    }
+    // What is expected of any file is promised of one alone, and of a range nothing is.
+    assert_lost(&of["of any"], 1);
+    assert_lost(&of["of a range"], 2);
+}
+
+/// On XFS the name of a file may be durable before anything that is in it.
+#[test]
+fn names_on_xfs() {
+    let xfs = ["--module", "xfs", "--add", "/usr/sbin/mkfs.xfs"];
+    let with_memory = [&xfs[..], &["--memory", "2048"]].concat();
+    let names = "run --fs xfs --workload create,rename --mode direct,buffered --engine psync";
+    let raw = "run --fs xfs --workload rename --mode buffered --engine psync --raw";
+    let of = calls(
+        &options("6.1", &with_memory),
+        &[
+            ("kept", &format!("{names} --files 2 --writes 4")),
+            // The file is not synced, but the folder is.
+            (
+                "empty",
+                &format!("{raw} --sync-every 1 --random 0 --writes 1"),
+            ),
+        ],
+    );
+    assert_kept(&of["kept"], "synced", 4, 5);
+    let empty = "the end of the file";
+    let whole = "the whole of generation 1 or later";
+    assert_found(&of["empty"], 1, whole, empty);
+    let nothing = |violation: &Value| violation["offset"] == 0 && violation["found"] == empty;
+    let violations = &of["empty"].violations;
+    assert!(violations.iter().any(nothing), "{violations:?}");
 }

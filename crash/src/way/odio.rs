@@ -122,6 +122,7 @@ impl Way for Odio<'_> {
             SyncBy::FileData => return Ok(file.sync(SyncKind::Data)?),
             SyncBy::FileFull => return Ok(file.sync(SyncKind::Full)?),
             SyncBy::Range => return Ok(file.sync_range(0, 0)?),
+            SyncBy::Nothing => return Ok(()),
             SyncBy::QueueFull | SyncBy::ThenFull => SyncKind::Full,
             SyncBy::QueueData | SyncBy::ThenData => SyncKind::Data,
         };
