@@ -13,11 +13,16 @@ use odio_tests::{Link, command, compile, compile_parts, everything, root, run, s
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 2] = ["direct", "buffered"];
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 10] = [
     "tests/c/faults_full.c",
     "tests/c/faults_device.c",
     "tests/c/faults_stall.c",
     "tests/c/faults_process.c",
+    "tests/c/faults_bad.c",
+    "tests/c/faults_removed.c",
+    "tests/c/faults_again.c",
+    "tests/c/faults_pressed.c",
+    "tests/c/faults_killed.c",
     "tests/c/subject.c",
 ];
 
@@ -72,7 +77,7 @@ fn gets_full(place: Place, caches: &[&str]) {
     let script = r#"
         free=$(stat -f -c '%a * %S' "$at")
         fallocate -l $((free - (8 << 20))) "$at/ballast"
-        "$1" full "$at" "$2" "$3" "$4" "$at/ballast""#;
+        "$1" full "$at" "$2" "$3" "$4" "$at/ballast" ENOSPC"#;
     for cache in caches {
         for engine in ENGINES {
             // A fresh one each time: XFS gives space back only some time after a file was removed.
@@ -174,7 +179,7 @@ fn waits_end_in_time_and_freeing_waits_where_a_device_stalls() {
         for line in "psync none" "psync dsync" "libaio none" "io_uring none" "io_uring dsync"; do
             set -- "$1" $line
             echo "== $2 $3"
-            "$1" stalled "$device" "$2" direct "$3" "$at"
+            "$1" stalled "$device" "$2" direct "$3" "$at" steady
         done"#;
     let output = Place::Ext4.run(script, &[text(&program)]);
     assert_ok(&output, "stalled", 5);
