@@ -134,8 +134,7 @@ fn a_failing_device_is_told_to_the_right_requests_and_its_failed_sync_sticks() {
     assert_ok(&output, "failing", 18);
 }
 
-#[test]
-fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
+fn device_mapper(kernel: &str) {
     let directory = scratch();
     // The guest's dynamic linker need not find libodio.so then.
     let program = compile_parts(
@@ -147,6 +146,8 @@ fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
     );
     let script = root().join("tests/guest/failing.sh");
     let options = [
+        "--kernel",
+        kernel,
         "--fs",
         "none",
         "--module",
@@ -164,6 +165,16 @@ fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
     let output = vm.output();
     assert_ok(&output, "failing", 18);
     assert_ok(&output, "flushing", 6);
+}
+
+#[test]
+fn a_device_mapper_that_fails_is_told_to_the_right_requests_too_on_6_1() {
+    device_mapper("6.1");
+}
+
+#[test]
+fn a_device_mapper_that_fails_is_told_to_the_right_requests_too_on_6_12() {
+    device_mapper("6.12");
 }
 
 #[test]
