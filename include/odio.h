@@ -622,8 +622,8 @@ typedef struct odio_completion {
     /**
      * Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
      * end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
-     * waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
-     * odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
+     * waited. -EIO also where the kernel stopped short of all that and made no way, -ENODEV where a block device
+     * was taken away, and -ECANCELED after odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
      */
     int64_t result;
 } odio_completion;
@@ -815,8 +815,8 @@ int odio_file_close(struct odio_file *file);
  * Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
  * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and
  * the file was not opened with ODIO_OPEN_BOUNCE (odio_file_limits() tells which), and for a range that ends past
- * INT64_MAX. -EIO where the kernel stopped short for another reason than the end of the file.
- * Any thread.
+ * INT64_MAX. -EIO where the kernel stopped short for another reason than the end of the file, -ENODEV for a block device
+ * that was taken away, of which the kernel says that it ends at 0. Any thread.
  */
 ssize_t odio_file_read(const struct odio_file *file,
                        void *memory,

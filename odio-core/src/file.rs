@@ -125,6 +125,22 @@ impl File {
         Ok(stat.size)
     }
 
+    /// Whether this is a block device that has been taken away. The kernel gives it a size of 0, past which it answers a
+    /// read as one at the end of a file, and a write with ENOSPC (`del_gendisk`, `blkdev_read_iter`, `blkdev_write_iter`,
+    /// seen in 6.1 and 6.12).
+    #[cold]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.limits().filesystem.is_none() && self.size().is_ok_and(|size| size == 0)
+    }
+
+    /// The errno of a failed write, as it has to be told.
+    pub(crate) fn write_errno(&self, errno: Errno) -> Errno {
+        if errno == Errno(libc::ENOSPC) && self.is_gone() {
+            return Errno(libc::ENODEV);
+        }
+        errno
+    }
+
     /// Allocates a zeroed buffer whose address suits this file. It is a multiple of 4096 at least: what the device
     /// accepts may be as little as 4 bytes, but ext4 takes a write from memory that is not aligned to its block for an
     /// unaligned one, which locks the file and waits (`ext4_unaligned_io`, seen in 6.1).

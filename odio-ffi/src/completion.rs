@@ -19,8 +19,8 @@ pub struct odio_completion {
     pub user_data: u64,
     /// Bytes moved, 0 for a sync, or a negative errno. A read that moved fewer bytes than asked for was stopped by the
     /// end of the file; a write moved all. Only with ODIO_RWF_NOWAIT may fewer bytes mean that the rest would have
-    /// waited. -EIO also where the kernel stopped short of all that and made no way, and -ECANCELED after
-    /// odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
+    /// waited. -EIO also where the kernel stopped short of all that and made no way, -ENODEV where a block device
+    /// was taken away, and -ECANCELED after odio_queue_cancel(). odio_last_error() says nothing of a completion; strerror(3) names the errno.
     pub result: i64,
 }
 

@@ -15,6 +15,7 @@ mod filter;
 mod glob;
 mod kernel;
 mod launch;
+mod lost;
 mod matrix;
 mod misses;
 mod op;

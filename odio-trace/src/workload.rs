@@ -28,6 +28,7 @@ use crate::{
     files::Files,
     kernel::Kernel,
     launch::{Launch, Waiting},
+    lost::Lost,
     op::Op,
     plan::{Missing, Plan, Probe, Watched},
     progress::{self, Progress},
@@ -139,6 +140,7 @@ pub(crate) async fn trace(
     let watched = Watched::of(&session.attached, &session.missing);
     let mut files = Files::new(kernel);
     let mut steps = Steps::new(plan.steps.clone(), &session.attached, kernel);
+    let mut lost = Lost::default();
     let (mut ops, mut filtered) = (0, 0);
     let mut id = 0;
     let mut failed = None;
@@ -164,6 +166,7 @@ pub(crate) async fn trace(
                 }
                 op.file_deleted = name.deleted;
             }
+            lost.hold(&mut op);
             id += 1;
             let told = steps.of(record, id);
             if let Some(told) = &told {

@@ -5,7 +5,21 @@
  */
 #include "faults.h"
 
+#include <errno.h>
 #include <unistd.h>
+
+int errno_of(const char *name)
+{
+    const struct {
+        const char *name;
+        int number;
+    } all[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"ENODATA", ENODATA}, {"none", 0}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strcmp(name, all[i].name) == 0)
+            return all[i].number;
+    fprintf(stderr, "unknown: %s\n", name);
+    exit(2);
+}
 
 void take_in_blocks(odio_queue *queue, odio_file *file, bool is_write, unsigned char *memory, size_t block,
                     uint64_t first, uint32_t count)
@@ -39,12 +53,18 @@ int main(int argc, char **argv)
         void (*run)(char **words);
     } all[] = {
         {"engine", 0, engine},
-        {"full", 1, full_filesystem},
+        {"full", 2, full_filesystem},
         {"failing", 2, failing_device},
         {"flushing", 0, failing_flush},
-        {"stalled", 1, stalled_device},
+        {"stalled", 2, stalled_device},
         {"truncated", 0, truncated_meanwhile},
         {"storm", 0, signal_storm},
+        {"bad", 4, bad_sectors},
+        {"removed", 3, removed_device},
+        {"nowait", 0, refused_nowait},
+        {"exhausted", 1, exhausted_contexts},
+        {"pressed", 1, pressed_memory},
+        {"killed", 0, killed_submitter},
     };
     if (argc >= 6)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -11,6 +11,15 @@ void failing_flush(char **words);
 void stalled_device(char **words);
 void truncated_meanwhile(char **words);
 void signal_storm(char **words);
+void bad_sectors(char **words);
+void removed_device(char **words);
+void refused_nowait(char **words);
+void exhausted_contexts(char **words);
+void pressed_memory(char **words);
+void killed_submitter(char **words);
+
+/* The number of an errno that a fault may have. */
+int errno_of(const char *name);
 
 /* Takes in a write (or a read) of each block from `first` on, `count` of them, user_data 0 to count - 1. */
 void take_in_blocks(odio_queue *queue, odio_file *file, bool is_write, unsigned char *memory, size_t block,

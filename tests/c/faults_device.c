@@ -67,7 +67,7 @@ static void check_sticks(odio_queue *queue, odio_file *file)
 void failing_device(char **words)
 {
     uint64_t good = strtoull(words[0], NULL, 10);
-    int64_t write_failure = strcmp(words[1], "EIO") == 0 ? -EIO : -ENOSPC;
+    int64_t write_failure = -errno_of(words[1]);
     odio_file *file = open_empty("");
     odio_queue *queue = new_queue(BATCH);
     bool is_direct = unit_of(file) > 1, is_durable = subject.sync != ODIO_SYNC_NONE;

@@ -1,13 +1,12 @@
 /*
- * full DIRECTORY ... BALLAST: a filesystem that gets full under a queue. BALLAST is the file that fills it but for some
- * MiB.
+ * full DIRECTORY ... BALLAST ERRNO: a filesystem that gets full under a queue (ENOSPC), or a user's quota of it
+ * (EDQUOT). BALLAST is the file that fills it but for some MiB.
  *
  * The full filesystem is told to the requests that met it, what was acknowledged is there, and with space again
  * everything goes on.
  */
 #include "faults.h"
 
-#include <errno.h>
 #include <unistd.h>
 
 enum { BLOCK = 65536, DEPTH = 32, BLOCKS = 512 };
@@ -16,6 +15,7 @@ static unsigned char content[BLOCKS][BLOCK];
 
 void full_filesystem(char **words)
 {
+    int failure = -errno_of(words[1]);
     odio_file *file = open_empty("full");
     odio_queue *queue = new_queue(DEPTH);
     unsigned char *memory = new_memory(file, DEPTH * BLOCK);
@@ -29,14 +29,14 @@ void full_filesystem(char **words)
         take_in_blocks(queue, file, true, memory, BLOCK, first, DEPTH);
         collect_each_once(queue, DEPTH, results);
         for (uint32_t i = 0; i < DEPTH; i++) {
-            CHECK(results[i] == BLOCK || results[i] == -ENOSPC);
+            CHECK(results[i] == BLOCK || results[i] == failure);
             acknowledged[first + i] = results[i] == BLOCK;
             *(results[i] == BLOCK ? &written : &refused) += 1;
         }
     }
     CHECK(written > 0 && refused > DEPTH);
-    CHECK(odio_file_write(file, memory, BLOCK, (uint64_t)BLOCKS * BLOCK) == -ENOSPC);
-    CHECK_SAYS("ENOSPC");
+    CHECK(odio_file_write(file, memory, BLOCK, (uint64_t)BLOCKS * BLOCK) == failure);
+    CHECK_SAYS(words[1]);
     /* Nothing that was acknowledged was lost to it. */
     CHECK(odio_file_sync(file) == 0);
     unsigned char *found = new_memory(file, BLOCK);

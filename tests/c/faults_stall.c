@@ -1,9 +1,10 @@
 /*
- * stalled DEVICE ... FROZEN: a device whose writes wait, because its image lies on the filesystem at FROZEN.
+ * stalled DEVICE ... FROZEN CLOCK: a device whose writes wait, because its image lies on the filesystem at FROZEN.
  *
  * Waits end when their time is up, nothing is collected that has not come, and closing the file and freeing the queue
  * wait for 256 requests in flight. A loop device itself holds 128; io_submit(2) waits for room where they do not merge,
- * as writes with a sync do not, so libaio is stalled without one.
+ * as writes with a sync do not, so libaio is stalled without one. With `jumping` for CLOCK, CLOCK_REALTIME is set a day on
+ * and back all the while; with `steady` it is left alone.
  */
 #include "faults.h"
 
@@ -11,7 +12,10 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +69,37 @@ static int64_t now(void)
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
+/* How often the clock was set, by the process that does so where there is one. */
+static struct {
+    atomic_uint *count;
+    pid_t process;
+} jumps;
+
+static void begin_jumps(void)
+{
+    jumps.count = mmap(NULL, sizeof *jumps.count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(jumps.count != MAP_FAILED);
+    jumps.process = fork();
+    CHECK(jumps.process >= 0);
+    for (time_t by = 86400; jumps.process == 0; by = -by) {
+        struct timespec time;
+        if (clock_gettime(CLOCK_REALTIME, &time) != 0)
+            _exit(1);
+        time.tv_sec += by;
+        if (clock_settime(CLOCK_REALTIME, &time) != 0)
+            _exit(1);
+        ++*jumps.count;
+        usleep(5000);
+    }
+}
+
+static void end_jumps(void)
+{
+    int status;
+    CHECK(kill(jumps.process, SIGKILL) == 0);
+    CHECK(waitpid(jumps.process, &status, 0) == jumps.process && WIFSIGNALED(status));
+}
+
 static void check_waits_end(odio_queue *queue)
 {
     odio_completion done[DEPTH];
@@ -75,6 +110,15 @@ static void check_waits_end(odio_queue *queue)
         CHECK(odio_queue_wait(queue, done, 1, DEPTH, timeout) == 0);
         CHECK(now() - begin >= timeout);
     }
+    if (jumps.process == 0)
+        return;
+    /* As long as it takes to have waited while the clock went on a day and while it went back. */
+    unsigned before = *jumps.count;
+    do {
+        int64_t begin = now();
+        CHECK(odio_queue_wait(queue, done, 1, DEPTH, 50000000) == 0);
+        CHECK(now() - begin >= 50000000);
+    } while (*jumps.count - before < 6);
 }
 
 void stalled_device(char **words)
@@ -84,6 +128,10 @@ void stalled_device(char **words)
     size_t length = (size_t)DEPTH * BLOCK;
     unsigned char *memory = new_memory(file, length);
     int64_t results[DEPTH];
+    const bool is_jumping = strcmp(words[1], "jumping") == 0;
+    CHECK(is_jumping || strcmp(words[1], "steady") == 0);
+    if (is_jumping)
+        begin_jumps();
 
     fill(memory, length, 1);
     struct guard guard = freeze(words[0]);
@@ -115,4 +163,6 @@ void stalled_device(char **words)
     check_thawed(&guard);
     check_content("", expected, length);
     free(expected);
+    if (is_jumping)
+        end_jumps();
 }

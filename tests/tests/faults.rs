@@ -13,11 +13,16 @@ use odio_tests::{Link, command, compile, compile_parts, everything, root, run, s
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 2] = ["direct", "buffered"];
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 10] = [
     "tests/c/faults_full.c",
     "tests/c/faults_device.c",
     "tests/c/faults_stall.c",
     "tests/c/faults_process.c",
+    "tests/c/faults_bad.c",
+    "tests/c/faults_removed.c",
+    "tests/c/faults_again.c",
+    "tests/c/faults_pressed.c",
+    "tests/c/faults_killed.c",
     "tests/c/subject.c",
 ];
 
@@ -72,7 +77,7 @@ fn gets_full(place: Place, caches: &[&str]) {
     let script = r#"
         free=$(stat -f -c '%a * %S' "$at")
         fallocate -l $((free - (8 << 20))) "$at/ballast"
-        "$1" full "$at" "$2" "$3" "$4" "$at/ballast""#;
+        "$1" full "$at" "$2" "$3" "$4" "$at/ballast" ENOSPC"#;
     for cache in caches {
         for engine in ENGINES {
             // A fresh one each time: XFS gives space back only some time after a file was removed.
@@ -129,8 +134,7 @@ fn a_failing_device_is_told_to_the_right_requests_and_its_failed_sync_sticks() {
     assert_ok(&output, "failing", 18);
 }
 
-#[test]
-fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
+fn device_mapper(kernel: &str) {
     let directory = scratch();
     // The guest's dynamic linker need not find libodio.so then.
     let program = compile_parts(
@@ -142,6 +146,8 @@ fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
     );
     let script = root().join("tests/guest/failing.sh");
     let options = [
+        "--kernel",
+        kernel,
         "--fs",
         "none",
         "--module",
@@ -162,6 +168,16 @@ fn a_device_mapper_that_fails_is_told_to_the_right_requests_too() {
 }
 
 #[test]
+fn a_device_mapper_that_fails_is_told_to_the_right_requests_too_on_6_1() {
+    device_mapper("6.1");
+}
+
+#[test]
+fn a_device_mapper_that_fails_is_told_to_the_right_requests_too_on_6_12() {
+    device_mapper("6.12");
+}
+
+#[test]
 #[ignore = "mounts ext4 and freezes it: wants root"]
 fn waits_end_in_time_and_freeing_waits_where_a_device_stalls() {
     let directory = scratch();
@@ -174,7 +190,7 @@ fn waits_end_in_time_and_freeing_waits_where_a_device_stalls() {
         for line in "psync none" "psync dsync" "libaio none" "io_uring none" "io_uring dsync"; do
             set -- "$1" $line
             echo "== $2 $3"
-            "$1" stalled "$device" "$2" direct "$3" "$at"
+            "$1" stalled "$device" "$2" direct "$3" "$at" steady
         done"#;
     let output = Place::Ext4.run(script, &[text(&program)]);
     assert_ok(&output, "stalled", 5);

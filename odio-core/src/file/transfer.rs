@@ -388,10 +388,15 @@ impl File {
             });
             let moved = result
                 .map_err(|errno| self.failed(op, offset, length, resume.done(), flags, errno))?;
+            let next = resume.moved(moved);
+            if op == Op::Read && next != Next::Done && self.is_gone() {
+                let done = resume.done();
+                return Err(self.failed(op, offset, length, done, flags, Errno(libc::ENODEV)));
+            }
             if flags.has(Flags::NOWAIT) {
                 return Ok(moved);
             }
-            match resume.moved(moved) {
+            match next {
                 Next::Done => {
                     if again {
                         counters::add(&self.count().resumed, 1);
@@ -433,9 +438,10 @@ impl File {
         length: usize,
         moved: usize,
         flags: Flags,
-        errno: Errno,
+        mut errno: Errno,
     ) -> Error {
         if op == Op::Write {
+            errno = self.write_errno(errno);
             self.note_write_error(errno, flags);
         }
         if errno == Errno(libc::EOPNOTSUPP) && moved == 0 && flags.kernel() != 0 {

@@ -79,7 +79,9 @@ impl Queue {
                 true
             }
             (stage, Err(errno)) => {
+                let mut errno = errno;
                 if stage == Stage::Writing {
+                    errno = file.write_errno(errno);
                     file.note_write_error(errno, slot.flags);
                 }
                 self.end(number, -errno.0);
@@ -103,6 +105,10 @@ impl Queue {
         slot.expected = slot::NEVER;
         if next == Next::Done {
             return self.whole(number);
+        }
+        if reading && file.is_gone() {
+            self.end(number, -libc::ENODEV);
+            return false;
         }
         let nowait = slot.flags.has(Flags::NOWAIT);
         // Asked for at each short read: going on at the end of a file would only bring the same bytes once more. A file
