@@ -616,16 +616,26 @@ impl Session {
             match input.below(11) {
                 0 => Sized::fill::<odio_queue_info>(input, |info| odio_queue_get_info(queue, info)),
                 1 => Sized::fill::<odio_counters>(input, |info| odio_queue_counters(queue, info)),
-                2 => drop(checked(odio_queue_submit(queue))),
+                2 => {
+                    checked(odio_queue_submit(queue));
+                }
                 3 => {
                     let which = usize::from(input.byte());
                     let user_data = line.in_flight.get(which).copied().unwrap_or(input.number());
                     assert!(checked(odio_queue_cancel(queue, user_data)) <= line.depth as c_int);
                 }
-                4 => drop(checked(odio_queue_eventfd(queue))),
-                5 => drop(checked(odio_queue_add_file(queue, file))),
-                6 => drop(checked(odio_queue_remove_file(queue, file))),
-                7 if !several => drop(checked(odio_queue_drain(queue))),
+                4 => {
+                    checked(odio_queue_eventfd(queue));
+                }
+                5 => {
+                    checked(odio_queue_add_file(queue, file));
+                }
+                6 => {
+                    checked(odio_queue_remove_file(queue, file));
+                }
+                7 if !several => {
+                    checked(odio_queue_drain(queue));
+                }
                 8 => assert!(!CStr::from_ptr(odio_queue_reason(queue)).is_empty()),
                 9 => assert!(checked(odio_queue_dispatch(queue, 0, 0, None, null_mut())) < 0),
                 _ => {
@@ -644,11 +654,12 @@ impl Session {
         // SAFETY: a handle; what is taken is given back once.
         unsafe {
             match (input.below(4), line) {
-                (0, Some(line)) => drop(checked(odio_queue_add_pool(self.lines[line].queue, pool))),
-                (1, Some(line)) => drop(checked(odio_queue_remove_pool(
-                    self.lines[line].queue,
-                    pool,
-                ))),
+                (0, Some(line)) => {
+                    checked(odio_queue_add_pool(self.lines[line].queue, pool));
+                }
+                (1, Some(line)) => {
+                    checked(odio_queue_remove_pool(self.lines[line].queue, pool));
+                }
                 (2, _) => {
                     let nowhere = input.number() as *mut c_void;
                     let memory = odio_pool_take(pool);

@@ -870,7 +870,9 @@ impl Drive {
     fn known_pool(&mut self, input: &mut Input<'_>, line: usize) {
         let queue = &mut self.lines[line].queue;
         match input.below(2) {
-            0 => drop(queue.add_pool(&self.pool).expect("add_pool")),
+            0 => {
+                queue.add_pool(&self.pool).expect("add_pool");
+            }
             _ => match queue.remove_pool(&self.pool) {
                 Ok(_) => {}
                 Err(error) => assert_eq!(error.errno(), Errno(libc::EAGAIN)),
