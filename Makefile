@@ -3,9 +3,10 @@
 PREFIX ?= /usr/local
 LIBDIR ?= lib
 DESTDIR ?=
+TIME ?= 60
 export PREFIX LIBDIR DESTDIR
 
-.PHONY: help demo claims check check-matrix crash races bench header man install uninstall clean
+.PHONY: help demo claims check check-matrix crash races fuzz bench header man install uninstall clean
 
 help:
 	@echo 'make demo      which path direct I/O takes on a real kernel, as a table'
@@ -14,6 +15,7 @@ help:
 	@echo 'make check-matrix every kernel, filesystem and disk against tests/matrix'
 	@echo 'make crash     cuts the power over every mode, engine, situation and filesystem; writes docs/durability.md'
 	@echo 'make races     the threads under ThreadSanitizer; builds a standard library for it first'
+	@echo 'make fuzz      every reader and the queue on made-up input, TIME=60 seconds each'
 	@echo 'make bench     instructions per request beside its peers, memory, cost of tracing; fails over a limit'
 	@echo 'make header    include/odio.h made anew from the sources'
 	@echo 'make man       the manual pages, in target/man'
@@ -30,7 +32,7 @@ claims:
 	@scripts/claims
 
 check:
-	@scripts/setup build ebpf vm demo kernel check
+	@scripts/setup build ebpf vm demo kernel check fuzz
 	@scripts/check
 
 check-matrix:
@@ -45,6 +47,10 @@ crash:
 races:
 	@scripts/setup build races
 	@scripts/races
+
+fuzz:
+	@scripts/setup build ebpf fuzz
+	@TIME=$(TIME) scripts/fuzz
 
 bench:
 	@scripts/setup build ebpf vm bench

@@ -29,6 +29,8 @@ const BOUNCED: u64 = 4 * BLOCK + 1000;
 const MOST_BLOCKS: u64 = 3;
 /// Bytes of a file before it is replaced for the first time.
 const OLD: u64 = 2 * BLOCK;
+/// How many files a case may have.
+pub(crate) const MOST_FILES: u32 = 8;
 /// A folder in the one that is written to: some names are there, so that two folders take part.
 pub(crate) const OTHER: &str = "other";
 

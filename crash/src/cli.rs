@@ -9,7 +9,7 @@ use odio_core::{
 };
 
 use crate::{
-    case::{SyncBy, Workload},
+    case::{MOST_FILES, SyncBy, Workload},
     filesystem::Filesystem,
     replay::StateName,
 };
@@ -96,7 +96,7 @@ pub(crate) struct Write {
 #[derive(Debug, Args)]
 pub(crate) struct Written {
     /// How many files the writes go to in turn; create makes its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_FILES)))]
     pub(crate) files: u32,
     /// How many writes, or new files
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]

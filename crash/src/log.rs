@@ -137,6 +137,12 @@ impl Log {
         bytes
     }
 
+    /// The first entry that is not of a disk of so many bytes.
+    pub(crate) fn beyond(&self, disk: u64) -> Option<usize> {
+        let end = |entry: &Entry| (entry.sector + entry.sectors) * u64::from(self.sector);
+        self.entries.iter().position(|entry| end(entry) > disk)
+    }
+
     /// Where the first mark with this text is.
     pub(crate) fn find(&self, mark: &str) -> Option<usize> {
         self.entries
@@ -156,7 +162,13 @@ fn entry(from: &mut impl Read, sector: usize) -> Result<Entry> {
         sectors <= MOST_SECTORS || flags.has(Flags::DISCARD),
         "{sectors} sectors"
     );
+    let first = u64_at(&header, 0);
+    let end = first
+        .checked_add(sectors)
+        .and_then(|end| end.checked_mul(sector as u64));
+    ensure!(end.is_some(), "sectors past the end of any disk");
     let data = if flags.has(Flags::MARK) {
+        ensure!(sectors == 0, "a mark of {sectors} sectors");
         match header.get(HEADER..HEADER.saturating_add(data_len as usize)) {
             Some(text) => text.to_vec(),
             None => bail!("a mark of {data_len} bytes"),
@@ -165,14 +177,16 @@ fn entry(from: &mut impl Read, sector: usize) -> Result<Entry> {
         ensure!(data_len == 0, "{data_len} bytes that are no mark");
         let length = match flags.has(Flags::DISCARD) {
             true => 0,
-            false => sectors as usize * sector,
+            false => sectors * sector as u64,
         };
-        let mut data = vec![0; length];
-        from.read_exact(&mut data)?;
+        // Room is made for what is there, and not for what a header says.
+        let mut data = Vec::new();
+        from.take(length).read_to_end(&mut data)?;
+        ensure!(data.len() as u64 == length, "the log ends within its data");
         data
     };
     Ok(Entry {
-        sector: u64_at(&header, 0),
+        sector: first,
         sectors,
         flags,
         data,
@@ -257,10 +271,31 @@ mod tests {
         assert!(refused(24, 1).contains("sectors of 513"));
         assert!(refused(512 + 17, 1).contains("entry 0: flags"));
         assert!(refused(512 + 11, 1).contains("entry 0: 16777218 sectors"));
+        assert!(refused(512 + 7, 0x80).contains("entry 0: sectors past the end"));
         let mark = bytes.len() - 512;
+        assert!(refused(mark + 8, 1).contains("entry 4: a mark of 1 sectors"));
         assert!(refused(mark + 25, 2).contains("entry 4: a mark of 517"));
         let short = Log::read(&bytes[..bytes.len() - 1]).unwrap_err();
         assert!(format!("{short:#}").contains("entry 4"));
+    }
+
+    /// A header may say 64 GiB; the log that follows has what it has.
+    #[test]
+    fn no_room_is_made_for_what_is_not_there() {
+        let mut log = example(65536);
+        log.entries.truncate(1);
+        let mut bytes = log.bytes();
+        bytes[65536 + 8..65536 + 16].copy_from_slice(&MOST_SECTORS.to_le_bytes());
+        let error = Log::read(&bytes[..]).unwrap_err();
+        assert!(format!("{error:#}").contains("ends within its data"));
+    }
+
+    #[test]
+    fn what_lies_past_the_disk_is_found() {
+        let log = example(512);
+        assert_eq!(log.beyond(100 * 512), Some(3));
+        assert_eq!(log.beyond(100 * 512 - 1), Some(2));
+        assert_eq!(log.beyond(u64::MAX), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! filesystem and device that is named ([`guests`]). Both come to the same lines, which an earlier result can be held
 //! against ([`compare`]).
 
-mod compare;
+pub(crate) mod compare;
 mod guests;
 mod here;
 mod line;

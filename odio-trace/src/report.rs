@@ -81,7 +81,10 @@ pub(crate) fn run(arguments: &cli::Report) -> Result<u8> {
 }
 
 /// Takes in the recording; with `steps` its ops and steps are shown while it is read.
-fn collect(from: impl std::io::BufRead, steps: bool) -> Result<(Report, End), recording::Error> {
+pub(crate) fn collect(
+    from: impl std::io::BufRead,
+    steps: bool,
+) -> Result<(Report, End), recording::Error> {
     let mut header = None;
     let mut devices = Vec::new();
     let mut files = ByFile::default();

@@ -266,7 +266,7 @@ impl Process {
 }
 
 /// The parent's number in /proc/PID/stat, the second word after the name, which may hold anything but ends the last `)`.
-fn parent(stat: &[u8]) -> Option<u32> {
+pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|&b| b == b')')?;
     let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
     rest.split_whitespace().nth(1)?.parse().ok()

@@ -505,7 +505,7 @@ fn take(events: &mut AsyncFd<RingBuf<MapData>>, mut each: impl FnMut(Record<'_>)
 }
 
 /// Where the record lies: the kernel begins each at a multiple of eight bytes, which is as much as any of them asks for.
-fn decode(bytes: &[u8]) -> Option<Record<'_>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     if kind == RecordKind::Op as u32 {
         bytemuck::try_from_bytes(bytes).ok().map(Record::Op)

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -93,10 +93,14 @@ fn failed(status: Option<u8>) -> Option<String> {
 pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgement<'a>> {
     let path = recording.display();
     let file = File::open(recording).with_context(|| path.to_string())?;
+    judge(policy, BufReader::new(file)).with_context(|| path.to_string())
+}
+
+pub(crate) fn judge(policy: &Policy, recording: impl BufRead) -> Result<Judgement<'_>> {
     let mut judge = Judge::new(policy);
     let mut summary = None;
     let (mut old, mut unseen) = (false, false);
-    let end = recording::read(BufReader::new(file), |line, _| {
+    let end = recording::read(recording, |line, _| {
         match line {
             Line::Op(op) => judge.add(&op),
             Line::Summary(last) => summary = Some(*last),
@@ -108,8 +112,7 @@ pub(crate) fn replay<'a>(policy: &'a Policy, recording: &Path) -> Result<Judgeme
             Line::Device(_) | Line::Step(_) => {}
         }
         Ok(())
-    })
-    .with_context(|| path.to_string())?;
+    })?;
     let mut gaps = Vec::new();
     let mut caveats = summary.as_ref().map(Summary::caveats).unwrap_or_default();
     match end {

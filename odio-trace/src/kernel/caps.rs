@@ -48,7 +48,14 @@ pub(crate) struct Privileges {
 
 impl Privileges {
     pub(crate) fn read(root: &Root) -> Seen<Self> {
-        let status = root.text(STATUS)?;
+        let namespace = root.link(USER_NAMESPACE);
+        Self::parse(
+            &root.text(STATUS)?,
+            namespace.map(|link| link == Path::new(FIRST_USER_NAMESPACE)),
+        )
+    }
+
+    pub(crate) fn parse(status: &str, first_user_namespace: Seen<bool>) -> Seen<Self> {
         let line = |key: &str| {
             status
                 .lines()
@@ -74,9 +81,7 @@ impl Privileges {
         Ok(Self {
             uid,
             effective,
-            first_user_namespace: root
-                .link(USER_NAMESPACE)
-                .map(|link| link == Path::new(FIRST_USER_NAMESPACE)),
+            first_user_namespace,
         })
     }
 

@@ -63,7 +63,7 @@ impl Config {
         Err(first)
     }
 
-    fn parse(source: PathBuf, text: &str, keys: &[&str]) -> Self {
+    pub(crate) fn parse(source: PathBuf, text: &str, keys: &[&str]) -> Self {
         let options = text
             .lines()
             .filter_map(setting)
@@ -100,7 +100,7 @@ fn setting(line: &str) -> Option<(&str, Setting)> {
     Some((key, setting))
 }
 
-fn inflate(bytes: &[u8]) -> Seen<String> {
+pub(crate) fn inflate(bytes: &[u8]) -> Seen<String> {
     let mut text = Vec::new();
     let read = GzDecoder::new(bytes)
         .take(MAX_INFLATED)

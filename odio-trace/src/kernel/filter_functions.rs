@@ -23,12 +23,16 @@ pub(crate) struct FilterFunctions {
 impl FilterFunctions {
     /// Reads the list at `path`. Lockdown refuses it (`Why::Refused`), and a kernel without ftrace has none.
     pub(crate) fn read(root: &Root, path: &Path, names: &[&str]) -> Seen<Self> {
+        Self::scan(root.open(path)?, path, names)
+    }
+
+    pub(crate) fn scan(from: impl BufRead, path: &Path, names: &[&str]) -> Seen<Self> {
         let mut found = Self {
             asked: names.iter().map(|&name| name.to_owned()).collect(),
             listed: BTreeMap::new(),
             total: 0,
         };
-        for line in root.open(path)?.lines() {
+        for line in from.lines() {
             let line = line.map_err(|error| Unseen::io(path, &error))?;
             // `name` or `name [module]`
             let Some(name) = line.split_whitespace().next() else {
@@ -64,17 +68,21 @@ impl Blacklist {
     /// Reads `kprobes/blacklist` of the debugfs mounted at `debugfs`.
     pub(crate) fn read(root: &Root, debugfs: &Path, names: &[&str]) -> Seen<Self> {
         let path = debugfs.join("kprobes/blacklist");
+        Self::scan(root.open(&path)?, &path, names)
+    }
+
+    pub(crate) fn scan(from: impl BufRead, path: &Path, names: &[&str]) -> Seen<Self> {
         let mut found = Self {
             asked: names.iter().map(|&name| name.to_owned()).collect(),
             listed: BTreeSet::new(),
         };
-        for line in root.open(&path)?.lines() {
-            let line = line.map_err(|error| Unseen::io(&path, &error))?;
+        for line in from.lines() {
+            let line = line.map_err(|error| Unseen::io(path, &error))?;
             // `0xSTART-0xEND<TAB>name`
             let name = line
                 .split_whitespace()
                 .nth(1)
-                .ok_or_else(|| Unseen::garbled(&path, format!("the line {line:?}")))?;
+                .ok_or_else(|| Unseen::garbled(path, format!("the line {line:?}")))?;
             if found.asked.contains(split(name).0) {
                 found.listed.insert(name.to_owned());
             }

@@ -63,7 +63,7 @@ impl Symbols {
         Self::scan(root.open(PATH)?, names)
     }
 
-    fn scan(mut lines: impl BufRead, names: &[&str]) -> Seen<Self> {
+    pub(crate) fn scan(mut lines: impl BufRead, names: &[&str]) -> Seen<Self> {
         let mut symbols = Self {
             asked: names
                 .iter()

@@ -38,7 +38,7 @@ impl Lockdown {
     }
 
     /// `none [integrity] confidentiality`: the brackets mark the level in force.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once('[')?;
         let (level, _) = rest.split_once(']')?;
         match level {

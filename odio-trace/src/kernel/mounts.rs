@@ -53,7 +53,7 @@ impl Mounts {
         Self::parse(&root.bytes(&file)?, &file)
     }
 
-    fn parse(bytes: &[u8], file: &str) -> Seen<Self> {
+    pub(crate) fn parse(bytes: &[u8], file: &str) -> Seen<Self> {
         bytes
             .split(|&b| b == b'\n')
             .filter(|line| !line.is_empty())
@@ -69,7 +69,7 @@ impl Mounts {
             .map(Self)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Mount> {
         self.0.iter()
     }

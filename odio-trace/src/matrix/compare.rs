@@ -31,7 +31,7 @@ pub(super) struct Row {
 
 /// Rows of an earlier result, by place.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     places: BTreeMap<Option<Vm>, Rows>,
 }
 
@@ -67,22 +67,28 @@ impl Known {
         for file in files {
             let name = file.display();
             let text = fs::read_to_string(file).with_context(|| format!("{name}"))?;
-            let mut rows = 0;
-            for (i, line) in text
-                .lines()
-                .enumerate()
-                .filter(|(_, l)| !l.trim().is_empty())
-            {
-                let at = || format!("{name}:{}: no line of `odio-trace matrix --json`", i + 1);
-                let value: Value = serde_json::from_str(line).with_context(at)?;
-                if value["type"] == "row" {
-                    known.add(serde_json::from_value(value).with_context(at)?);
-                    rows += 1;
-                }
-            }
-            ensure!(rows > 0, "{name} has no row of `odio-trace matrix --json`");
+            known.take(&text, &name)?;
         }
         Ok((!files.is_empty()).then_some(known))
+    }
+
+    /// Adds the rows of a file of this name.
+    pub(crate) fn take(&mut self, text: &str, name: impl fmt::Display) -> Result<()> {
+        let mut rows = 0;
+        for (i, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, l)| !l.trim().is_empty())
+        {
+            let at = || format!("{name}:{}: no line of `odio-trace matrix --json`", i + 1);
+            let value: Value = serde_json::from_str(line).with_context(at)?;
+            if value["type"] == "row" {
+                self.add(serde_json::from_value(value).with_context(at)?);
+                rows += 1;
+            }
+        }
+        ensure!(rows > 0, "{name} has no row of `odio-trace matrix --json`");
+        Ok(())
     }
 
     fn add(&mut self, text: Text) {

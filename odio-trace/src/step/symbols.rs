@@ -36,7 +36,7 @@ impl Symbols {
         })
     }
 
-    fn scan(mut lines: impl BufRead) -> Result<Self, Why> {
+    pub(crate) fn scan(mut lines: impl BufRead) -> Result<Self, Why> {
         let mut functions = Vec::new();
         let (mut helper, mut hidden) = (false, true);
         let mut line = Vec::new();
@@ -111,7 +111,7 @@ impl Symbols {
     }
 }
 
-enum Why {
+pub(crate) enum Why {
     Hidden,
     Said(String),
 }

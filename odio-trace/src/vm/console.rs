@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path) -> String {
 pub(crate) fn tail(console: &str) -> String {
     let lines: Vec<String> = console
         .lines()
-        .map(|line| line.chars().filter(|c| !c.is_control()).collect())
+        .map(plain)
         .filter(|line: &String| !line.trim().is_empty())
         .collect();
     if lines.is_empty() {
@@ -50,12 +50,17 @@ pub(crate) fn tail(console: &str) -> String {
     format!("The end of the guest's console:\n{}", last.join("\n"))
 }
 
+/// A line without what would speak to the terminal.
+fn plain(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Why a VM ended by itself before its command did.
 pub(crate) fn reason(console: &str, memory: u32, otherwise: &str) -> Error {
     let after = |what: &str| {
         let at = console.find(what)? + what.len();
         let line = console[at..].lines().next().unwrap_or_default();
-        Some(line.trim().to_owned())
+        Some(plain(line).trim().to_owned())
     };
     let tail = tail(console);
     if let Some(why) = after("odio-vm: ") {
@@ -101,6 +106,18 @@ mod tests {
             reason("all is well", 64, "it left"),
             Error::Ended { why, .. } if why == "it left"
         ));
+    }
+
+    /// The guest is anybody's.
+    #[test]
+    fn no_reason_speaks_to_the_terminal() {
+        for console in [
+            "odio-vm: no\x1b]0;x\x07 disk\n",
+            "Kernel panic - not syncing: a\x1b[2J\n",
+        ] {
+            let said = reason(console, 64, "").to_string();
+            assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
+        }
     }
 
     #[test]

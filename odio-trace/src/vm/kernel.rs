@@ -94,7 +94,7 @@ fn image(
 }
 
 /// The release that a bzImage says it is: the setup header's kernel_version, an offset from 0x200.
-fn release_in(start: &[u8]) -> Option<String> {
+pub(crate) fn release_in(start: &[u8]) -> Option<String> {
     let offset = start.get(0x20e..0x210)?;
     let offset = usize::from(u16::from_le_bytes(offset.try_into().ok()?));
     let text = start.get(offset + 0x200..).filter(|_| offset != 0)?;

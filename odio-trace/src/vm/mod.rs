@@ -7,19 +7,19 @@
 //! and to one temporary folder, which is gone when [`run`] returns. It needs
 //! no root and changes nothing else on the host.
 
-mod apt;
+pub(crate) mod apt;
 mod carry;
-mod console;
+pub(crate) mod console;
 mod device;
-mod elf;
+pub(crate) mod elf;
 mod error;
 mod files;
-mod guest;
+pub(crate) mod guest;
 mod host;
 mod initramfs;
 mod interrupt;
-mod kernel;
-mod modules;
+pub(crate) mod kernel;
+pub(crate) mod modules;
 mod progress;
 mod qemu;
 mod several;

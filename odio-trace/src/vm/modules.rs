@@ -119,7 +119,7 @@ pub(crate) fn release(module: &[u8]) -> Option<String> {
     vermagic.split(' ').next().map(str::to_owned)
 }
 
-fn dependencies(module: &[u8]) -> Vec<String> {
+pub(crate) fn dependencies(module: &[u8]) -> Vec<String> {
     tag(module, "depends")
         .unwrap_or_default()
         .split(',')
