@@ -245,7 +245,7 @@ impl Session {
         };
         let path = CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL");
         let without = input.rarely(8);
-        let mut file = 8 as *mut odio_file;
+        let mut file = std::ptr::dangling_mut::<odio_file>();
         let pointer = if without {
             null()
         } else {
@@ -297,10 +297,8 @@ impl Session {
     fn memory(&mut self, file: *const odio_file) -> *mut c_void {
         let mut memory = null_mut();
         // SAFETY: an open handle.
-        assert_eq!(
-            checked(unsafe { odio_buffer_new(file, MEMORY, &mut memory) }),
-            0
-        );
+        let result = unsafe { odio_buffer_new(file, MEMORY, &mut memory) };
+        assert_eq!(checked(result), 0);
         self.memory.push(memory);
         memory
     }
@@ -467,7 +465,7 @@ impl Session {
             options.set(16, 0);
         }
         let without = input.rarely(8);
-        let mut queue = 8 as *mut odio_queue;
+        let mut queue = std::ptr::dangling_mut::<odio_queue>();
         let pointer = if without {
             null()
         } else {
@@ -504,7 +502,7 @@ impl Session {
             options.set(16, options.number(16) % 8);
             options.set(20, options.number(20) % 4);
         }
-        let mut pool = 8 as *mut odio_pool;
+        let mut pool = std::ptr::dangling_mut::<odio_pool>();
         // SAFETY: a struct of its own size, and a place for the handle.
         let result = checked(unsafe { odio_pool_new(options.pointer(), &mut pool) });
         if let Some(refusal) = options.refusal(ours) {
