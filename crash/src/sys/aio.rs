@@ -85,8 +85,7 @@ impl Aio {
         self.held.push((number, file, buffer));
     }
 
-    /// Hands over all that wait in one call. More than two are held back in a plug until the call ends (`io_submit`:
-    /// AIO_PLUG_THRESHOLD), so that none of them is done within it.
+    /// Hands over all that wait in one call, so that some of them are still under way when it ends.
     fn submit(&mut self) -> Result<()> {
         while !self.waiting.is_empty() {
             let list: Vec<*const Iocb> = self.waiting.iter().map(|iocb| &raw const *iocb).collect();
