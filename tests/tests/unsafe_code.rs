@@ -111,10 +111,10 @@ fn inventory() -> BTreeMap<String, Vec<Use>> {
     files
 }
 
-/// Files that only tests are built with.
+/// Files that only tests and fuzzers are built with.
 fn is_tests(file: &str) -> bool {
     let has = |part: &str| file.split('/').any(|piece| piece == part);
-    has("tests") || has("tests.rs") || file.ends_with("/testing.rs")
+    has("tests") || has("tests.rs") || file.starts_with("fuzz/") || file.ends_with("/testing.rs")
 }
 
 fn room(file: &str) -> Option<usize> {
