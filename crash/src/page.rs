@@ -8,18 +8,21 @@ use odio_core::{
 };
 
 use crate::{
-    cross::{Group, Row},
+    cross::{Group, Row, is_told_apart},
     filesystem,
+    report::Verdict,
 };
 
 /// The part of docs/durability.md that is made from rows.
 pub(crate) fn write(rows: &[Row]) -> String {
     let mut page = String::new();
     sums(&mut page, rows);
+    let told_apart = |row: &&Row| is_told_apart(&row.case);
+    others(&mut page, rows.iter().filter(|row| !told_apart(row)));
     for filesystem in filesystem::ALL {
         let of: Vec<&Row> = rows
             .iter()
-            .filter(|row| row.case.filesystem == filesystem.name)
+            .filter(|row| row.case.filesystem == filesystem.name && told_apart(row))
             .collect();
         if !of.is_empty() {
             let _ = writeln!(page, "\n### {}\n", filesystem.name);
@@ -50,10 +53,11 @@ fn sums(page: &mut String, rows: &[Row]) {
         }
     }
     let images: u64 = rows.iter().map(|row| row.images).sum();
+    let cuts: u64 = rows.iter().map(|row| row.cuts).sum();
     let count = |name: &str| rows.iter().filter(|row| row.verdict == name).count();
     let _ = writeln!(
         page,
-        "{} cases, {images} different disks; {} agree, {} do not, of {} nothing can be said.\n",
+        "{} cases, {cuts} cuts, {images} different disks that were mounted; {} PASS, {} FAIL, {} INCONCLUSIVE.\n",
         rows.len(),
         count("PASS"),
         count("FAIL"),
@@ -74,6 +78,44 @@ fn sums(page: &mut String, rows: &[Row]) {
             "| {kernel} | {filesystem} | {said} | {writes} | {cuts} | {lost} | {kept} |"
         );
     }
+}
+
+/// What has no request of its own, as far as it was promised.
+fn others<'a>(page: &mut String, rows: impl Iterator<Item = &'a Row>) {
+    let mut sums: BTreeMap<(&str, String, &str), Others> = BTreeMap::new();
+    for row in rows {
+        let key = (row.case.workload.name(), series(row), &*row.case.filesystem);
+        let sum = sums.entry(key).or_default();
+        sum.cases += 1;
+        sum.kept += u64::from(row.judged() == Verdict::Pass);
+        sum.cuts += row.cuts;
+        sum.images += row.images;
+    }
+    if sums.is_empty() {
+        return;
+    }
+    page.push_str("\n| workload | kernel | filesystem | cases | PASS | cuts | images |\n|---|---|---|---|---|---|---|\n");
+    for ((workload, kernel, filesystem), sum) in sums {
+        let Others {
+            cases,
+            kept,
+            cuts,
+            images,
+        } = sum;
+        let _ = writeln!(
+            page,
+            "| {workload} | {kernel} | {filesystem} | {cases} | {kept} | {cuts} | {images} |"
+        );
+    }
+}
+
+/// Cases without groups.
+#[derive(Debug, Default)]
+struct Others {
+    cases: u64,
+    kept: u64,
+    cuts: u64,
+    images: u64,
 }
 
 /// A line for each mode and situation, a column for each kernel and engine.

@@ -38,6 +38,8 @@ mod engine;
 pub mod error;
 pub mod file;
 pub mod flags;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod limits;
 pub mod mode;
 pub mod pool;

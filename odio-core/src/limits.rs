@@ -294,13 +294,32 @@ fn mounted_with_data_journal(device: Device) -> bool {
     has_data_journal(&mounts, device)
 }
 
-fn has_data_journal(mounts: &str, device: Device) -> bool {
+pub(crate) fn has_data_journal(mounts: &str, device: Device) -> bool {
     let device = device.to_string();
     mounts.lines().any(|line| {
         let (mount, filesystem) = line.split_once(" - ").unwrap_or_default();
         let mut options = filesystem.split(' ').nth(2).unwrap_or_default().split(',');
         mount.split(' ').nth(2) == Some(&device) && options.any(|option| option == "data=journal")
     })
+}
+
+/// The number that a file of the queue's directory holds.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    text.trim().parse().ok()
+}
+
+/// What `write_cache` says; `None`: nothing that is known.
+pub(crate) fn is_volatile(text: &str) -> Option<bool> {
+    match text.trim() {
+        "write back" => Some(true),
+        "write through" => Some(false),
+        _ => None,
+    }
+}
+
+/// The alignment in bytes of which `dma_alignment` is the mask.
+pub(crate) fn dma_alignment(text: &str) -> Option<u32> {
+    number(text)?.checked_add(1)
 }
 
 impl Limits {
@@ -318,11 +337,8 @@ impl Limits {
         // Major 0 is anonymous: it names a mount, not a device.
         let device = (device.major != 0).then_some(device);
         let queue = device.and_then(queue_directory);
-        let entry = |name: &str| -> Option<String> {
-            let text = fs::read_to_string(queue.as_ref()?.join(name)).ok()?;
-            Some(text.trim().to_owned())
-        };
-        let number = |name: &str| -> Option<u32> { entry(name)?.parse().ok() };
+        let entry = |name: &str| fs::read_to_string(queue.as_ref()?.join(name)).ok();
+        let number = |name: &str| number(&entry(name)?);
         let from_queue = |value: u32| Sourced::new(value, Source::SysfsQueue);
         let from_ioctl = |value: u32| Sourced::new(value, Source::Blksszget);
 
@@ -335,11 +351,9 @@ impl Limits {
             .flatten()
             .or_else(|| number("physical_block_size").map(from_queue));
         // The kernel strips FUA and flushes on what it takes for write-through, whatever the device itself does.
-        let volatile_cache = match entry("write_cache").as_deref() {
-            Some("write back") => Some(Sourced::new(true, Source::SysfsQueue)),
-            Some("write through") => Some(Sourced::new(false, Source::SysfsQueue)),
-            _ => None,
-        };
+        let volatile_cache = entry("write_cache")
+            .and_then(|text| is_volatile(&text))
+            .map(|is| Sourced::new(is, Source::SysfsQueue));
         let fua = number("fua").map(|value| Sourced::new(value != 0, Source::SysfsQueue));
 
         // statx is there since Linux 4.11; without it every question is answered by the next source.
@@ -351,8 +365,8 @@ impl Limits {
                 .then(|| sys::xfs_dioinfo(fd))
                 .flatten(),
             is_device,
-            // dma_alignment is a mask; kernels that show it also go by it.
-            dma: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
+            // Kernels that show it also go by it.
+            dma: entry("dma_alignment").and_then(|mask| dma_alignment(&mask)),
             logical_block,
             filesystem,
             filesystem_block: u32::try_from(block).ok(),
@@ -527,19 +541,19 @@ impl Limits {
 }
 
 /// What the sources said about alignment; separate from asking them, so that the choice can be tested.
-struct Evidence {
-    statx: Option<(u32, u32)>,
-    xfs: Option<(u32, u32)>,
-    is_device: bool,
-    dma: Option<u32>,
-    logical_block: Option<Sourced<u32>>,
-    filesystem: Option<Filesystem>,
-    filesystem_block: Option<u32>,
+pub(crate) struct Evidence {
+    pub(crate) statx: Option<(u32, u32)>,
+    pub(crate) xfs: Option<(u32, u32)>,
+    pub(crate) is_device: bool,
+    pub(crate) dma: Option<u32>,
+    pub(crate) logical_block: Option<Sourced<u32>>,
+    pub(crate) filesystem: Option<Filesystem>,
+    pub(crate) filesystem_block: Option<u32>,
 }
 
 /// Memory and offset alignment, from the best source there is. Both are powers of two, which all that is done with them
 /// goes by; a source that says something else, as zero, is passed over.
-fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
+pub(crate) fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
     for (pair, source) in [
         (evidence.statx, Source::StatxDioalign),
         (evidence.xfs, Source::XfsDioinfo),
@@ -580,7 +594,7 @@ fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
 }
 
 /// What reads want, where that is said and is not more than what writes want.
-fn read_offset_align(told: Option<u32>, offset_align: Sourced<u32>) -> Sourced<u32> {
+pub(crate) fn read_offset_align(told: Option<u32>, offset_align: Sourced<u32>) -> Sourced<u32> {
     match told {
         Some(value) if value.is_power_of_two() && value <= offset_align.value => {
             Sourced::new(value, Source::StatxReadAlign)
@@ -590,7 +604,7 @@ fn read_offset_align(told: Option<u32>, offset_align: Sourced<u32>) -> Sourced<u
 }
 
 /// The larger of two blocks, each of which would be read first if it were written in part.
-fn overwrite_align(
+pub(crate) fn overwrite_align(
     filesystem: Option<Sourced<u32>>,
     device: Option<Sourced<u32>>,
 ) -> Option<Sourced<u32>> {

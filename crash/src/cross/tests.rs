@@ -12,6 +12,7 @@ fn checked(sync_every: u32) -> Checked {
         "verdict": "PASS",
         "kernel": "6.1.0",
         "dev": "254:0",
+        "cuts": 20,
         "images": 9,
         "case": {
             "filesystem": "ext4", "mode": "direct", "engine": "libaio", "situation": "overwrite",
@@ -108,6 +109,26 @@ fn a_sync_of_its_own_makes_it_durable() {
     let first = group("device-cache", 5, 3, 0);
     assert_eq!(row.groups, [first, group("uncommitted", 4, 0, 1)]);
     assert_eq!(row.verdict, "FAIL");
+}
+
+/// Whatever the tracer said of it.
+#[test]
+fn a_lost_promise_is_a_failure() {
+    let agreed = [
+        ("write", 0, 4096, "device-cache"),
+        ("write", 4096, 4096, "durable"),
+        ("sync", 0, 0, "durable"),
+    ];
+    let mut checked = checked(0);
+    assert_eq!(trace(&agreed).row(&checked).verdict, "PASS");
+    checked.verdict = "FAIL".into();
+    assert_eq!(trace(&agreed).row(&checked).verdict, "FAIL");
+    // Of this one the trace is not asked.
+    checked.case.workload = Workload::Rename;
+    let row = trace(&[]).row(&checked);
+    assert_eq!((row.verdict.as_str(), row.groups), ("FAIL", vec![]));
+    checked.verdict = "PASS".into();
+    assert_eq!(trace(&[]).row(&checked).verdict, "PASS");
 }
 
 #[test]
