@@ -1027,7 +1027,8 @@ int odio_file_truncate(const struct odio_file *file,
 
 /**
  * Syncs the file as odio_file_sync() does, renames it to `to`, which is replaced if it is there, and syncs both
- * directories, the new one first. After a crash at any moment `to` is the old file of that name or the whole new one.
+ * directories, the new one first. After a crash at any moment `to` is the old file of that name or the whole new one. A
+ * filesystem without a journal, such as vfat, keeps that only where the crash does not come during the call.
  *
  * The old name is the path of the open or of the last odio_file_rename(), relative to the working directory of now
  * where it is relative. The file is looked for there first; nobody else may move it meanwhile. The sync covers writes

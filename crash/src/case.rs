@@ -18,7 +18,7 @@ pub(crate) use self::{
     progress::{END, Expect, Progress, READY, synced},
     verify::{Files, Wrong},
 };
-use crate::{image::Image, rng::Rng};
+use crate::{filesystem::Filesystem, image::Image, rng::Rng};
 
 pub(crate) const BLOCK: u64 = 4096;
 /// Bytes of the file that writes go to, but for those that append.
@@ -266,6 +266,12 @@ impl Case {
 
     pub(crate) fn is(&self, situation: Situation) -> bool {
         self.situation == situation.name()
+    }
+
+    /// Whether what changes several places of the disk is done as a whole.
+    pub(crate) fn has_journal(&self) -> bool {
+        let filesystem: Result<Filesystem, _> = self.filesystem.parse();
+        filesystem.is_ok_and(|filesystem| filesystem.has_journal)
     }
 
     /// The name of a file, from the folder that is written to.

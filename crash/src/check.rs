@@ -211,7 +211,7 @@ impl Cuts<'_> {
                 let disk = Device::open(self.served.path())?.image(self.case.disk)?;
                 Ok(self.case.on_disk(&disk))
             }
-            false => folder::read(&self.at, self.filesystem.may_end_early),
+            false => folder::read(&self.at, !self.filesystem.has_journal),
         };
         let begun = Instant::now();
         mounted.unmount()?;

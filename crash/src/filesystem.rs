@@ -17,9 +17,10 @@ pub(crate) struct Filesystem {
     /// As mount(2) calls it; `None`: the disk itself.
     kind: Option<&'static str>,
     options: &'static str,
-    /// It has no journal and writes the size of a file and where its blocks are in no order: after a cut a file may be
-    /// longer than what can be read of it (`fat_get_cluster`: EIO).
-    pub(crate) may_end_early: bool,
+    /// Or writes no block in place. Without, the size of a file and where its blocks are come to the disk in no order:
+    /// after a cut a file of vfat may be longer than what can be read of it (`fat_get_cluster`: EIO), and one that was
+    /// about to be replaced may be anything.
+    pub(crate) has_journal: bool,
     /// Bytes of the smallest disk that is of use.
     pub(crate) disk: u64,
 }
@@ -30,14 +31,14 @@ pub(crate) const ALL: [Filesystem; 6] = [
         name: "ext4",
         kind: Some("ext4"),
         options: "",
-        may_end_early: false,
+        has_journal: true,
         disk: 64 << 20,
     },
     Filesystem {
         name: "xfs",
         kind: Some("xfs"),
         options: "",
-        may_end_early: false,
+        has_journal: true,
         // mkfs.xfs makes none that is smaller.
         disk: 300 << 20,
     },
@@ -45,28 +46,28 @@ pub(crate) const ALL: [Filesystem; 6] = [
         name: "btrfs",
         kind: Some("btrfs"),
         options: "nodiscard",
-        may_end_early: false,
+        has_journal: true,
         disk: 256 << 20,
     },
     Filesystem {
         name: "btrfs-nodatacow",
         kind: Some("btrfs"),
         options: "nodiscard,nodatacow",
-        may_end_early: false,
+        has_journal: true,
         disk: 256 << 20,
     },
     Filesystem {
         name: "vfat",
         kind: Some("vfat"),
         options: "",
-        may_end_early: true,
+        has_journal: false,
         disk: 64 << 20,
     },
     Filesystem {
         name: "block",
         kind: None,
         options: "",
-        may_end_early: false,
+        has_journal: false,
         disk: 16 << 20,
     },
 ];

@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_direct_write_may_be_in_the_page_cache_only_where_a_fallback_is_told() {
         use Situation::{Append, Overwrite, Read};
-        let vfat = Filesystem { magic: 0x4d44 };
+        let vfat = Filesystem::VFAT;
         let direct = contract("direct", vfat);
         assert!(direct.fallback(Append).unwrap().contains("vfat"));
         assert_eq!(

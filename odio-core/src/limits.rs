@@ -112,6 +112,8 @@ impl Filesystem {
     pub const HUGETLBFS: Filesystem = Filesystem { magic: 0x9584_58f6 };
     /// overlayfs.
     pub const OVERLAYFS: Filesystem = Filesystem { magic: 0x794c_7630 };
+    /// vfat and msdos.
+    pub const VFAT: Filesystem = Filesystem { magic: 0x4d44 };
     /// f2fs.
     pub const F2FS: Filesystem = Filesystem { magic: 0xf2f5_2010 };
     /// Any filesystem in user space, and virtiofs.
@@ -144,7 +146,7 @@ impl Filesystem {
             Filesystem::HUGETLBFS => "hugetlbfs",
             Filesystem::OVERLAYFS => "overlayfs",
             Filesystem::F2FS => "f2fs",
-            Filesystem { magic: 0x4d44 } => "vfat",
+            Filesystem::VFAT => "vfat",
             Filesystem { magic: 0x2011_bab0 } => "exfat",
             Filesystem { magic: 0x7366_746e } => "ntfs3",
             Filesystem::FUSE => "fuse",

@@ -414,3 +414,19 @@ fn names_on_xfs() {
     let violations = &of["empty"].violations;
     assert!(violations.iter().any(nothing), "{violations:?}");
 }
+
+/// vfat writes where a name leads with the file and not with the folder, so a rename is durable after one more sync of it.
+#[test]
+fn names_on_vfat() {
+    let modules = ["nls_cp437", "nls_ascii", "nls_utf8", "vfat"];
+    let mut more = vec!["--add", "/usr/sbin/mkfs.vfat"];
+    for module in modules {
+        more.extend(["--module", module]);
+    }
+    let names = "run --fs vfat --workload create,rename --mode buffered --engine psync";
+    let of = calls(
+        &options("6.1", &more),
+        &[("kept", &format!("{names} --files 2 --writes 4"))],
+    );
+    assert_kept(&of["kept"], "synced", 2, 5);
+}

@@ -18,6 +18,8 @@ pub(super) struct Name {
 pub(super) enum Version {
     NoFile,
     File(Contents),
+    /// Whatever it is.
+    Anything,
 }
 
 /// What a file holds.
@@ -104,7 +106,12 @@ pub(super) fn names(case: &Case, ops: &[Op], progress: &Progress, expect: Expect
         names.extend(name);
     }
     let replaces = |op: &&Op| op.action == Action::Replace;
-    names.extend(begun.iter().filter(replaces).map(|op| new(*op, progress)));
+    names.extend(
+        begun
+            .iter()
+            .filter(replaces)
+            .map(|op| new(case, *op, progress)),
+    );
     names
 }
 
@@ -158,13 +165,18 @@ fn in_place(case: &Case, file: u32, ops: &[Op], obliged: impl Fn(&Op) -> bool) -
 
 /// A name that one whole file after the other is given.
 fn whole(case: &Case, file: u32, ops: &[Op], obliged: impl Fn(&Op) -> bool) -> Option<Name> {
-    let must = ops.iter().rposition(obliged);
+    let must = ops.iter().rposition(&obliged);
     let first = match (must, case.prepared(file)) {
         (Some(_), _) => None,
         (None, Some(old)) => Some(Version::File(Contents::whole(file, old.size, None))),
         (None, None) => Some(Version::NoFile),
     };
-    let version = |op: &Op| Version::File(Contents::whole(file, op.length, Some(*op)));
+    // Without a journal a name that is about to lead elsewhere may lead anywhere.
+    let is_torn = |op: &Op| !case.has_journal() && !obliged(op);
+    let version = |op: &Op| match is_torn(op) {
+        true => Version::Anything,
+        false => Version::File(Contents::whole(file, op.length, Some(*op))),
+    };
     let later = ops[must.unwrap_or(0)..].iter().map(version);
     Some(Name {
         name: case.file_name(file),
@@ -174,7 +186,7 @@ fn whole(case: &Case, file: u32, ops: &[Op], obliged: impl Fn(&Op) -> bool) -> O
 }
 
 /// The name that a new file has until it is given that of another.
-fn new(op: Op, progress: &Progress) -> Name {
+fn new(case: &Case, op: Op, progress: &Progress) -> Name {
     let part = Part {
         op: None,
         generation: op.generation(),
@@ -190,7 +202,11 @@ fn new(op: Op, progress: &Progress) -> Name {
         is_whole: false,
     };
     let acknowledged = progress.acknowledged().contains(&op.number);
-    let file = (!acknowledged).then_some(Version::File(contents));
+    let version = match case.has_journal() {
+        true => Version::File(contents),
+        false => Version::Anything,
+    };
+    let file = (!acknowledged).then_some(version);
     Name {
         name: Case::new_name(op),
         versions: std::iter::once(Version::NoFile).chain(file).collect(),

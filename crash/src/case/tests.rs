@@ -583,3 +583,29 @@ proptest! {
         prop_assert!(wrong.iter().all(|wrong| wrong.file == name));
     }
 }
+
+/// Without a journal a rename is no single step: what it replaces may be anything while it is under way, and must be whole
+/// before and behind it.
+#[test]
+fn without_a_journal_a_rename_that_is_under_way_may_leave_anything() {
+    let case = Case {
+        filesystem: "vfat".into(),
+        ..of(Workload::Rename, 1, "direct")
+    };
+    let ops = case.ops();
+    let mut found = files(&case, &ops, 1);
+    data(&mut found).truncate(10);
+    // The second is under way.
+    let progress = acked(&ops, 1);
+    assert_eq!(case.verify(&ops, &progress, Expect::Durable, &found), []);
+    // With a journal it may not.
+    let journal = of(Workload::Rename, 1, "direct");
+    assert!(
+        !journal
+            .verify(&ops, &progress, Expect::Durable, &found)
+            .is_empty()
+    );
+    // Nor may it when all are done.
+    let done = acked(&ops, ops.len());
+    assert!(!case.verify(&ops, &done, Expect::Durable, &found).is_empty());
+}

@@ -11,6 +11,7 @@ use std::path::Path;
 use super::File;
 use crate::contract::SyncKind;
 use crate::error::{Errno, Error, RenameStep};
+use crate::limits::Filesystem;
 use crate::sys::file as sys;
 
 /// Where a name is: the open directory, and the last part of the path.
@@ -73,7 +74,8 @@ pub(super) fn sync_name(path: &Path, made: &sys::Stat) -> Result<(), Error> {
 
 impl File {
     /// Syncs the file, renames it to `to`, which is replaced if it is there, and syncs both directories, the new one
-    /// first. After a crash at any moment `to` is the old file of that name or the whole new one.
+    /// first. After a crash at any moment `to` is the old file of that name or the whole new one. A filesystem without a
+    /// journal, such as vfat, keeps that only where the crash does not come during the call.
     ///
     /// The sync covers writes that were acknowledged before; a failed one that nobody acknowledged stops the rename.
     /// The file has to be where [`File::path`] says, which then is `to`. The error says which step failed:
@@ -131,6 +133,17 @@ impl File {
         *path = to.to_owned();
         drop(path);
 
+        if self.limits().filesystem == Some(Filesystem::VFAT) {
+            // Where a name leads that replaces another is written with the file, not with the directory (vfat_rename,
+            // seen on 6.1: the old file was under the new name after a power cut).
+            self.sync(SyncKind::Full).map_err(|error| {
+                (
+                    RenameStep::SyncNewDirectory,
+                    error.errno(),
+                    error.to_string(),
+                )
+            })?;
+        }
         new.sync().map_err(failed(RenameStep::SyncNewDirectory))?;
         old.sync().map_err(failed(RenameStep::SyncOldDirectory))?;
         Ok(true)
