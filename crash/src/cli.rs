@@ -68,7 +68,7 @@ pub(crate) struct Run {
     pub(crate) written: Written,
     #[command(flatten)]
     pub(crate) checked: Checked,
-    /// Keep the record of a case that failed in this folder
+    /// Keep the record of the first case that failed in this folder
     #[arg(long, value_name = "DIR", env = "ODIO_VM_OUT")]
     pub(crate) keep: Option<PathBuf>,
 }

@@ -77,13 +77,16 @@ pub fn main() -> ExitCode {
 /// The worst of all cases. One that could not be tried does not keep the others from it.
 fn run(arguments: &cli::Run) -> Result<Verdict> {
     let mut worst = Verdict::Pass;
+    // One is enough to look at, and a disk of many megabytes.
+    let mut keep = arguments.keep.as_deref();
     for fs in &arguments.fs {
         let mut ground = None;
         for case in cases(fs, arguments) {
-            let verdict = one(&case, *fs, arguments, &mut ground).unwrap_or_else(|error| {
-                report::not_tried(&case, &error);
-                Verdict::Inconclusive
-            });
+            let verdict =
+                one(&case, *fs, arguments, &mut ground, &mut keep).unwrap_or_else(|error| {
+                    report::not_tried(&case, &error);
+                    Verdict::Inconclusive
+                });
             worst = worst.max(verdict);
         }
     }
@@ -111,6 +114,7 @@ fn one<'a>(
     fs: Filesystem,
     arguments: &'a cli::Run,
     ground: &mut Option<Ground<'a>>,
+    keep: &mut Option<&Path>,
 ) -> Result<Verdict> {
     let made = match ground.take() {
         Some(made) => made,
@@ -121,7 +125,9 @@ fn one<'a>(
     let checked = &arguments.checked;
     let options = options(&record, checked, case.seed);
     let found = check::run(&record, &options).context("the check")?;
-    if let (Some(keep), false) = (&arguments.keep, found.violations.is_empty()) {
+    if !found.violations.is_empty()
+        && let Some(keep) = keep.take()
+    {
         record.save(&keep.join(case.name()))?;
     }
     Ok(report::tell(&record, &options, &found))
