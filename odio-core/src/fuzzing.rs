@@ -74,8 +74,15 @@ mod tests {
                 for _ in 0..6 {
                     bytes.extend(value.to_le_bytes());
                 }
-                bytes.extend(b"4294967295\0513\0-1\0 512\n\0write back\n\0");
-                bytes.extend(b"1 2 8:1 / / rw - ext4 /dev/a rw,data=journal");
+                let texts = [
+                    "4294967295",
+                    "513",
+                    "-1",
+                    " 512\n",
+                    "write back\n",
+                    "1 2 8:1 / / rw - ext4 /dev/a rw,data=journal",
+                ];
+                bytes.extend(texts.join("\0").into_bytes());
                 limits(&bytes);
             }
         }
