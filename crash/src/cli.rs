@@ -111,7 +111,7 @@ pub(crate) struct Written {
     #[arg(long, value_enum, value_name = "WHAT", default_value = "queue-data")]
     pub(crate) sync_by: SyncBy,
     /// Without libodio: what a program gets that makes the system calls itself. Writes go by io_submit(2) alone, want the
-    /// engine libaio, and all of --depth go in one call; three and more are then asynchronous for certain. The other
+    /// engine libaio, and all of --depth go in one call, during which the disk holds everything back. The other
     /// workloads want psync: unaligned writes hold no range and pad the file's end, and no file, folder or name is
     /// synced but for --sync-every, which for rename is a sync of the folder
     #[arg(long)]

@@ -11,6 +11,7 @@ use odio_core::buffer::Buffer;
 use crate::{
     case::{Case, Op},
     folder::Room,
+    sys::dm::Mapped,
 };
 
 /// What carries the ops.
@@ -33,10 +34,14 @@ pub(crate) trait Way {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
-/// Opens the files that are there.
-pub(crate) fn open<'a>(case: &'a Case, room: &'a Room) -> Result<Box<dyn Way + 'a>> {
+/// Opens the files that are there, on this disk.
+pub(crate) fn open<'a>(
+    case: &'a Case,
+    room: &'a Room,
+    disk: &'a Mapped,
+) -> Result<Box<dyn Way + 'a>> {
     Ok(match case.raw {
-        true => raw::open(case, room)?,
+        true => raw::open(case, room, disk)?,
         false => Box::new(odio::Odio::open(case, room)?),
     })
 }

@@ -117,7 +117,7 @@ fn file_as_prepared(case: &Case, number: u32, path: &Path, create: bool) -> Resu
 
 fn workload(case: &Case, ops: &[Op], room: &Room, logged: &Mapped) -> Result<()> {
     let mut lane = Lane {
-        way: way::open(case, room)?,
+        way: way::open(case, room, logged)?,
         in_flight: Vec::new(),
         logged,
     };

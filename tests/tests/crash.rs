@@ -217,11 +217,7 @@ fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
     let case = format!("run --fs {filesystems} --engine libaio --situation append --writes 6");
     let of = calls(
         &options(kernel, &with_memory),
-        &[
-            ("odio", &case),
-            // In one call of the kernel: what is done before it returns is synced by it.
-            ("kernel", &format!("{case} --raw --depth 6")),
-        ],
+        &[("odio", &case), ("kernel", &format!("{case} --raw"))],
     );
     assert_kept(&of["odio"], "durable", cases, 10);
     assert_lost(&of["kernel"], cases);

@@ -85,8 +85,13 @@ impl Aio {
         self.held.push((number, file, buffer));
     }
 
-    /// Hands over all that wait in one call, so that some of them are still under way when it ends.
-    fn submit(&mut self) -> Result<()> {
+    /// Whether some were not handed over yet.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Hands over all that wait, in one call where the kernel takes them.
+    pub(crate) fn submit(&mut self) -> Result<()> {
         while !self.waiting.is_empty() {
             let list: Vec<*const Iocb> = self.waiting.iter().map(|iocb| &raw const *iocb).collect();
             // SAFETY: the kernel reads as many iocbs as the list has, within the call; the memory and the file that
@@ -100,9 +105,8 @@ impl Aio {
         Ok(())
     }
 
-    /// Waits for one: its number, and how many bytes were written.
+    /// Waits for one that was handed over: its number, and how many bytes were written.
     pub(crate) fn complete(&mut self) -> Result<(u64, u64)> {
-        self.submit()?;
         let mut event = Event::default();
         // SAFETY: the kernel writes at most one event where the pointer leads.
         let result = unsafe {

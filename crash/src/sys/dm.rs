@@ -22,6 +22,11 @@ const TABLE_LOAD: u64 = 9;
 const TABLE_STATUS: u64 = 12;
 const TARGET_MSG: u64 = 14;
 
+/// Flags of DEV_SUSPEND; without the first it is a resume.
+const SUSPEND: u32 = 1 << 1;
+const SKIP_LOCKFS: u32 = 1 << 10;
+const NO_FLUSH: u32 = 1 << 11;
+
 /// `struct dm_ioctl`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -92,9 +97,21 @@ impl Mapped {
         mapped
             .call(TABLE_LOAD, "load", 1, &spec)
             .with_context(|| format!("the target {target} over {parameters}"))?;
-        // Without its flag it is a resume.
-        mapped.call(DEV_SUSPEND, "resume", 0, &[])?;
+        mapped.resume()?;
         Ok(mapped)
+    }
+
+    /// Holds back all that is handed to it from now on; what mounts it is not asked to write anything first.
+    pub(crate) fn suspend(&self) -> Result<()> {
+        let flags = SUSPEND | SKIP_LOCKFS | NO_FLUSH;
+        self.call_with(flags, DEV_SUSPEND, "suspend", 0, &[])?;
+        Ok(())
+    }
+
+    /// Lets go of what was held back.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.call(DEV_SUSPEND, "resume", 0, &[])?;
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -126,6 +143,17 @@ impl Mapped {
     }
 
     fn call(&self, number: u64, what: &str, targets: u32, data: &[u8]) -> Result<Box<Message>> {
+        self.call_with(0, number, what, targets, data)
+    }
+
+    fn call_with(
+        &self,
+        flags: u32,
+        number: u64,
+        what: &str,
+        targets: u32,
+        data: &[u8],
+    ) -> Result<Box<Message>> {
         ensure!(data.len() <= ANSWER && self.name.len() < 128, "too long");
         let mut message = Box::new(Message {
             header: Header {
@@ -134,7 +162,7 @@ impl Mapped {
                 data_start: HEADER as u32,
                 target_count: targets,
                 open_count: 0,
-                flags: 0,
+                flags,
                 event_nr: 0,
                 padding: 0,
                 dev: 0,

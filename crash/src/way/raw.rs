@@ -7,6 +7,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     os::unix::fs::{FileExt, OpenOptionsExt},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,10 +22,17 @@ use super::Way;
 use crate::{
     case::{BLOCK, Case, Op, SyncBy, Workload},
     folder::Room,
-    sys::aio::Aio,
+    sys::{aio::Aio, dm::Mapped},
 };
 
-pub(super) fn open<'a>(case: &'a Case, room: &'a Room) -> Result<Box<dyn Way + 'a>> {
+/// Longer than any call takes that does not wait for the disk.
+const LONGEST: Duration = Duration::from_secs(2);
+
+pub(super) fn open<'a>(
+    case: &'a Case,
+    room: &'a Room,
+    disk: &'a Mapped,
+) -> Result<Box<dyn Way + 'a>> {
     let engine: Engine = case.engine.parse()?;
     let (wanted, why) = match case.workload {
         Workload::Write => (Engine::Libaio, "raw writes are libaio alone"),
@@ -44,6 +54,7 @@ pub(super) fn open<'a>(case: &'a Case, room: &'a Room) -> Result<Box<dyn Way + '
     Ok(match case.workload {
         Workload::Write => Box::new(Asynchronous {
             aio: Aio::new(case.depth)?,
+            disk,
             files,
         }),
         _ => Box::new(Calls {
@@ -73,19 +84,39 @@ fn options(mode: Mode) -> fs::OpenOptions {
 }
 
 /// io_submit(2) and io_getevents(2).
-struct Asynchronous {
+struct Asynchronous<'a> {
     aio: Aio,
+    disk: &'a Mapped,
     files: BTreeMap<u32, File>,
 }
 
-impl Asynchronous {
+impl Asynchronous<'_> {
     fn file(&self, number: u32) -> Result<&File> {
         let file = self.files.get(&number);
         file.with_context(|| format!("file {number} is not open"))
     }
+
+    /// Hands over what waits while the disk holds everything back: none of it is done within the call, which a fast disk
+    /// or a slow processor would have now and then. A call that waits for the disk gets it all the same, later.
+    fn submit(&mut self) -> Result<()> {
+        let Asynchronous { aio, disk, .. } = self;
+        disk.suspend()?;
+        thread::scope(|scope| {
+            let (returned, wait) = mpsc::channel::<()>();
+            let resumed = scope.spawn(move || {
+                // It ends when the call has returned, and its end is dropped.
+                let _ = wait.recv_timeout(LONGEST);
+                disk.resume()
+            });
+            let submitted = aio.submit();
+            drop(returned);
+            resumed.join().expect("it does not panic")?;
+            submitted
+        })
+    }
 }
 
-impl Way for Asynchronous {
+impl Way for Asynchronous<'_> {
     fn create(&mut self, _: Op) -> Result<()> {
         bail!("libaio makes no files")
     }
@@ -102,6 +133,9 @@ impl Way for Asynchronous {
     }
 
     fn complete(&mut self) -> Result<(u64, u64)> {
+        if self.aio.has_waiting() {
+            self.submit()?;
+        }
         self.aio.complete()
     }
 
