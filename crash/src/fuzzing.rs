@@ -65,3 +65,22 @@ pub fn told(bytes: &[u8]) {
     let files = [(case.file_name(0), vec![0; 4096])].into();
     case.verify(acknowledged, &progress, case.promise(), &files);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of the format leaves seeds behind that are read by nobody.
+    #[test]
+    fn the_seeds_are_records() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/crash_record");
+        let mut count = 0;
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            let bytes = std::fs::read(seed.unwrap().path()).unwrap();
+            Told::read(&bytes).unwrap();
+            told(&bytes);
+            count += 1;
+        }
+        assert!(count > 1);
+    }
+}
