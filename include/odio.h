@@ -1264,8 +1264,9 @@ int odio_queue_cancel(struct odio_queue *queue,
 /**
  * An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
  * odio_queue_poll() until nothing comes. It may also become readable where nothing is ready, because a request was
- * resumed inside or need not wait for another one any more. It is the queue's: do not close it. It is non-blocking and
- * closed on exec.
+ * resumed inside or need not wait for another one any more; with libaio it is so as long as requests are in flight that
+ * were handed over before the first call of this. It is the queue's: do not close it. It is non-blocking and closed on
+ * exec.
  *
  * Returns the descriptor, the same at each call, or a negative errno: -EINVAL with ODIO_QUEUE_IOPOLL, where nothing
  * completes but while somebody polls.

@@ -305,7 +305,8 @@ impl Queue {
 
     /// An eventfd that becomes readable when something has completed, for a program's own poll loop: read it, then
     /// [`Queue::poll`] until nothing comes. It may also become readable where nothing is ready, because a request was
-    /// resumed inside or need not wait for another one any more. It is the queue's, closed on exec, and stays the same.
+    /// resumed inside or need not wait for another one any more; with libaio it is so as long as requests are in flight
+    /// that were handed over before the first call of this. It is the queue's, closed on exec, and stays the same.
     /// Not with IOPOLL, where nothing completes but while somebody polls.
     pub fn eventfd(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.check_home()?;

@@ -24,7 +24,12 @@ pub(crate) struct Libaio {
     in_kernel: usize,
     /// Signalled at each completion, where one was asked for.
     event: Option<RawFd>,
+    /// How many requests the kernel has had since before there was an eventfd: it signals none for these.
+    unheard: usize,
 }
+
+/// In the data of a block, beside its slot: the kernel signals its completion.
+const HEARD: u64 = 1 << 32;
 
 // SAFETY: the raw pointers lead into `blocks`, owned by the same value, which one thread at a time has.
 unsafe impl Send for Libaio {}
@@ -59,6 +64,7 @@ impl Libaio {
             events: events.into(),
             in_kernel: 0,
             event: None,
+            unheard: 0,
         })
     }
 
@@ -240,6 +246,20 @@ impl Libaio {
         deadline: Deadline,
         sink: &mut impl Sink,
     ) -> Result<(), Error> {
+        let outcome = self.exchange_once(min, deadline, sink);
+        if let (Some(event), true) = (self.event, self.unheard > 0) {
+            // Whoever sleeps on it has to come back for these: it stays readable until the last has arrived.
+            event::signal(event);
+        }
+        outcome
+    }
+
+    fn exchange_once(
+        &mut self,
+        min: usize,
+        deadline: Deadline,
+        sink: &mut impl Sink,
+    ) -> Result<(), Error> {
         let mut arrived = 0;
         loop {
             if !self.staged.is_empty() {
@@ -263,6 +283,7 @@ impl Libaio {
                 Ok(count) => {
                     self.in_kernel -= count;
                     arrived += count;
+                    self.hear(count);
                     for event in &self.events[..count] {
                         // A result is at most MAX_RW_COUNT or at least -4095.
                         sink.arrive(event.data as u32, event.result as i32);
@@ -302,6 +323,7 @@ impl Libaio {
     fn ask(&mut self, sink: &mut impl Sink) -> Result<usize, Error> {
         match aio::getevents(&self.context, 0, &mut self.events, Some(Duration::ZERO)) {
             Ok(count) => {
+                self.hear(count);
                 for event in &self.events[..count] {
                     sink.arrive(event.data as u32, event.result as i32);
                 }
@@ -312,6 +334,18 @@ impl Libaio {
                 call: "io_getevents",
                 errno,
             }),
+        }
+    }
+
+    /// Counts those of the first `count` events that nobody was signalled.
+    fn hear(&mut self, count: usize) {
+        if self.unheard == 0 {
+            return;
+        }
+        let silent = |event: &&Event| event.data & HEARD == 0;
+        self.unheard -= self.events[..count].iter().filter(silent).count();
+        if self.unheard == 0 {
+            self.context.hide(false);
         }
     }
 
@@ -327,11 +361,15 @@ impl Libaio {
 
     pub(super) fn signal(&mut self, event: RawFd) -> Result<(), Errno> {
         self.event = Some(event);
+        self.unheard = self.in_kernel;
+        // While there are such, events come by the calls that count them.
+        self.context.hide(self.unheard > 0);
         // All of them, because staging leaves this alone; of those in flight the kernel has its copy.
         for block in &self.blocks {
             // SAFETY: nobody else is at a block during the call.
             let block = unsafe { &mut *block.get() };
             (block.flags, block.event_fd) = (aio::SIGNAL, event as u32);
+            block.data |= HEARD;
         }
         Ok(())
     }

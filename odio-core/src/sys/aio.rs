@@ -26,6 +26,8 @@ pub(crate) struct Context {
     id: libc::c_ulong,
     /// The ring, where it is one that can be read from here.
     ring: *const Ring,
+    /// The ring, while [`Context::hide`] keeps it from being read.
+    hidden: *const Ring,
 }
 
 // SAFETY: the ring is mapped as long as the context lives, and the one thread that has this value reads it.
@@ -122,7 +124,19 @@ impl Context {
         } else {
             ptr::null()
         };
-        Ok(Context { id, ring })
+        Ok(Context {
+            id,
+            ring,
+            hidden: ptr::null(),
+        })
+    }
+
+    /// Has all events come by [`getevents`], or lets the ring be read again where it can be.
+    pub(crate) fn hide(&mut self, is_hidden: bool) {
+        if is_hidden != self.hidden.is_null() {
+            return;
+        }
+        std::mem::swap(&mut self.ring, &mut self.hidden);
     }
 
     /// Whether [`Context::reap`] sees the events; otherwise only [`getevents`] does.

@@ -104,6 +104,44 @@ fn an_eventfd_made_late_tells_of_what_is_there() {
     }
 }
 
+/// Those that the kernel had before there was an eventfd as well: whoever sleeps on it and polls gets all.
+#[test]
+fn an_eventfd_made_late_tells_of_what_is_in_flight() {
+    const COUNT: u32 = 4;
+    for engine in Engine::ALL {
+        let directory = directory();
+        let file = fresh(&directory, mode("direct"));
+        // Alone, and with others beside them.
+        for all in [COUNT, COUNT, COUNT, 2 * COUNT] {
+            let mut queue = Queue::new(engine, all).unwrap();
+            let write = |queue: &mut Queue, number: u32| {
+                let buffer = filled(&file, 1 << 20, 1);
+                let at = u64::from(number) << 20;
+                queue.write(&file, buffer, at, number.into()).unwrap();
+            };
+            (0..COUNT).for_each(|number| write(&mut queue, number));
+            queue.submit().unwrap();
+            let event = queue.eventfd().unwrap().try_clone_to_owned().unwrap();
+            (COUNT..all).for_each(|number| write(&mut queue, number));
+            queue.submit().unwrap();
+            let mut done = 0;
+            while done < all {
+                let patience = Duration::from_secs(60);
+                let told = crate::sys::file::poll_readable(event.as_raw_fd(), patience).unwrap();
+                assert!(told, "{engine}: {done} of {all}");
+                let mut counter = [0; 8];
+                let mut event = fs::File::from(event.try_clone().unwrap());
+                std::io::Read::read_exact(&mut event, &mut counter).unwrap();
+                queue.poll().unwrap();
+                while let Some(completion) = queue.pop() {
+                    assert_eq!(completion.result, Ok(1 << 20), "{engine}");
+                    done += 1;
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn counters_tell_what_was_done() {
     for engine in Engine::ALL {
