@@ -27,7 +27,9 @@ use crate::{
         odio-crash run --mode direct --situation append --expect durable\n  \
         odio-crash run --mode direct+dsync --engine io_uring --ignore-flushes\n  \
         odio-crash run --workload create,rename --mode direct,buffered --files 2\n  \
-        odio-crash check --record DIR --point 41 --state 2"
+        odio-crash check --record DIR --point 41 --state 2\n  \
+        odio-trace run --json --op write --op sync -- sh -c 'odio-crash run >cuts' >trace; \
+        odio-crash cross --trace trace --cuts cuts"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -51,7 +51,7 @@ pub(crate) struct Checked {
     images: u64,
     #[serde(default)]
     writes: Vec<Outcome>,
-    verdict: String,
+    verdict: Verdict,
     why: Option<String>,
 }
 
@@ -78,15 +78,9 @@ pub(crate) struct Row {
     pub(crate) cuts: u64,
     pub(crate) images: u64,
     pub(crate) groups: Vec<Group>,
-    pub(crate) verdict: String,
+    pub(crate) verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
-}
-
-impl Row {
-    pub(crate) fn judged(&self) -> Verdict {
-        Verdict::of(&self.verdict)
-    }
 }
 
 /// The lines of a trace, in which the cases are found one after another.
@@ -123,7 +117,6 @@ impl Trace {
 
     /// The row of a case, which comes behind those that were asked for before.
     pub(crate) fn row(&mut self, checked: &Checked) -> Row {
-        let own = Verdict::of(&checked.verdict);
         let groups = match &checked.why {
             Some(why) => Err(anyhow::anyhow!("{why}")),
             None if !is_told_apart(&checked.case) => Ok(Vec::new()),
@@ -143,7 +136,7 @@ impl Trace {
             cuts: checked.cuts,
             images: checked.images,
             groups,
-            verdict: own.max(said).name().to_owned(),
+            verdict: checked.verdict.max(said),
             why,
         }
     }

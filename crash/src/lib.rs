@@ -223,7 +223,7 @@ fn cross(arguments: &cli::Cross) -> Result<Verdict> {
         let row = trace.row(&serde_json::from_value(value)?);
         println!("{}", serde_json::to_string(&row)?);
         report::contradictions(&row);
-        worst = worst.max(row.judged());
+        worst = worst.max(row.verdict);
     }
     Ok(worst)
 }

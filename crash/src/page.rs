@@ -54,14 +54,14 @@ fn sums(page: &mut String, rows: &[Row]) {
     }
     let images: u64 = rows.iter().map(|row| row.images).sum();
     let cuts: u64 = rows.iter().map(|row| row.cuts).sum();
-    let count = |name: &str| rows.iter().filter(|row| row.verdict == name).count();
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
     let _ = writeln!(
         page,
         "{} cases, {cuts} cuts, {images} different disks that were mounted; {} PASS, {} FAIL, {} INCONCLUSIVE.\n",
         rows.len(),
-        count("PASS"),
-        count("FAIL"),
-        count("INCONCLUSIVE"),
+        count(Verdict::Pass),
+        count(Verdict::Fail),
+        count(Verdict::Inconclusive),
     );
     page.push_str("| kernel | filesystem | odio-trace said | writes | cuts behind them | lost after | writes never lost |\n");
     page.push_str("|---|---|---|---|---|---|---|\n");
@@ -87,7 +87,7 @@ fn others<'a>(page: &mut String, rows: impl Iterator<Item = &'a Row>) {
         let key = (row.case.workload.name(), series(row), &*row.case.filesystem);
         let sum = sums.entry(key).or_default();
         sum.cases += 1;
-        sum.kept += u64::from(row.judged() == Verdict::Pass);
+        sum.kept += u64::from(row.verdict == Verdict::Pass);
         sum.cuts += row.cuts;
         sum.images += row.images;
     }
@@ -162,7 +162,11 @@ fn cell(row: &Row) -> String {
         .iter()
         .map(|group| format!("{} {}/{}", group.said, group.lost, group.cuts))
         .collect();
-    let mark = if row.verdict == "PASS" { "" } else { "**!** " };
+    let mark = if row.verdict == Verdict::Pass {
+        ""
+    } else {
+        "**!** "
+    };
     format!("{mark}{}", groups.join("; "))
 }
 

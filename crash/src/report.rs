@@ -2,6 +2,7 @@
 //!
 //! Lines of JSON on standard output, one sentence for each case on standard error.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 const TOLD: usize = 5;
 
 /// What a command ends with; the worst is the largest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     Pass,
     Inconclusive,
@@ -30,15 +32,6 @@ impl Verdict {
             Verdict::Pass => 0,
             Verdict::Fail => 1,
             Verdict::Inconclusive => 3,
-        }
-    }
-
-    /// The verdict with this name.
-    pub(crate) fn of(name: &str) -> Verdict {
-        match name {
-            "PASS" => Verdict::Pass,
-            "FAIL" => Verdict::Fail,
-            _ => Verdict::Inconclusive,
         }
     }
 
@@ -191,13 +184,13 @@ pub(crate) fn contradictions(row: &Row) {
         why,
         ..
     } = row;
-    if row.judged() == Verdict::Pass {
+    if *verdict == Verdict::Pass {
         return;
     }
     let why = why
         .as_deref()
         .unwrap_or("what was said is not what came of it");
-    eprintln!("{verdict} {}: {why}", case.name());
+    eprintln!("{} {}: {why}", verdict.name(), case.name());
     for group in groups {
         eprintln!(
             "    {} of the writes: {} ({}); not there after {} of {} cuts, {} of them never lost",

@@ -64,7 +64,7 @@ fn durable_and_lost_is_a_contradiction() {
         ("sync", 0, 0, "durable"),
     ]);
     let row = said.row(&checked(0));
-    assert_eq!(row.verdict, "FAIL");
+    assert_eq!(row.verdict, Verdict::Fail);
     assert_eq!(
         row.groups,
         [group("durable", 5, 3, 0), group("unknown", 4, 0, 1)]
@@ -79,7 +79,7 @@ fn in_a_cache_and_never_lost_is_a_contradiction() {
             ("write", 4096, 4096, said),
             ("sync", 0, 0, "durable"),
         ]);
-        assert_eq!(said.row(&checked(0)).verdict, "FAIL");
+        assert_eq!(said.row(&checked(0)).verdict, Verdict::Fail);
     }
 }
 
@@ -93,7 +93,7 @@ fn a_sync_of_its_own_makes_it_durable() {
         ("sync", 0, 0, "durable"),
     ]);
     let row = said.row(&checked(0));
-    assert_eq!(row.verdict, "PASS", "{row:?}");
+    assert_eq!(row.verdict, Verdict::Pass, "{row:?}");
     let then = group("uncommitted, then durable", 4, 0, 1);
     assert_eq!(row.groups, [group("device-cache", 5, 3, 0), then]);
 
@@ -108,7 +108,7 @@ fn a_sync_of_its_own_makes_it_durable() {
     let row = said.row(&checked(1));
     let first = group("device-cache", 5, 3, 0);
     assert_eq!(row.groups, [first, group("uncommitted", 4, 0, 1)]);
-    assert_eq!(row.verdict, "FAIL");
+    assert_eq!(row.verdict, Verdict::Fail);
 }
 
 /// Whatever the tracer said of it.
@@ -120,22 +120,22 @@ fn a_lost_promise_is_a_failure() {
         ("sync", 0, 0, "durable"),
     ];
     let mut checked = checked(0);
-    assert_eq!(trace(&agreed).row(&checked).verdict, "PASS");
-    checked.verdict = "FAIL".into();
-    assert_eq!(trace(&agreed).row(&checked).verdict, "FAIL");
+    assert_eq!(trace(&agreed).row(&checked).verdict, Verdict::Pass);
+    checked.verdict = Verdict::Fail;
+    assert_eq!(trace(&agreed).row(&checked).verdict, Verdict::Fail);
     // Of this one the trace is not asked.
     checked.case.workload = Workload::Rename;
     let row = trace(&[]).row(&checked);
-    assert_eq!((row.verdict.as_str(), row.groups), ("FAIL", vec![]));
-    checked.verdict = "PASS".into();
-    assert_eq!(trace(&[]).row(&checked).verdict, "PASS");
+    assert_eq!((row.verdict, row.groups), (Verdict::Fail, vec![]));
+    checked.verdict = Verdict::Pass;
+    assert_eq!(trace(&[]).row(&checked).verdict, Verdict::Pass);
 }
 
 #[test]
 fn what_is_missing_is_inconclusive() {
     let missing = |ops: &[(&str, u64, u64, &str)]| {
         let row = trace(ops).row(&checked(0));
-        assert_eq!(row.verdict, "INCONCLUSIVE");
+        assert_eq!(row.verdict, Verdict::Inconclusive);
         row.why.unwrap()
     };
     let first = ("write", 0, 4096, "unknown");
@@ -144,7 +144,7 @@ fn what_is_missing_is_inconclusive() {
 
     let mut lost = trace(&[first, ("write", 4096, 4096, "unknown")]);
     lost.summary.lost = 1;
-    assert_eq!(lost.row(&checked(0)).verdict, "INCONCLUSIVE");
+    assert_eq!(lost.row(&checked(0)).verdict, Verdict::Inconclusive);
     assert!(Trace::read(r#"{"type":"writeback"}"#).is_err());
 }
 
@@ -160,8 +160,8 @@ fn cases_of_one_device_follow_each_other() {
     let mut said = trace(&two);
     for _ in 0..2 {
         let row = said.row(&checked(0));
-        assert_eq!(row.verdict, "PASS", "{row:?}");
+        assert_eq!(row.verdict, Verdict::Pass, "{row:?}");
         assert_eq!(row.groups.len(), 2);
     }
-    assert_eq!(said.row(&checked(0)).verdict, "INCONCLUSIVE");
+    assert_eq!(said.row(&checked(0)).verdict, Verdict::Inconclusive);
 }

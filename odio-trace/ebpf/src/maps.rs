@@ -37,8 +37,8 @@ pub(crate) static JOURNALS: HashMap<u64, Journal> = HashMap::with_max_entries(25
 #[map]
 pub(crate) static COMMITS: HashMap<u32, crate::journal::Commit> = HashMap::with_max_entries(256, 0);
 
-/// Buffers of XFS's log, by `struct xlog_in_core`, and how each was last written. One that falls out proves nothing any
-/// more; those of filesystems that were unmounted do, because nothing says that they are gone.
+/// Buffers of XFS's log, by `struct xlog_in_core`, and how each was last written. Nothing says when a filesystem is
+/// unmounted and they are gone, so the least used make room; one that is missing proves nothing.
 #[map]
 pub(crate) static LOG_BUFFERS: LruHashMap<u64, crate::journal::LogBuffer> = LruHashMap::with_max_entries(1024, 0);
 
