@@ -1,6 +1,8 @@
 //! # What the tests share
 
 mod c;
+pub mod crash;
+pub mod faults;
 pub mod matrix;
 pub mod ordinary;
 pub mod place;

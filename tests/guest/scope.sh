@@ -5,20 +5,6 @@ ROOM=/tmp/scope
 mkdir -m 1777 $ROOM
 PIDS=
 
-say() {
-    echo "$1: $2"
-}
-
-# Waits until a command succeeds, but not for ever.
-until_true() {
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || return 1
-        usleep 100000
-    done
-}
-
 # count FILE WORDS: how many lines of FILE have all the words.
 count() {
     lines=$(cat "$1")

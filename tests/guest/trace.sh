@@ -5,23 +5,9 @@ KPROBES=/sys/kernel/debug/kprobes/list
 ROOM=/tmp/trace
 mkdir -m 1777 $ROOM
 
-say() {
-    echo "$1: $2"
-}
-
 # Functions that anything is attached to: kprobes, and through ftrace the fexit programs.
 attached() {
     cat $KPROBES $TRACING/kprobe_events $TRACING/enabled_functions | wc -l
-}
-
-# Waits until a command succeeds, but not for ever.
-until_true() {
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || return 1
-        usleep 100000
-    done
 }
 
 nothing_attached() {

@@ -7,19 +7,7 @@ program=$1
 ROOM=/tmp/faults
 mkdir $ROOM
 
-say() {
-    echo "$1: $2"
-}
-
-# Waits until a command succeeds, but not for ever.
-until_true() {
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ $tries -lt 1200 ] || return 1
-        usleep 50000
-    done
-}
+. "${0%/*}/facts.sh"
 
 # Functions that anything is attached to, and programs and maps in the kernel.
 attached() {

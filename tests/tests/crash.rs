@@ -5,17 +5,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use odio_tests::vm::{Run, odio_trace};
+use odio_tests::crash::{lab, odio_crash};
+use odio_tests::vm::Run;
 use serde_json::Value;
 
-/// What the VM has for `odio-crash`.
-fn options<'a>(kernel: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut options = vec!["--kernel", kernel, "--fs", "none", "--timeout", "1500"];
-    options.extend(["--module", "brd rd_nr=1 rd_size=65536"]);
-    options.extend(["--module", "nbd max_part=0", "--module", "dm-log-writes"]);
-    options.extend(more);
-    options
-}
+const EXT4: Option<&str> = Some("/usr/sbin/mkfs.ext4");
 
 /// One call of `odio-crash` in the VM.
 #[derive(Default)]
@@ -28,9 +22,7 @@ struct Call {
 
 /// Makes each call in one VM; a call has a name and arguments.
 fn calls(options: &[&str], calls: &[(&str, &str)]) -> BTreeMap<String, Call> {
-    let program = odio_trace().with_file_name("odio-crash");
-    assert!(program.exists(), "cargo build -p odio-crash");
-    let program = program.display().to_string();
+    let program = odio_crash().display().to_string();
     let mut script = String::new();
     for (name, arguments) in calls {
         script += &format!("echo '### {name}'\n{program} {arguments}\necho \"status $?\"\n");
@@ -126,7 +118,7 @@ fn assert_lost(call: &Call, cases: usize) {
 }
 
 fn ext4(kernel: &str) {
-    let options = options(kernel, &["--add", "/usr/sbin/mkfs.ext4"]);
+    let options = lab(kernel, &[], EXT4);
     let of = calls(
         &options,
         &[
@@ -183,10 +175,8 @@ fn ext4_of_6_12() {
 
 #[test]
 fn xfs_and_a_disk_of_6_1() {
-    let xfs = ["--module", "xfs", "--add", "/usr/sbin/mkfs.xfs"];
-    let with_memory = [&xfs[..], &["--memory", "2048"]].concat();
     let of = calls(
-        &options("6.1", &with_memory),
+        &lab("6.1", &["xfs"], Some("/usr/sbin/mkfs.xfs")),
         &[
             ("xfs", "run --fs xfs --writes 5"),
             ("disk", "run --fs block --situation overwrite --writes 5"),
@@ -212,11 +202,9 @@ fn xfs_and_a_disk_of_6_1() {
 /// data for enough, and btrfs syncs only what is done within the call; `crash/btrfs-aio-dsync`); libodio's finishing sync
 /// makes it true.
 fn btrfs(kernel: &str, filesystems: &str, cases: usize) {
-    let btrfs = ["--module", "btrfs", "--add", "/usr/sbin/mkfs.btrfs"];
-    let with_memory = [&btrfs[..], &["--memory", "2048"]].concat();
     let case = format!("run --fs {filesystems} --engine libaio --situation append --writes 6");
     let of = calls(
-        &options(kernel, &with_memory),
+        &lab(kernel, &["btrfs"], Some("/usr/sbin/mkfs.btrfs")),
         &[("odio", &case), ("kernel", &format!("{case} --raw"))],
     );
     assert_kept(&of["odio"], "durable", cases, 10);
@@ -239,10 +227,9 @@ fn what_btrfs_of_6_12_loses_libodio_keeps() {
 fn a_violation_is_repeated_from_its_record() {
     let room = tempfile::tempdir().expect("a temporary folder");
     let kept = room.path().display().to_string();
-    let ext4 = ["--add", "/usr/sbin/mkfs.ext4"];
-    let with_out = [&ext4[..], &["--out", &kept]].concat();
+    let with_out = [&lab("6.1", &[], EXT4)[..], &["--out", &kept]].concat();
     let lost = "run --engine libaio --situation overwrite --ignore-flushes --writes 3";
-    let first = calls(&options("6.1", &with_out), &[("lost", lost)]);
+    let first = calls(&with_out, &[("lost", lost)]);
     let violation = first["lost"]
         .violations
         .iter()
@@ -255,9 +242,9 @@ fn a_violation_is_repeated_from_its_record() {
     let name = "ext4.direct+dsync.libaio.overwrite";
     let record = record(room.path(), name).display().to_string();
     let arguments = arguments.replace(name, &record);
-    let with_record = ["--add", &record];
+    let with_record = [&lab("6.1", &[], None)[..], &["--add", &record]].concat();
     let second = calls(
-        &options("6.1", &with_record),
+        &with_record,
         &[
             ("again", &arguments),
             // Before the log begins there is nothing to cut.
@@ -292,7 +279,7 @@ fn record(below: &Path, name: &str) -> std::path::PathBuf {
 /// Files that are made and replaced, and writes to parts of blocks, the last of which the file ends in.
 #[test]
 fn names_and_unaligned_writes_on_ext4() {
-    let options = options("6.1", &["--add", "/usr/sbin/mkfs.ext4"]);
+    let options = lab("6.1", &[], EXT4);
     let of = calls(
         &options,
         &[
@@ -347,7 +334,7 @@ fn names_and_unaligned_writes_on_ext4() {
 /// Of several files, a sync makes durable what was written to the one that it is of, by whichever call.
 #[test]
 fn a_sync_is_of_one_file_on_ext4() {
-    let options = options("6.1", &["--add", "/usr/sbin/mkfs.ext4"]);
+    let options = lab("6.1", &[], EXT4);
     let turns = "run --files 3 --mode direct,buffered --engine io_uring --depth 3 --sync-every 2 --writes 6";
     let by = [
         "queue-full",
@@ -387,12 +374,10 @@ fn a_sync_is_of_one_file_on_ext4() {
 /// On XFS the name of a file may be durable before anything that is in it.
 #[test]
 fn names_on_xfs() {
-    let xfs = ["--module", "xfs", "--add", "/usr/sbin/mkfs.xfs"];
-    let with_memory = [&xfs[..], &["--memory", "2048"]].concat();
     let names = "run --fs xfs --workload create,rename --mode direct,buffered --engine psync";
     let raw = "run --fs xfs --workload rename --mode buffered --engine psync --raw";
     let of = calls(
-        &options("6.1", &with_memory),
+        &lab("6.1", &["xfs"], Some("/usr/sbin/mkfs.xfs")),
         &[
             ("kept", &format!("{names} --files 2 --writes 4")),
             // The file is not synced, but the folder is.
@@ -415,13 +400,9 @@ fn names_on_xfs() {
 #[test]
 fn names_on_vfat() {
     let modules = ["nls_cp437", "nls_ascii", "nls_utf8", "vfat"];
-    let mut more = vec!["--add", "/usr/sbin/mkfs.vfat"];
-    for module in modules {
-        more.extend(["--module", module]);
-    }
     let names = "run --fs vfat --workload create,rename --mode buffered --engine psync";
     let of = calls(
-        &options("6.1", &more),
+        &lab("6.1", &modules, Some("/usr/sbin/mkfs.vfat")),
         &[("kept", &format!("{names} --files 2 --writes 4"))],
     );
     assert_kept(&of["kept"], "synced", 2, 5);

@@ -5,15 +5,10 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
+use odio_tests::crash::{lab, odio_crash};
 use odio_tests::vm::{Run, odio_trace};
 use odio_tests::{root, scratch, succeed};
 use serde_json::Value;
-
-fn odio_crash() -> PathBuf {
-    let program = odio_trace().with_file_name("odio-crash");
-    assert!(program.exists(), "cargo build -p odio-crash");
-    program
-}
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -86,21 +81,9 @@ fn said(kernel: &str, filesystem: &str, modules: &[&str], arguments: &str) -> Ve
     let mkfs = format!("/usr/sbin/mkfs.{filesystem}");
     let text = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
     let (trace, crash, out) = (text(&trace), text(&crash), text(&out));
-    let mut options = vec!["--kernel", kernel, "--fs", "none", "--timeout", "900"];
-    options.extend(["--memory", "2048", "--out", &out]);
-    for module in [
-        &[
-            "brd rd_nr=1 rd_size=65536",
-            "nbd max_part=0",
-            "dm-log-writes",
-        ],
-        modules,
-    ]
-    .concat()
-    {
-        options.extend(["--module", module]);
-    }
-    for program in [&mkfs, &trace, &crash] {
+    let mut options = lab(kernel, modules, Some(&mkfs));
+    options.extend(["--out", &out]);
+    for program in [&trace, &crash] {
         options.extend(["--add", program]);
     }
     let line = format!(

@@ -9,25 +9,13 @@ use std::process::Command;
 
 use odio_tests::place::{Place, in_memory};
 use odio_tests::vm::Run;
-use odio_tests::{Link, command, compile, compile_parts, everything, root, run, scratch, succeed};
+use odio_tests::{Link, command, compile, everything, faults, root, run, scratch, succeed};
 
 const ENGINES: [&str; 3] = ["psync", "libaio", "io_uring"];
 const CACHES: [&str; 2] = ["direct", "buffered"];
-const PARTS: [&str; 10] = [
-    "tests/c/faults_full.c",
-    "tests/c/faults_device.c",
-    "tests/c/faults_stall.c",
-    "tests/c/faults_process.c",
-    "tests/c/faults_bad.c",
-    "tests/c/faults_removed.c",
-    "tests/c/faults_again.c",
-    "tests/c/faults_pressed.c",
-    "tests/c/faults_killed.c",
-    "tests/c/subject.c",
-];
 
 fn program(directory: &Path) -> PathBuf {
-    compile_parts("tests/c/faults.c", &PARTS, Link::Shared, &[], directory)
+    faults::program(Link::Shared, directory)
 }
 
 fn text(path: &Path) -> &str {
@@ -136,14 +124,7 @@ fn a_failing_device_is_told_to_the_right_requests_and_its_failed_sync_sticks() {
 
 fn device_mapper(kernel: &str) {
     let directory = scratch();
-    // The guest's dynamic linker need not find libodio.so then.
-    let program = compile_parts(
-        "tests/c/faults.c",
-        &PARTS,
-        Link::Static,
-        &[],
-        directory.path(),
-    );
+    let program = faults::program(Link::Static, directory.path());
     let script = root().join("tests/guest/failing.sh");
     let options = [
         "--kernel",

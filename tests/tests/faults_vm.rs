@@ -6,32 +6,12 @@
 use std::collections::BTreeMap;
 
 use odio_tests::vm::Run;
-use odio_tests::{Link, compile_parts, everything, root, scratch};
-
-const PARTS: [&str; 10] = [
-    "tests/c/faults_full.c",
-    "tests/c/faults_device.c",
-    "tests/c/faults_stall.c",
-    "tests/c/faults_process.c",
-    "tests/c/faults_bad.c",
-    "tests/c/faults_removed.c",
-    "tests/c/faults_again.c",
-    "tests/c/faults_pressed.c",
-    "tests/c/faults_killed.c",
-    "tests/c/subject.c",
-];
+use odio_tests::{Link, everything, faults, root, scratch};
 
 /// Runs a script of tests/guest, which must end each of its cases well, so many of each fault. Gives what was printed.
 fn run(kernel: &str, script: &str, options: &[&str], expected: &[(&str, usize)]) -> String {
     let directory = scratch();
-    // The guest's dynamic linker need not find libodio.so then.
-    let program = compile_parts(
-        "tests/c/faults.c",
-        &PARTS,
-        Link::Static,
-        &[],
-        directory.path(),
-    );
+    let program = faults::program(Link::Static, directory.path());
     let program = program.to_str().expect("UTF-8");
     let script = root().join("tests/guest").join(script);
     let script = script.to_str().expect("UTF-8");

@@ -48,7 +48,14 @@ fn it_ends_as_its_workload_does_and_leaves_no_probe() {
             "--add",
             "/usr/bin/setpriv",
         ],
-        &["sh", "-c", include_str!("../guest/trace.sh")],
+        &[
+            "sh",
+            "-c",
+            concat!(
+                include_str!("../guest/facts.sh"),
+                include_str!("../guest/trace.sh")
+            ),
+        ],
     )
     .output();
     let said = text(&output.stderr);
@@ -187,7 +194,10 @@ fn the_scope_is_what_was_asked_for_and_nothing_is_passed_on() {
     for carried in ["/usr/bin/dd", "/usr/bin/setpriv", "/usr/bin/env", ids] {
         options.extend(["--add", carried]);
     }
-    let script = include_str!("../guest/scope.sh");
+    let script = concat!(
+        include_str!("../guest/facts.sh"),
+        include_str!("../guest/scope.sh")
+    );
     let output = Run::new(&options, &["sh", "-c", script, "scope.sh", ids]).output();
     let (printed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}\n{printed}");

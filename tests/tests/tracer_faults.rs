@@ -6,21 +6,8 @@
 use std::collections::BTreeMap;
 
 use odio_tests::vm::Run;
-use odio_tests::{Link, compile_parts, everything, root, scratch};
+use odio_tests::{Link, everything, faults, root, scratch};
 use serde_json::Value;
-
-const PARTS: [&str; 10] = [
-    "tests/c/faults_full.c",
-    "tests/c/faults_device.c",
-    "tests/c/faults_stall.c",
-    "tests/c/faults_process.c",
-    "tests/c/faults_bad.c",
-    "tests/c/faults_removed.c",
-    "tests/c/faults_again.c",
-    "tests/c/faults_pressed.c",
-    "tests/c/faults_killed.c",
-    "tests/c/subject.c",
-];
 
 /// Requests that the faults program has in flight when it is killed.
 const IN_FLIGHT: u64 = 32;
@@ -75,16 +62,13 @@ impl Facts {
 
 fn nothing_fails_unseen(kernel: &str) {
     let directory = scratch();
-    let program = compile_parts(
-        "tests/c/faults.c",
-        &PARTS,
-        Link::Static,
-        &[],
-        directory.path(),
-    );
+    let program = faults::program(Link::Static, directory.path());
     let program = program.to_str().expect("UTF-8");
     let script = root().join("tests/guest/tracer_faults.sh");
     let script = script.to_str().expect("UTF-8");
+    // Which it reads.
+    let facts = root().join("tests/guest/facts.sh");
+    let facts = facts.to_str().expect("UTF-8");
     let mut options = vec!["--kernel", kernel, "--timeout", "1800"];
     for module in ["loop", "dm-mod"] {
         options.extend(["--module", module]);
@@ -96,6 +80,7 @@ fn nothing_fails_unseen(kernel: &str) {
         "/usr/bin/fio",
         program,
         script,
+        facts,
     ] {
         options.extend(["--add", carried]);
     }
