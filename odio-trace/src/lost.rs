@@ -50,9 +50,9 @@ mod tests {
     fn sync(ino: u64, result: i64) -> Op {
         let durability = (result >= 0).then(|| Durability::Durable.name());
         Op {
-            op: "sync".into(),
+            op: "sync",
             result,
-            durability: durability.map(Into::into),
+            durability,
             ..op(ino)
         }
     }
