@@ -54,7 +54,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Filesystem (ext4, xfs, btrfs, btrfs-nodatacow, or block: the disk itself)
+    /// Filesystem (ext4, xfs, btrfs, btrfs-nodatacow, vfat, or block: the disk itself)
     #[arg(long, value_name = "FS", default_value = "ext4", value_delimiter = ',')]
     pub(crate) fs: Vec<Filesystem>,
     #[arg(long, default_value = "direct+dsync", value_delimiter = ',')]
@@ -119,7 +119,7 @@ pub(crate) struct Written {
     #[arg(long)]
     pub(crate) raw: bool,
     /// Disk that is written to; all that is on it is lost. A RAM disk completes each request within the call that
-    /// submits it, so on one the kernel takes the paths of synchronous writes alone
+    /// submits it, so on one the kernel takes the paths of synchronous writes alone, but for --raw
     #[arg(long, value_name = "DISK", env = "ODIO_VM_DISK")]
     pub(crate) disk: PathBuf,
     /// Disk for the log; all that is on it is lost
