@@ -13,7 +13,7 @@ use crate::{
     glob::Glob,
     kernel::{
         Blacklist, Btf, Config, Dev, FilterFunctions, Lockdown, Mounts, Privileges, Symbols,
-        config, kallsyms, view::Inside,
+        WriteCache, block, config, kallsyms, view::Inside,
     },
     matrix::compare::Known,
     op::Op,
@@ -61,7 +61,7 @@ pub fn kernel_text(bytes: &[u8]) {
     };
     let text = String::from_utf8_lossy(bytes);
     let names: Vec<&str> = plan::functions().collect();
-    match which % 9 {
+    match which % 10 {
         0 => {
             if let Ok(found) = Symbols::scan(bytes, &names) {
                 assert!(found.total > 0);
@@ -97,10 +97,16 @@ pub fn kernel_text(bytes: &[u8]) {
         7 => {
             let _ = Blacklist::scan(bytes, Path::new("list"), &names);
         }
-        _ => {
+        8 => {
             let _ = Privileges::parse(&text, Ok(true)).map(|privileges| privileges.lack());
             let _ = scope::parent(bytes);
             let _ = kallsyms::split(&text);
+        }
+        _ => {
+            let _ = WriteCache::parse(&text);
+            if let Some(bytes) = block::dma_alignment(&text) {
+                assert!(bytes.is_power_of_two());
+            }
         }
     }
 }

@@ -38,6 +38,29 @@ pub(crate) enum WriteCache {
     WriteThrough,
 }
 
+impl WriteCache {
+    /// From `queue/write_cache`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "write back" => Some(Self::WriteBack),
+            "write through" => Some(Self::WriteThrough),
+            _ => None,
+        }
+    }
+}
+
+/// A number of a device's queue.
+fn number(text: &str) -> Option<u32> {
+    text.trim().parse().ok()
+}
+
+/// From `queue/dma_alignment`, which is a mask.
+pub(crate) fn dma_alignment(text: &str) -> Option<u32> {
+    number(text)?
+        .checked_add(1)
+        .filter(|bytes| bytes.is_power_of_two())
+}
+
 /// What the kernel believes of the write cache under a filesystem. On several devices it is volatile where one is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cache {
@@ -117,26 +140,18 @@ impl Block {
         if !queue.is_dir() {
             return Err(Unseen::new(format!("{link}/queue"), Why::Absent));
         }
-        let text = |file: &str| {
-            std::fs::read_to_string(queue.join(file))
-                .ok()
-                .map(|text| text.trim().to_owned())
-        };
-        let number = |file: &str| text(file)?.parse::<u32>().ok();
+        let text = |file: &str| std::fs::read_to_string(queue.join(file)).ok();
+        let number = |file: &str| number(&text(file)?);
         Ok(Self {
             name,
             disk,
-            write_cache: text("write_cache").and_then(|text| match text.as_str() {
-                "write back" => Some(WriteCache::WriteBack),
-                "write through" => Some(WriteCache::WriteThrough),
-                _ => None,
-            }),
+            write_cache: text("write_cache").and_then(|text| WriteCache::parse(&text)),
             fua: number("fua").map(|fua| fua != 0),
             // Its hardware queues, which only what takes requests has (`blk_mq_sysfs_register`).
             requests: whole.join("mq").is_dir(),
             logical_block_size: number("logical_block_size"),
             physical_block_size: number("physical_block_size"),
-            dma_alignment: number("dma_alignment").and_then(|mask| mask.checked_add(1)),
+            dma_alignment: text("dma_alignment").and_then(|text| dma_alignment(&text)),
         })
     }
 }
@@ -185,6 +200,14 @@ mod tests {
         let disk = Block::read(&canned("5.10"), dev("259:0")).unwrap();
         assert_eq!(disk.dma_alignment, None);
         assert_eq!(disk.logical_block_size, Some(512));
+    }
+
+    #[test]
+    fn a_mask_that_is_none_tells_nothing() {
+        assert_eq!(dma_alignment("511\n"), Some(512));
+        for text in ["4\n", "4294967295\n", "-1\n", "", "none\n"] {
+            assert_eq!(dma_alignment(text), None, "{text:?}");
+        }
     }
 
     #[test]
