@@ -3,16 +3,22 @@
 //! Structs of any size and content, in memory that ends where they say that they end; NULL where a program may forget a
 //! pointer; numbers that are no enumerator and no flag. Handles and memory are right, as the header asks for.
 
+mod files;
+mod queues;
+mod structs;
+
 use std::{
-    ffi::{CStr, CString, c_int, c_void},
+    ffi::{c_int, c_void},
     path::PathBuf,
     ptr::{null, null_mut},
 };
 
 use odio::{
-    buffer::*, completion::*, counters::*, error::*, explain::*, file::*, limits::*, options::*,
-    pool::*, queue::*, queue_options::*, rename::*, space::*, vectors::*, version::*,
+    buffer::*, completion::*, counters::*, explain::*, file::*, limits::*, options::*, pool::*,
+    queue::*, rename::*, space::*, version::*,
 };
+
+use structs::{checked, checked_size};
 
 use crate::{
     input::Input,
@@ -23,8 +29,6 @@ use crate::{
 const MOST_STEPS: usize = 48;
 /// Bytes of the memory that requests are made with.
 const MEMORY: usize = 16384;
-/// The largest struct that the library takes for one.
-const LARGEST_STRUCT: usize = 4096;
 
 /// A panic that the library would hide from C ends the program.
 pub fn show_panics() {
@@ -49,120 +53,6 @@ pub fn drive(bytes: &[u8]) {
     }
     session.end();
     assert_eq!(free_descriptor(), before, "a descriptor is lost");
-}
-
-/// A struct in memory of exactly the size that it says.
-struct Sized {
-    memory: Vec<u8>,
-    begin: usize,
-}
-
-impl Sized {
-    fn new(input: &mut Input<'_>, ours: usize) -> Sized {
-        let size = match input.below(10) {
-            0..=3 => ours,
-            4 => ours + usize::from(input.byte()),
-            5 => ours.saturating_sub(usize::from(input.byte())),
-            6 => usize::from(input.byte()),
-            7 => LARGEST_STRUCT - 1 + usize::from(input.below(3)),
-            8 => 8 + 4 * usize::from(input.below(3)),
-            _ => input.number() as usize,
-        };
-        let real = if (12..=LARGEST_STRUCT).contains(&size) {
-            size
-        } else {
-            8
-        };
-        // Nothing promises the library that a struct is aligned.
-        let begin = usize::from(input.below(8));
-        let mut memory = vec![0; begin + real];
-        if !input.rarely(4) {
-            let length = usize::from(input.below(48));
-            let content = input.bytes(length);
-            let room = &mut memory[begin + 8..];
-            let known = content.len().min(room.len());
-            room[..known].copy_from_slice(&content[..known]);
-        }
-        if input.rarely(8) {
-            *memory.last_mut().expect("8 bytes at least") ^= 1;
-        }
-        memory[begin..begin + 8].copy_from_slice(&size.to_ne_bytes());
-        Sized { memory, begin }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.begin..]
-    }
-
-    fn number(&self, at: usize) -> u32 {
-        let bytes = self.bytes().get(at..at + 4);
-        bytes.map_or(0, |four| {
-            u32::from_ne_bytes(four.try_into().expect("four bytes"))
-        })
-    }
-
-    fn set(&mut self, at: usize, value: u32) {
-        if let Some(bytes) = self.memory[self.begin..].get_mut(at..at + 4) {
-            bytes.copy_from_slice(&value.to_ne_bytes());
-        }
-    }
-
-    fn pointer<T>(&mut self) -> *mut T {
-        self.memory[self.begin..].as_mut_ptr().cast()
-    }
-
-    /// What the library has to say of it, if it knows `ours` bytes.
-    fn refusal(&self, ours: usize) -> Option<c_int> {
-        let size = usize::from_ne_bytes(self.bytes()[..8].try_into().expect("eight bytes"));
-        if !(12..=LARGEST_STRUCT).contains(&size) {
-            return Some(-libc::EINVAL);
-        }
-        let unknown = self.bytes().get(ours..).unwrap_or_default();
-        unknown
-            .iter()
-            .any(|byte| *byte != 0)
-            .then_some(-libc::E2BIG)
-    }
-
-    /// Has an info struct filled, and looks that nothing is changed but what it is for.
-    fn fill<T>(input: &mut Input<'_>, call: impl FnOnce(*mut T) -> c_int) {
-        let ours = size_of::<T>();
-        let mut info = Sized::new(input, ours);
-        let before = info.bytes().to_vec();
-        let refusal = info.refusal(ours);
-        let result = checked(call(info.pointer()));
-        assert_eq!(result, refusal.unwrap_or(0));
-        let after = info.bytes();
-        assert_eq!(after[..8], before[..8], "the size was changed");
-        let known = ours.min(after.len());
-        assert_eq!(
-            after[known..],
-            before[known..],
-            "what is unknown was changed"
-        );
-        assert!(
-            refusal.is_none() || *after == before[..],
-            "refused and changed"
-        );
-    }
-}
-
-/// A result that is no failure, or one with its message.
-fn checked<T: Copy + Into<i64>>(result: T) -> T {
-    let number = result.into();
-    if number < 0 {
-        assert!(number >= -4095, "{number} is no errno");
-        // SAFETY: never NULL, and valid until the next call of this thread.
-        let said = unsafe { CStr::from_ptr(odio_last_error()) };
-        let said = said.to_str().expect("a message is UTF-8");
-        assert!(!said.is_empty(), "a failure without a message");
-        assert!(!said.starts_with("a bug in odio"), "{said}");
-    }
-    result
-}
-
-fn checked_size(result: isize) -> isize {
-    checked(result as i64) as isize
 }
 
 struct Line {
@@ -227,72 +117,6 @@ impl Session {
         (count > 0).then(|| usize::from(input.byte()) % count)
     }
 
-    fn open(&mut self, input: &mut Input<'_>) {
-        let mut options = Sized::new(input, size_of::<odio_open_options>());
-        if input.rarely(2) {
-            // What is mostly right opens more.
-            options.set(8, options.number(8) % 4);
-            options.set(12, options.number(12) % 4);
-            options.set(16, options.number(16) % 256);
-        }
-        let path = match input.below(12) {
-            0..=5 => self.place.path(),
-            6..=7 => self.named.clone(),
-            8 => "/dev/null".into(),
-            9 => "/".into(),
-            10 => "".into(),
-            _ => "/proc/self/fd/99999".into(),
-        };
-        let path = CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL");
-        let without = input.rarely(8);
-        let mut file = std::ptr::dangling_mut::<odio_file>();
-        let pointer = if without {
-            null()
-        } else {
-            options.pointer::<odio_open_options>().cast_const()
-        };
-        // SAFETY: all of it is right but for what the options say.
-        let result = checked(unsafe { odio_file_open(path.as_ptr(), pointer, &mut file) });
-        if !without && let Some(refusal) = options.refusal(size_of::<odio_open_options>()) {
-            assert_eq!(result, refusal);
-        }
-        assert_eq!(result == 0, !file.is_null(), "a handle for {result}");
-        if result == 0 {
-            self.files.push(file);
-        }
-        if self.files.len() > 6 {
-            self.close_file(0);
-        }
-    }
-
-    fn facts(&mut self, input: &mut Input<'_>) {
-        let file = self.file(input);
-        if file.is_null() {
-            return;
-        }
-        // SAFETY: an open handle, and structs of the size that they say.
-        unsafe {
-            match input.below(5) {
-                0 => Sized::fill::<odio_file_info>(input, |info| odio_file_get_info(file, info)),
-                1 => Sized::fill::<odio_limits>(input, |info| odio_file_limits(file, info)),
-                2 => Sized::fill::<odio_counters>(input, |info| odio_file_counters(file, info)),
-                3 => {
-                    let mut text = vec![1_u8; usize::from(input.byte()) * 8];
-                    let size = text.len();
-                    let length =
-                        checked_size(odio_file_explain(file, text.as_mut_ptr().cast(), size));
-                    assert!(length > 0);
-                    match text.iter().position(|byte| *byte == 0) {
-                        Some(end) if (length as usize) < size => assert_eq!(end, length as usize),
-                        Some(end) => assert_eq!(end, 0),
-                        None => assert_eq!(size, 0),
-                    }
-                }
-                _ => assert!(!CStr::from_ptr(odio_file_reason(file)).is_empty()),
-            }
-        }
-    }
-
     /// Memory that stays until the queues are gone.
     fn memory(&mut self, file: *const odio_file) -> *mut c_void {
         let mut memory = null_mut();
@@ -344,334 +168,8 @@ impl Session {
         (vectors, count)
     }
 
-    fn transfer(&mut self, input: &mut Input<'_>) {
-        let file = self.file(input);
-        if file.is_null() || self.in_flight() {
-            return;
-        }
-        let memory = self.memory(file);
-        let (offset, begin, length) = Self::place_of(input);
-        let at = memory.wrapping_byte_add(begin);
-        let flags = if input.rarely(2) {
-            u32::from(input.byte())
-        } else {
-            0
-        };
-        // SAFETY: an open handle, and memory for as much as is asked for; what is more is refused.
-        unsafe {
-            match input.below(4) {
-                0 => assert!(
-                    checked_size(odio_file_read(file, at, length, offset)) <= length as isize
-                ),
-                1 => {
-                    let result = checked_size(odio_file_write(file, at, length, offset));
-                    assert!(result < 0 || result == length as isize);
-                }
-                2 => {
-                    let (vectors, count) = Self::vectors(input, memory);
-                    checked_size(odio_file_readv(
-                        file,
-                        vectors.as_ptr(),
-                        count,
-                        offset,
-                        flags,
-                    ));
-                }
-                _ => {
-                    let (vectors, count) = Self::vectors(input, memory);
-                    checked_size(odio_file_writev(
-                        file,
-                        vectors.as_ptr(),
-                        count,
-                        offset,
-                        flags,
-                    ));
-                }
-            }
-        }
-    }
-
     fn in_flight(&self) -> bool {
         self.lines.iter().any(|line| !line.in_flight.is_empty())
-    }
-
-    fn space(&mut self, input: &mut Input<'_>) {
-        let file = self.file(input);
-        if file.is_null() || self.in_flight() {
-            return;
-        }
-        let number = |input: &mut Input<'_>| match input.below(4) {
-            3 => input.number(),
-            _ => u64::from(input.byte()) * 1024,
-        };
-        let (offset, length) = (number(input), number(input));
-        // SAFETY: an open handle.
-        unsafe {
-            checked(match input.below(9) {
-                0 => odio_file_truncate(file, offset),
-                1 => odio_file_allocate(file, offset, length),
-                2 => odio_file_allocate_keep_size(file, offset, length),
-                3 => odio_file_punch_hole(file, offset, length),
-                4 => odio_file_zero_range(file, offset, length),
-                5 => odio_file_sync_range(file, offset, length),
-                6 => odio_file_sync(file),
-                7 => odio_file_datasync(file),
-                _ => odio_file_acknowledge_sync_error(file).min(0),
-            });
-        }
-    }
-
-    fn set_mode(&mut self, input: &mut Input<'_>) {
-        const MODES: [&str; 8] = [
-            "direct",
-            "direct+dsync",
-            "direct+sync",
-            "buffered",
-            "buffered+dsync",
-            "buffered+sync",
-            "",
-            "Direct",
-        ];
-        let ours = size_of::<odio_open_options>();
-        let mut options = Sized::new(input, ours);
-        let text = match input.rarely(2) {
-            true => input.bytes(16).to_vec(),
-            false => input.of(&MODES).as_bytes().to_vec(),
-        };
-        let is_mode = MODES[..6].iter().any(|mode| mode.as_bytes() == text);
-        let Ok(text) = CString::new(text) else {
-            return;
-        };
-        let refusal = options.refusal(ours);
-        // SAFETY: a struct of its own size, and a text that ends.
-        let result =
-            checked(unsafe { odio_open_options_set_mode(options.pointer(), text.as_ptr()) });
-        match (is_mode, refusal) {
-            (false, _) => assert!(result < 0),
-            (true, refusal) => assert_eq!(result, refusal.unwrap_or(0)),
-        }
-    }
-
-    fn new_queue(&mut self, input: &mut Input<'_>) {
-        let ours = size_of::<odio_queue_options>();
-        let mut options = Sized::new(input, ours);
-        if !input.rarely(8) {
-            options.set(8, options.number(8) % 5);
-            options.set(12, options.number(12) % 20);
-            options.set(16, options.number(16) % 16);
-        }
-        // A thread of the kernel for each is too much for a machine that is shared.
-        if options.number(16) & ODIO_QUEUE_SQPOLL != 0 && !input.rarely(32) {
-            options.set(16, 0);
-        }
-        let without = input.rarely(8);
-        let mut queue = std::ptr::dangling_mut::<odio_queue>();
-        let pointer = if without {
-            null()
-        } else {
-            options.pointer::<odio_queue_options>().cast_const()
-        };
-        // SAFETY: a struct of its own size, and a place for the handle.
-        let result = checked(unsafe { odio_queue_new(pointer, &mut queue) });
-        if !without && let Some(refusal) = options.refusal(ours) {
-            assert_eq!(result, refusal);
-        }
-        assert_eq!(result == 0, !queue.is_null(), "a handle for {result}");
-        if result == 0 {
-            let depth = match options.number(12) {
-                depth if without || depth == 0 => 32,
-                depth => depth,
-            };
-            self.lines.push(Line {
-                queue,
-                depth,
-                in_flight: Vec::new(),
-            });
-        }
-        if self.lines.len() > 2 {
-            self.free_queue(0);
-        }
-    }
-
-    fn new_pool(&mut self, input: &mut Input<'_>) {
-        let ours = size_of::<odio_pool_options>();
-        let mut options = Sized::new(input, ours);
-        if !input.rarely(4) {
-            options.set(8, options.number(8) % 65536);
-            options.set(12, 0);
-            options.set(16, options.number(16) % 8);
-            options.set(20, options.number(20) % 4);
-        }
-        let mut pool = std::ptr::dangling_mut::<odio_pool>();
-        // SAFETY: a struct of its own size, and a place for the handle.
-        let result = checked(unsafe { odio_pool_new(options.pointer(), &mut pool) });
-        if let Some(refusal) = options.refusal(ours) {
-            assert_eq!(result, refusal);
-        }
-        assert_eq!(result == 0, !pool.is_null(), "a handle for {result}");
-        if result == 0 {
-            self.pools.push(pool);
-        }
-    }
-
-    fn request(&mut self, input: &mut Input<'_>) {
-        let (file, Some(line)) = (self.file(input), self.line(input)) else {
-            return;
-        };
-        if file.is_null() {
-            return;
-        }
-        let memory = self.memory(file);
-        let (offset, begin, length) = Self::place_of(input);
-        let at = memory.wrapping_byte_add(begin);
-        self.next += 1;
-        let user_data = self.next;
-        let line = &mut self.lines[line];
-        let queue = line.queue;
-        let flags = if input.rarely(2) {
-            u32::from(input.byte())
-        } else {
-            0
-        };
-        // SAFETY: handles, and memory that stays until the queue is gone; what is more is refused.
-        let result = checked(unsafe {
-            match input.below(6) {
-                0 => odio_queue_read(queue, file, at, length, offset, user_data),
-                1 => odio_queue_write(queue, file, at, length, offset, user_data),
-                2 => odio_queue_sync(queue, file, user_data),
-                3 => odio_queue_datasync(queue, file, user_data),
-                4 => {
-                    let (vectors, count) = Self::vectors(input, memory);
-                    odio_queue_readv(
-                        queue,
-                        file,
-                        vectors.as_ptr(),
-                        count,
-                        offset,
-                        flags,
-                        user_data,
-                    )
-                }
-                _ => {
-                    let (vectors, count) = Self::vectors(input, memory);
-                    odio_queue_writev(
-                        queue,
-                        file,
-                        vectors.as_ptr(),
-                        count,
-                        offset,
-                        flags,
-                        user_data,
-                    )
-                }
-            }
-        });
-        if result == 0 {
-            line.in_flight.push(user_data);
-            assert!(
-                line.in_flight.len() <= line.depth as usize,
-                "more than it holds"
-            );
-        }
-    }
-
-    fn wait(&mut self, input: &mut Input<'_>) {
-        let Some(which) = self.line(input) else {
-            return;
-        };
-        let (min, max) = (u32::from(input.below(20)), u32::from(input.below(20)));
-        let timeout = input.of(&[0, 1, 100_000, -1, i64::MIN]);
-        // What waits for the other queue, without end, is no matter of this target.
-        let timeout = if self.lines.len() > 1 { 0 } else { timeout };
-        let line = &mut self.lines[which];
-        let none = odio_completion {
-            user_data: 0,
-            result: 0,
-        };
-        let mut completions = vec![none; max.max(1) as usize];
-        // SAFETY: a handle, and room for `max`.
-        let result =
-            unsafe { odio_queue_wait(line.queue, completions.as_mut_ptr(), min, max, timeout) };
-        if checked(result) < 0 {
-            return;
-        }
-        assert!(min <= max && result as u32 <= max);
-        for completion in &completions[..result as usize] {
-            line.completed(completion.user_data, completion.result);
-        }
-    }
-
-    fn of_queue(&mut self, input: &mut Input<'_>) {
-        let file = self.file(input);
-        let Some(line) = self.line(input) else {
-            return;
-        };
-        let several = self.lines.len() > 1;
-        let line = &mut self.lines[line];
-        let queue = line.queue;
-        // SAFETY: a handle, and what is NULL is what is tried.
-        unsafe {
-            match input.below(11) {
-                0 => Sized::fill::<odio_queue_info>(input, |info| odio_queue_get_info(queue, info)),
-                1 => Sized::fill::<odio_counters>(input, |info| odio_queue_counters(queue, info)),
-                2 => {
-                    checked(odio_queue_submit(queue));
-                }
-                3 => {
-                    let which = usize::from(input.byte());
-                    let user_data = line.in_flight.get(which).copied().unwrap_or(input.number());
-                    assert!(checked(odio_queue_cancel(queue, user_data)) <= line.depth as c_int);
-                }
-                4 => {
-                    checked(odio_queue_eventfd(queue));
-                }
-                5 => {
-                    checked(odio_queue_add_file(queue, file));
-                }
-                6 => {
-                    checked(odio_queue_remove_file(queue, file));
-                }
-                7 if !several => {
-                    checked(odio_queue_drain(queue));
-                }
-                8 => assert!(!CStr::from_ptr(odio_queue_reason(queue)).is_empty()),
-                9 => assert!(checked(odio_queue_dispatch(queue, 0, 0, None, null_mut())) < 0),
-                _ => {
-                    let context = (&raw mut *line).cast();
-                    checked(odio_queue_dispatch(queue, 0, 0, Some(dispatched), context));
-                }
-            }
-        }
-    }
-
-    fn of_pool(&mut self, input: &mut Input<'_>) {
-        let Some(&pool) = self.pools.last() else {
-            return;
-        };
-        let line = self.line(input);
-        // SAFETY: a handle; what is taken is given back once.
-        unsafe {
-            match (input.below(4), line) {
-                (0, Some(line)) => {
-                    checked(odio_queue_add_pool(self.lines[line].queue, pool));
-                }
-                (1, Some(line)) => {
-                    checked(odio_queue_remove_pool(self.lines[line].queue, pool));
-                }
-                (2, _) => {
-                    let nowhere = input.number() as *mut c_void;
-                    let memory = odio_pool_take(pool);
-                    if !memory.is_null() {
-                        assert!(checked(odio_pool_put(pool, memory.wrapping_byte_add(1))) < 0);
-                        assert_eq!(checked(odio_pool_put(pool, memory)), 0);
-                    }
-                    if memory.is_null() {
-                        assert!(checked(odio_pool_put(pool, nowhere)) < 0);
-                    }
-                }
-                _ => assert!(!CStr::from_ptr(odio_pool_pages(pool)).is_empty()),
-            }
-        }
     }
 
     fn close(&mut self, input: &mut Input<'_>) {
@@ -783,13 +281,4 @@ impl Line {
         self.in_flight.swap_remove(at);
         assert!((-4095..=MEMORY as i64 * 5).contains(&result), "{result}");
     }
-}
-
-/// # Safety
-///
-/// `completion` is one, and `context` is a [`Line`].
-unsafe extern "C" fn dispatched(completion: *const odio_completion, context: *mut c_void) {
-    // SAFETY: as odio_queue_dispatch() promises, and as `of_queue` gives it.
-    let (completion, line) = unsafe { (&*completion, &mut *context.cast::<Line>()) };
-    line.completed(completion.user_data, completion.result);
 }
