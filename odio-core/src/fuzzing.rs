@@ -4,8 +4,9 @@
 //! panics where an answer breaks a rule that the rest of this crate goes by.
 
 use crate::limits::{
-    Evidence, Filesystem, Source, Sourced, alignment, dma_alignment, has_data_journal, is_volatile,
-    number, overwrite_align, read_offset_align,
+    Device, Filesystem, Source, Sourced,
+    alignment::{Evidence, alignment, overwrite_align, read_offset_align},
+    texts::{dma_alignment, has_data_journal, is_volatile, number},
 };
 
 /// Bytes in front of the texts.
@@ -56,7 +57,7 @@ pub fn limits(bytes: &[u8]) {
     let cache = text();
     assert!(is_volatile(cache).is_none() || cache.contains("write "));
     let mounts = text();
-    let device = crate::limits::Device { major: 8, minor: 1 };
+    let device = Device { major: 8, minor: 1 };
     if has_data_journal(mounts, device) {
         assert!(mounts.contains("data=journal") && mounts.contains("8:1"));
     }

@@ -4,211 +4,22 @@
 //! refusal has to say on whose word it refuses. Reads statx, ioctls, fstatfs, `/sys` and `/proc/self/mountinfo`; changes
 //! nothing.
 
-use std::fmt;
+pub(crate) mod alignment;
+mod filesystem;
+mod source;
+pub(crate) mod texts;
+
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+pub use self::filesystem::{Device, Filesystem};
+pub use self::source::{Source, Sourced};
+
+use self::alignment::{Evidence, alignment, overwrite_align, read_offset_align};
+use self::texts::{dma_alignment, has_data_journal, is_volatile, number};
 use crate::error::Error;
 use crate::sys::file as sys;
-
-/// Where a limit or a fact came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// statx(2) with `STATX_DIOALIGN`, Linux 6.1.
-    StatxDioalign,
-    /// The `XFS_IOC_DIOINFO` ioctl.
-    XfsDioinfo,
-    /// The `BLKSSZGET` or `BLKPBSZGET` ioctl of a block device.
-    Blksszget,
-    /// `/sys/dev/block/MAJOR:MINOR/queue` of the device that the file is on.
-    SysfsQueue,
-    /// The block size from fstatfs(2).
-    Statfs,
-    /// A read that the kernel accepted after it had refused the figure of another source.
-    ProbeRead,
-    /// Nobody said; a value that every device known to odio accepts.
-    Assumed,
-    /// statx(2) with `STATX_DIO_READ_ALIGN`, Linux 6.14.
-    StatxReadAlign,
-    /// statx(2) with `STATX_WRITE_ATOMIC`, Linux 6.11.
-    StatxWriteAtomic,
-    /// The block size from statx(2), which every filesystem gives.
-    StatxBlksize,
-}
-
-impl Source {
-    /// Every source.
-    pub const ALL: [Source; 10] = [
-        Source::StatxDioalign,
-        Source::XfsDioinfo,
-        Source::Blksszget,
-        Source::SysfsQueue,
-        Source::Statfs,
-        Source::ProbeRead,
-        Source::Assumed,
-        Source::StatxReadAlign,
-        Source::StatxWriteAtomic,
-        Source::StatxBlksize,
-    ];
-
-    /// The spelling in messages, for example `statx DIOALIGN`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Source::StatxDioalign => "statx DIOALIGN",
-            Source::XfsDioinfo => "XFS_IOC_DIOINFO",
-            Source::Blksszget => "BLKSSZGET",
-            Source::SysfsQueue => "sysfs queue limits",
-            Source::Statfs => "statfs block size",
-            Source::ProbeRead => "live probe read",
-            Source::Assumed => "assumed, no source",
-            Source::StatxReadAlign => "statx DIO_READ_ALIGN",
-            Source::StatxWriteAtomic => "statx WRITE_ATOMIC",
-            Source::StatxBlksize => "statx block size",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A value and where it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sourced<T> {
-    /// The value.
-    pub value: T,
-    /// Where it came from.
-    pub source: Source,
-}
-
-impl<T> Sourced<T> {
-    pub(crate) const fn new(value: T, source: Source) -> Sourced<T> {
-        Sourced { value, source }
-    }
-}
-
-/// The kind of filesystem, from the magic number of fstatfs(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Filesystem {
-    /// `f_type`.
-    pub magic: u64,
-}
-
-impl Filesystem {
-    /// ext2, ext3 and ext4 share one number.
-    pub const EXT4: Filesystem = Filesystem { magic: 0xef53 };
-    /// XFS.
-    pub const XFS: Filesystem = Filesystem { magic: 0x5846_5342 };
-    /// btrfs.
-    pub const BTRFS: Filesystem = Filesystem { magic: 0x9123_683e };
-    /// tmpfs, also what is behind `/dev/shm`.
-    pub const TMPFS: Filesystem = Filesystem { magic: 0x0102_1994 };
-    /// ramfs.
-    pub const RAMFS: Filesystem = Filesystem { magic: 0x8584_58f6 };
-    /// hugetlbfs.
-    pub const HUGETLBFS: Filesystem = Filesystem { magic: 0x9584_58f6 };
-    /// overlayfs.
-    pub const OVERLAYFS: Filesystem = Filesystem { magic: 0x794c_7630 };
-    /// vfat and msdos.
-    pub const VFAT: Filesystem = Filesystem { magic: 0x4d44 };
-    /// f2fs.
-    pub const F2FS: Filesystem = Filesystem { magic: 0xf2f5_2010 };
-    /// Any filesystem in user space, and virtiofs.
-    pub const FUSE: Filesystem = Filesystem { magic: 0x6573_5546 };
-    /// Of every version.
-    pub const NFS: Filesystem = Filesystem { magic: 0x6969 };
-    /// Plan 9's protocol, much used between a VM and its host.
-    pub const NINEP: Filesystem = Filesystem { magic: 0x0102_1997 };
-    /// SMB 1, as the kernel's cifs names it.
-    pub const CIFS: Filesystem = Filesystem { magic: 0xff53_4d42 };
-    /// SMB 2 and 3.
-    pub const SMB: Filesystem = Filesystem { magic: 0xfe53_4d42 };
-    /// Ceph.
-    pub const CEPH: Filesystem = Filesystem { magic: 0x00c3_6400 };
-    /// squashfs.
-    pub const SQUASHFS: Filesystem = Filesystem { magic: 0x7371_7368 };
-    /// erofs.
-    pub const EROFS: Filesystem = Filesystem { magic: 0xe0f5_e1e2 };
-    /// OpenZFS.
-    pub const ZFS: Filesystem = Filesystem { magic: 0x2fc1_2fc1 };
-
-    /// The name, or `None` for a number that odio does not know.
-    pub const fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Filesystem::EXT4 => "ext4",
-            Filesystem::XFS => "xfs",
-            Filesystem::BTRFS => "btrfs",
-            Filesystem::TMPFS => "tmpfs",
-            Filesystem::RAMFS => "ramfs",
-            Filesystem::HUGETLBFS => "hugetlbfs",
-            Filesystem::OVERLAYFS => "overlayfs",
-            Filesystem::F2FS => "f2fs",
-            Filesystem::VFAT => "vfat",
-            Filesystem { magic: 0x2011_bab0 } => "exfat",
-            Filesystem { magic: 0x7366_746e } => "ntfs3",
-            Filesystem::FUSE => "fuse",
-            Filesystem::NFS => "nfs",
-            Filesystem::NINEP => "9p",
-            Filesystem::CIFS => "cifs",
-            Filesystem::SMB => "smb",
-            Filesystem::CEPH => "ceph",
-            Filesystem::SQUASHFS => "squashfs",
-            Filesystem::EROFS => "erofs",
-            Filesystem::ZFS => "zfs",
-            _ => return None,
-        })
-    }
-
-    /// Whether files live in the page cache and nowhere else, so that direct I/O means nothing, even on kernels whose
-    /// open accepts `O_DIRECT` there (tmpfs since 6.6).
-    pub(crate) fn is_memory(self) -> bool {
-        matches!(
-            self,
-            Filesystem::TMPFS | Filesystem::RAMFS | Filesystem::HUGETLBFS
-        )
-    }
-}
-
-impl Filesystem {
-    /// Whether another machine holds the files.
-    pub(crate) fn is_network(self) -> bool {
-        matches!(
-            self,
-            Filesystem::NFS
-                | Filesystem::NINEP
-                | Filesystem::CIFS
-                | Filesystem::SMB
-                | Filesystem::CEPH
-        )
-    }
-}
-
-impl fmt::Display for Filesystem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.pad(name),
-            None => write!(f, "filesystem {:#x}", self.magic),
-        }
-    }
-}
-
-/// A block device's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Device {
-    /// The major number.
-    pub major: u32,
-    /// The minor number.
-    pub minor: u32,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.major, self.minor)
-    }
-}
 
 /// What the kernel takes as one atomic write (`RWF_ATOMIC`). Atomicity is all or nothing after a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,34 +105,6 @@ fn queue_directory(device: Device) -> Option<PathBuf> {
 fn mounted_with_data_journal(device: Device) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     has_data_journal(&mounts, device)
-}
-
-pub(crate) fn has_data_journal(mounts: &str, device: Device) -> bool {
-    let device = device.to_string();
-    mounts.lines().any(|line| {
-        let (mount, filesystem) = line.split_once(" - ").unwrap_or_default();
-        let mut options = filesystem.split(' ').nth(2).unwrap_or_default().split(',');
-        mount.split(' ').nth(2) == Some(&device) && options.any(|option| option == "data=journal")
-    })
-}
-
-/// The number that a file of the queue's directory holds.
-pub(crate) fn number(text: &str) -> Option<u32> {
-    text.trim().parse().ok()
-}
-
-/// What `write_cache` says; `None`: nothing that is known.
-pub(crate) fn is_volatile(text: &str) -> Option<bool> {
-    match text.trim() {
-        "write back" => Some(true),
-        "write through" => Some(false),
-        _ => None,
-    }
-}
-
-/// The alignment in bytes of which `dma_alignment` is the mask.
-pub(crate) fn dma_alignment(text: &str) -> Option<u32> {
-    number(text)?.checked_add(1)
 }
 
 impl Limits {
@@ -542,80 +325,6 @@ impl Limits {
     }
 }
 
-/// What the sources said about alignment; separate from asking them, so that the choice can be tested.
-pub(crate) struct Evidence {
-    pub(crate) statx: Option<(u32, u32)>,
-    pub(crate) xfs: Option<(u32, u32)>,
-    pub(crate) is_device: bool,
-    pub(crate) dma: Option<u32>,
-    pub(crate) logical_block: Option<Sourced<u32>>,
-    pub(crate) filesystem: Option<Filesystem>,
-    pub(crate) filesystem_block: Option<u32>,
-}
-
-/// Memory and offset alignment, from the best source there is. Both are powers of two, which all that is done with them
-/// goes by; a source that says something else, as zero, is passed over.
-pub(crate) fn alignment(evidence: Evidence) -> (Sourced<u32>, Sourced<u32>) {
-    for (pair, source) in [
-        (evidence.statx, Source::StatxDioalign),
-        (evidence.xfs, Source::XfsDioinfo),
-    ] {
-        if let Some((memory, offset)) = pair
-            && memory.is_power_of_two()
-            && offset.is_power_of_two()
-        {
-            return (Sourced::new(memory, source), Sourced::new(offset, source));
-        }
-    }
-    // These two want whole blocks of the filesystem, and copy through the page cache otherwise.
-    let whole_blocks = matches!(
-        evidence.filesystem,
-        Some(Filesystem::BTRFS | Filesystem::F2FS)
-    );
-    if let Some(block) = evidence.filesystem_block
-        && whole_blocks
-        && block.is_power_of_two()
-    {
-        let block = Sourced::new(block, Source::Statfs);
-        return (block, block);
-    }
-    if let Some(logical) = evidence.logical_block
-        && logical.value.is_power_of_two()
-    {
-        // Only the block device's own path checks memory by the DMA mask; fs/direct-io.c wants logical blocks.
-        let memory = match evidence.dma {
-            Some(dma) if evidence.is_device && dma.is_power_of_two() => {
-                Sourced::new(dma, Source::SysfsQueue)
-            }
-            _ => logical,
-        };
-        return (memory, logical);
-    }
-    let assumed = Sourced::new(4096, Source::Assumed);
-    (assumed, assumed)
-}
-
-/// What reads want, where that is said and is not more than what writes want.
-pub(crate) fn read_offset_align(told: Option<u32>, offset_align: Sourced<u32>) -> Sourced<u32> {
-    match told {
-        Some(value) if value.is_power_of_two() && value <= offset_align.value => {
-            Sourced::new(value, Source::StatxReadAlign)
-        }
-        _ => offset_align,
-    }
-}
-
-/// The larger of two blocks, each of which would be read first if it were written in part.
-pub(crate) fn overwrite_align(
-    filesystem: Option<Sourced<u32>>,
-    device: Option<Sourced<u32>>,
-) -> Option<Sourced<u32>> {
-    match (filesystem, device) {
-        (Some(filesystem), Some(device)) if device.value > filesystem.value => Some(device),
-        (filesystem, device) => filesystem.or(device),
-    }
-}
-
 #[cfg(test)]
 impl Limits {
     /// Of a file on `filesystem` about which no more is known than that it wants 512 bytes.
@@ -649,42 +358,6 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_read_may_want_less_than_a_write_but_never_more() {
-        let write = Sourced::new(4096, Source::StatxDioalign);
-        let read = Sourced::new(512, Source::StatxReadAlign);
-        assert_eq!(read_offset_align(Some(512), write), read);
-        for told in [None, Some(0), Some(8192), Some(513)] {
-            assert_eq!(read_offset_align(told, write), write);
-        }
-    }
-
-    #[test]
-    fn an_overwrite_covers_the_larger_of_both_blocks() {
-        let filesystem = Some(Sourced::new(4096, Source::Statfs));
-        let of = |value| Some(Sourced::new(value, Source::SysfsQueue));
-        assert_eq!(overwrite_align(filesystem, of(512)), filesystem);
-        assert_eq!(overwrite_align(filesystem, of(16384)), of(16384));
-        assert_eq!(overwrite_align(None, of(512)), of(512));
-        assert_eq!(overwrite_align(filesystem, None), filesystem);
-    }
-
-    fn evidence() -> Evidence {
-        Evidence {
-            statx: None,
-            xfs: None,
-            is_device: false,
-            dma: None,
-            logical_block: None,
-            filesystem: Some(Filesystem::EXT4),
-            filesystem_block: Some(4096),
-        }
-    }
-
-    fn pair(memory: u32, offset: u32, source: Source) -> (Sourced<u32>, Sourced<u32>) {
-        (Sourced::new(memory, source), Sourced::new(offset, source))
-    }
 
     #[test]
     fn a_refusal_names_what_mostly_stands_behind_it() {
@@ -746,89 +419,5 @@ mod tests {
         let mut limits = Limits::example(Filesystem::BTRFS);
         limits.checksums = Some(false);
         assert_eq!(limits.fallback_risk(), None);
-    }
-
-    #[test]
-    fn statx_wins_over_everything() {
-        let told = Evidence {
-            statx: Some((4, 512)),
-            xfs: Some((8, 1024)),
-            logical_block: Some(Sourced::new(4096, Source::SysfsQueue)),
-            ..evidence()
-        };
-        assert_eq!(alignment(told), pair(4, 512, Source::StatxDioalign));
-    }
-
-    #[test]
-    fn xfs_is_asked_where_statx_is_silent() {
-        let told = Evidence {
-            xfs: Some((512, 4096)),
-            ..evidence()
-        };
-        assert_eq!(alignment(told), pair(512, 4096, Source::XfsDioinfo));
-    }
-
-    #[test]
-    fn a_filesystem_without_statx_goes_by_logical_blocks_even_for_memory() {
-        let told = Evidence {
-            logical_block: Some(Sourced::new(4096, Source::SysfsQueue)),
-            dma: Some(4),
-            ..evidence()
-        };
-        assert_eq!(alignment(told), pair(4096, 4096, Source::SysfsQueue));
-    }
-
-    #[test]
-    fn a_block_device_goes_by_its_dma_mask_for_memory() {
-        let told = Evidence {
-            is_device: true,
-            filesystem: None,
-            logical_block: Some(Sourced::new(512, Source::Blksszget)),
-            dma: Some(4),
-            ..evidence()
-        };
-        assert_eq!(
-            alignment(told),
-            (
-                Sourced::new(4, Source::SysfsQueue),
-                Sourced::new(512, Source::Blksszget)
-            )
-        );
-    }
-
-    #[test]
-    fn btrfs_goes_by_its_own_blocks() {
-        let told = Evidence {
-            filesystem: Some(Filesystem::BTRFS),
-            logical_block: Some(Sourced::new(512, Source::SysfsQueue)),
-            ..evidence()
-        };
-        assert_eq!(alignment(told), pair(4096, 4096, Source::Statfs));
-    }
-
-    #[test]
-    fn what_is_no_power_of_two_is_no_alignment() {
-        let told = |statx, xfs, logical| Evidence {
-            statx: Some(statx),
-            xfs: Some(xfs),
-            is_device: true,
-            dma: Some(3),
-            logical_block: Some(Sourced::new(logical, Source::Blksszget)),
-            filesystem: Some(Filesystem::BTRFS),
-            filesystem_block: Some(5000),
-        };
-        for (evidence, expected) in [
-            (told((512, 520), (0, 512), 520), (4096, Source::Assumed)),
-            (told((3, 512), (512, 520), 512), (512, Source::Blksszget)),
-            (told((0, 0), (512, 512), 520), (512, Source::XfsDioinfo)),
-        ] {
-            let (align, source) = expected;
-            assert_eq!(alignment(evidence), pair(align, align, source));
-        }
-    }
-
-    #[test]
-    fn without_a_source_it_assumes_a_page_and_says_so() {
-        assert_eq!(alignment(evidence()), pair(4096, 4096, Source::Assumed));
     }
 }
