@@ -814,9 +814,9 @@ int odio_file_close(struct odio_file *file);
  *
  * Returns the number of bytes: fewer than `length` means the end of the file and nothing else. On failure a negative
  * errno, and the memory may have changed. -EINVAL, without a system call, where direct I/O wants another alignment and
- * the file was not opened with ODIO_OPEN_BOUNCE (odio_file_limits() tells which), and for a range that ends past
- * INT64_MAX. -EIO where the kernel stopped short for another reason than the end of the file, -ENODEV for a block device
- * that was taken away, of which the kernel says that it ends at 0. Any thread.
+ * the file was not opened with ODIO_OPEN_BOUNCE (odio_file_limits() tells which), and for a range, or the last block
+ * that it is bounced with, that ends past INT64_MAX. -EIO where the kernel stopped short for another reason than the end
+ * of the file, -ENODEV for a block device that was taken away, of which the kernel says that it ends at 0. Any thread.
  */
 ssize_t odio_file_read(const struct odio_file *file,
                        void *memory,

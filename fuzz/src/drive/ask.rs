@@ -210,13 +210,18 @@ impl Drive {
         must(end.is_none_or(|end| end > i64::MAX as u64), libc::EINVAL);
         let direct = file.mode().cache == Cache::Direct;
         let copies = file.is_bounce() && !flags.has(Flags::NOWAIT) && !flags.has(Flags::ATOMIC);
+        let limits = file.limits();
+        let block = match is_write {
+            true => limits.offset_align.value,
+            false => limits.read_offset_align.value,
+        };
+        let memory = limits.memory_align.value as usize;
+        if copies && length > 0 {
+            let block = memory.max(block as usize) as u64;
+            let end = end.and_then(|end| end.checked_next_multiple_of(block));
+            must(end.is_none_or(|end| end > i64::MAX as u64), libc::EINVAL);
+        }
         if direct && !copies {
-            let limits = file.limits();
-            let block = match is_write {
-                true => limits.offset_align.value,
-                false => limits.read_offset_align.value,
-            };
-            let memory = limits.memory_align.value as usize;
             must(!offset.is_multiple_of(block.into()), libc::EINVAL);
             for (address, length) in pieces.iter().filter(|(_, length)| *length > 0) {
                 must(!address.is_multiple_of(memory), libc::EINVAL);

@@ -447,6 +447,24 @@ mod tests {
         assert!(turn.try_hold(0, 1, None).is_some());
     }
 
+    #[test]
+    fn blocks_past_the_last_offset_are_refused() {
+        let directory = directory();
+        let file = bouncing(&directory, "direct");
+        let block = file.step() as u64;
+        // Its bytes can be addressed, the end of the block that they are read with cannot.
+        let last = i64::MAX as u64 - (block - 1);
+        let mut memory = [0; 100];
+        for error in [
+            file.read_at(&mut memory, last).unwrap_err(),
+            file.write_at(&memory, last).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("kernel loff_t"), "{error}");
+        }
+        assert_eq!(file.read_at(&mut memory, last - 100).unwrap(), 0);
+        assert_eq!(file.read_at(&mut [], last).unwrap(), 0);
+    }
+
     /// Random requests, each of which a plain Vec answers as well.
     fn agrees_with_a_model(name: &str, requests: usize, random: &mut Random) {
         let directory = directory();

@@ -59,6 +59,8 @@ impl File {
         // A request that must not wait cannot wait for a block, and an atomic one has its own rules for the copy's shape.
         if !self.is_bounce() || flags.has(Flags::NOWAIT) || flags.has(Flags::ATOMIC) {
             self.check_vector_alignment(op, vectors, offset)?;
+        } else {
+            self.check_whole_blocks(op, offset, length)?;
         }
         self.check_flags(op, flags)?;
         if flags.has(Flags::ATOMIC) {
@@ -101,6 +103,21 @@ impl File {
         }
         check_range(offset, length)?;
         Ok(length as usize)
+    }
+
+    /// Refuses a request through a copy whose last block ends where the kernel cannot address it.
+    pub(super) fn check_whole_blocks(
+        &self,
+        op: Op,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), Error> {
+        let step = match op {
+            Op::Read => self.read_step(),
+            _ => self.step(),
+        };
+        let end = (offset + length as u64).next_multiple_of(step as u64);
+        check_range(offset, if length > 0 { end - offset } else { 0 })
     }
 
     /// Refuses what direct I/O cannot carry. Pieces of no bytes may be anywhere.

@@ -200,7 +200,9 @@ impl File {
                     self.check_writable(op)?;
                 }
                 check_range(offset, length as u64)?;
-                if !self.is_bounce() {
+                if self.is_bounce() {
+                    self.check_whole_blocks(op, offset, length)?;
+                } else {
                     self.check_vector_alignment(op, &vectors, offset)?;
                 }
                 None
