@@ -67,6 +67,19 @@ pub(crate) fn name(op: &Op) -> Option<&[u8]> {
         .or(op.file.as_deref().map(str::as_bytes))
 }
 
+/// Whether a path, which may have no beginning, fits one of some patterns; `None` where that cannot be told.
+pub(crate) fn fits(globs: &[Glob], path: &[u8]) -> Option<bool> {
+    let mut told = Some(false);
+    for glob in globs {
+        match glob.fits_seen(path) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => told = None,
+        }
+    }
+    told
+}
+
 /// Filters with the devices looked up.
 #[derive(Debug)]
 pub(crate) struct Filter<'a> {
@@ -87,7 +100,7 @@ impl<'a> Filter<'a> {
     /// Whether the op is to be shown.
     pub(crate) fn passes(&self, op: &Op) -> bool {
         let asked = self.asked;
-        let file = |name| asked.file.iter().any(|glob| glob.fits(name));
+        let file = |name| fits(&asked.file, name).unwrap_or(true);
         let fast =
             |at_least: Duration| op.acknowledged && u128::from(op.latency_ns) < at_least.as_nanos();
         (asked.file.is_empty() || name(op).is_none_or(file))

@@ -235,7 +235,13 @@ pub fn argument(bytes: &[u8]) {
         parts.next().unwrap_or_default(),
     );
     if let Ok(glob) = Glob::new(pattern) {
-        glob.fits(path);
+        let told = glob.fits_seen(path);
+        assert!(!glob.fits(path) || told == Some(true));
+        // No folder that it may lie in makes it fit after all.
+        if told == Some(false) && !path.starts_with(b"/") && !path.starts_with(b"memfd:") {
+            let end = path.strip_prefix(b".../").unwrap_or(path);
+            assert!(!glob.fits(&[b"/a/b/", end].concat()));
+        }
     }
     let text = String::from_utf8_lossy(pattern);
     let _ = filter::duration(&text);

@@ -69,11 +69,37 @@ impl Glob {
 
     /// Whether a path fits.
     pub(crate) fn fits(&self, path: &[u8]) -> bool {
-        // Which parts may come next. Every byte moves all of them one step, so that no pattern takes longer than its
-        // length for each byte of the path.
+        let mut at = vec![false; self.0.len() + 1];
+        enter(&self.0, &mut at, 0);
+        self.fits_from(at, path)
+    }
+
+    /// The same of a path whose beginning may not be known: then it begins with no slash. `None` where it would fit in
+    /// some folder, and may lie in another.
+    pub(crate) fn fits_seen(&self, path: &[u8]) -> Option<bool> {
+        if self.fits(path) {
+            return Some(true);
+        }
+        // What memfd_create(2) makes lies in no folder.
+        if path.starts_with(b"/") || path.starts_with(b"memfd:") {
+            return Some(false);
+        }
+        let end = path.strip_prefix(b".../").unwrap_or(path);
+        let mut at = vec![false; self.0.len() + 1];
+        for (i, part) in self.0.iter().enumerate() {
+            match part {
+                Part::Any | Part::Folders => enter(&self.0, &mut at, i),
+                Part::Byte(b'/') => enter(&self.0, &mut at, i + 1),
+                _ => {}
+            }
+        }
+        (!self.fits_from(at, end)).then_some(false)
+    }
+
+    /// Whether the rest of a path fits where these parts may come next.
+    fn fits_from(&self, mut at: Vec<bool>, path: &[u8]) -> bool {
         let parts = &self.0;
-        let mut at = vec![false; parts.len() + 1];
-        enter(parts, &mut at, 0);
+        // Every byte moves all of them one step, so that no pattern takes longer than its length for each byte.
         for &byte in path {
             let mut next = vec![false; parts.len() + 1];
             for (i, part) in parts.iter().enumerate().filter(|(i, _)| at[*i]) {
@@ -177,6 +203,33 @@ mod tests {
             }
         }
         assert!(Glob::new(b"\xff*").unwrap().fits(b"/\xff\xfe"));
+    }
+
+    #[test]
+    fn of_a_path_without_its_beginning_some_can_be_told() {
+        let seen = |glob: &str, path: &str| {
+            let glob = Glob::new(glob.as_bytes()).unwrap();
+            glob.fits_seen(path.as_bytes())
+        };
+        for (glob, path, told) in [
+            ("*.wal", "a/x.wal", Some(true)),
+            ("*.wal", "a/x.db", Some(false)),
+            ("/data/**", "x", None),
+            ("/data/**", "/x", Some(false)),
+            ("/data/*.wal", "x.wal", None),
+            ("/data/*.wal", "x.db", Some(false)),
+            ("/data/*.wal", "a/x.wal", Some(false)),
+            ("/**/a/x.wal", "a/x.wal", None),
+            ("d/*", "x", None),
+            ("d/*", "a/d/x", Some(true)),
+            ("d/*", "a/x", Some(false)),
+            ("/a/b/c", "b/c", None),
+            ("/a/b/c", ".../b/c", None),
+            ("/a/b/c", ".../c/c", Some(false)),
+            ("/data/**", "memfd:x", Some(false)),
+        ] {
+            assert_eq!(seen(glob, path), told, "{glob} {path}");
+        }
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn place(text: &str, offset: usize) -> Position {
 pub(crate) enum Match {
     Yes,
     No,
-    /// The op's file has no name, and all else fits.
+    /// The op's file has no name, or too little of one, and all else fits.
     Unnamed,
 }
 
@@ -204,16 +204,23 @@ impl Rule {
         match filter::name(op) {
             _ if self.file.is_empty() => Match::Yes,
             None => Match::Unnamed,
-            Some(name) if any(&self.file, name) => Match::Yes,
-            Some(_) => Match::No,
+            Some(name) => match filter::fits(&self.file, name) {
+                Some(true) => Match::Yes,
+                Some(false) => Match::No,
+                None => Match::Unnamed,
+            },
         }
     }
 
     /// Whether a file of these names is one that the rule is for.
     pub(crate) fn is_for(&self, names: &[Name]) -> Match {
-        if self.file.is_empty() || names.iter().any(|name| any(&self.file, name.bytes())) {
+        let told: Vec<_> = names
+            .iter()
+            .map(|name| filter::fits(&self.file, name.bytes()))
+            .collect();
+        if self.file.is_empty() || told.contains(&Some(true)) {
             Match::Yes
-        } else if names.is_empty() {
+        } else if told.is_empty() || told.contains(&None) {
             Match::Unnamed
         } else {
             Match::No

@@ -293,7 +293,7 @@ impl<'a> Account<'a> {
         }
         doubts.extend(counted(
             self.unnamed,
-            "ops may be the rule's: the name of their file was not seen",
+            "ops may be the rule's: the name of their file was not seen whole",
         ));
         for (requirement, n) in &self.not_seen {
             doubts.push(format!(
@@ -302,7 +302,7 @@ impl<'a> Account<'a> {
         }
         doubts.extend(counted(
             self.unnamed_files,
-            "files were written back that may be the rule's: their names were not seen",
+            "files were written back that may be the rule's: their names were not seen whole",
         ));
         if self.writeback_unknown {
             doubts.push(format!(

@@ -113,6 +113,7 @@ fn a_rule_is_for_the_ops_that_fit_all_it_says() {
     assert_eq!(fits(|_| {}, Some("/d/1.wal")), Match::Yes);
     assert_eq!(fits(|_| {}, Some("/x/y/z")), Match::Yes);
     assert_eq!(fits(|_| {}, Some("/d/1.db")), Match::No);
+    assert_eq!(fits(|_| {}, Some("y/z")), Match::Unnamed);
     assert_eq!(fits(|_| {}, None), Match::Unnamed);
     assert_eq!(fits(|r| r.op = OpKind::Read as u32, None), Match::No);
     assert_eq!(fits(|r| r.len = 4095, Some("/d/1.wal")), Match::No);
