@@ -13,7 +13,7 @@ use crate::{
     glob::Glob,
     kernel::{
         Blacklist, Btf, Config, Dev, FilterFunctions, Lockdown, Mounts, Privileges, Symbols,
-        WriteCache, block, config, kallsyms, view::Inside,
+        WriteCache, block, config, kallsyms, mounts::Mount, view::Inside,
     },
     matrix::compare::Known,
     op::Op,
@@ -115,7 +115,9 @@ fn mounts(bytes: &[u8]) {
     let Ok(mounts) = Mounts::parse(bytes, "mountinfo") else {
         return;
     };
-    for mount in mounts.iter() {
+    // No kernel gives two of them one number; the first counts then.
+    let counts = |mount: &&Mount| mounts.of_id(mount.id) == Some(*mount);
+    for mount in mounts.iter().filter(counts) {
         let file = Inside {
             dev: mount.dev,
             mount: mount.id,
