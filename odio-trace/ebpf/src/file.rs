@@ -140,6 +140,14 @@ pub(crate) struct Mount {
     named: u64,
 }
 
+impl Mount {
+    #[inline(always)]
+    fn of(number: u32) -> Self {
+        // SAFETY: a copy of two words.
+        unsafe { MOUNTS.get(&number).copied() }.unwrap_or(Self { since: 0, named: 0 })
+    }
+}
+
 /// How many mounts are gone.
 #[inline(always)]
 fn mounts_gone() -> u64 {
@@ -202,9 +210,8 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         threads::uses_file(tid, seen);
         return;
     }
-    // SAFETY: a copy of two words.
-    let of = unsafe { MOUNTS.get(&seen.mount).copied() }.unwrap_or(Mount { since: 0, named: 0 });
-    if sent.is_some_and(|sent| sent >= of.since) {
+    let since = Mount::of(seen.mount).since;
+    if sent.is_some_and(|sent| sent >= since) {
         threads::uses_file(tid, seen);
         return;
     }
@@ -213,6 +220,16 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         return;
     };
     let record = entry.as_mut_ptr();
+    // SAFETY: the reserved entry is ours until it is submitted. What is not needed later is written before the loop: the
+    // verifier of 6.1 has to keep the loop's own values in registers.
+    unsafe {
+        (*record).mounts_gone = gone as u32;
+        (*record).mount_since = since as u32;
+        (*record).fs = [0; FS_LEN];
+        if let Some(text) = fs_type(seen.sb) {
+            bpf_probe_read_kernel_str((&raw mut (*record).fs).cast(), FS_LEN as u32, text as *const _);
+        }
+    }
     let mut used: usize = 0;
     let mut truncated = 1;
     let mut dentry: u64 = field(file, offset!(file_dentry)).unwrap_or(0);
@@ -250,14 +267,9 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         (*record).truncated = truncated;
         (*record).mode = seen.mode;
         (*record).deleted = u32::from(deleted);
-        (*record).mounts_gone = gone as u32;
-        (*record).mount_since = of.since as u32;
         (*record).reserved = 0;
-        (*record).fs = [0; FS_LEN];
-        if let Some(text) = fs_type(seen.sb) {
-            bpf_probe_read_kernel_str((&raw mut (*record).fs).cast(), FS_LEN as u32, text as *const _);
-        }
     }
+    let of = Mount::of(seen.mount);
     if of.named == 0 {
         // The tracer has to look at the mount before it is gone.
         entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
@@ -267,5 +279,6 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
     }
     threads::name_sent();
     // The least used makes room; where even that fails, the name is merely sent again.
-    let _ = FILES.insert(&key, &gone, u64::from(BPF_ANY));
+    // The file's mount is not among those that have gone since.
+    let _ = FILES.insert(&key, &mounts_gone(), u64::from(BPF_ANY));
 }
