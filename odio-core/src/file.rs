@@ -120,7 +120,7 @@ impl File {
         let system = |call| move |errno| Error::System { call, errno };
         let stat = sys::stat(self.as_fd()).map_err(system("fstat"))?;
         if stat.kind() == libc::S_IFBLK {
-            return sys::seek_end(self.as_fd()).map_err(system("lseek"));
+            return sys::device_size(self.as_fd()).map_err(system("BLKGETSIZE64"));
         }
         Ok(stat.size)
     }
@@ -128,9 +128,21 @@ impl File {
     /// Whether this is a block device that has been taken away. The kernel gives it a size of 0, past which it answers a
     /// read as one at the end of a file, and a write with ENOSPC (`del_gendisk`, `blkdev_read_iter`, `blkdev_write_iter`,
     /// seen in 6.1 and 6.12).
-    #[cold]
+    ///
+    /// A sync of its pages, or a write that is also one, is to be asked about too, after it ended well: dirty pages are
+    /// past that size as well, so writeback drops them without an error (`__block_write_full_folio`), and where the
+    /// device has no cache to flush nothing else fails. Seen in 6.12: writes lost that O_DSYNC had acknowledged.
     pub(crate) fn is_gone(&self) -> bool {
-        self.limits().filesystem.is_none() && self.size().is_ok_and(|size| size == 0)
+        self.limits().filesystem.is_none()
+            && sys::device_size(self.as_fd()).is_ok_and(|size| size == 0)
+    }
+
+    /// How a sync ended, if that is what the kernel said: well only where the device is still there.
+    fn unless_gone(&self, result: Result<(), Errno>) -> Result<(), Errno> {
+        match result {
+            Ok(()) if self.is_gone() => Err(Errno(libc::ENODEV)),
+            result => result,
+        }
     }
 
     /// The errno of a failed write, as it has to be told.
@@ -185,7 +197,8 @@ impl File {
         let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
             | libc::SYNC_FILE_RANGE_WRITE
             | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-        sys::sync_file_range(fd, offset, length, flags).map_err(|errno| {
+        let result = sys::sync_file_range(fd, offset, length, flags);
+        self.unless_gone(result).map_err(|errno| {
             // With these it did not begin, so there was nothing to report.
             if !matches!(errno.0, libc::EINVAL | libc::ESPIPE | libc::ENOSYS) {
                 let _ = self.note_sync(Err(errno));
@@ -256,6 +269,7 @@ impl File {
 
     /// Remembers how a sync ended. A sync that ended well beside one that failed has not ended well.
     pub(crate) fn note_sync(&self, result: Result<(), Errno>) -> Result<(), Errno> {
+        let result = self.unless_gone(result);
         let stuck = &self.inner.sync_error;
         if let Err(Errno(errno)) = result {
             // The first failure is the one to keep.

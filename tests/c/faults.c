@@ -60,7 +60,7 @@ int main(int argc, char **argv)
         {"truncated", 0, truncated_meanwhile},
         {"storm", 0, signal_storm},
         {"bad", 4, bad_sectors},
-        {"removed", 3, removed_device},
+        {"removed", 4, removed_device},
         {"nowait", 0, refused_nowait},
         {"exhausted", 1, exhausted_contexts},
         {"pressed", 1, pressed_memory},

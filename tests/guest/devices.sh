@@ -48,9 +48,14 @@ for engine in $engines; do
         fault bad /dev/sda $engine $mode 83 4 ENODATA none
     done
 done
-# No medium errors any more, and 2 ms for each answer.
+# No bad sectors any more, and 2 ms for each answer.
 echo 0 >$scsi/opts
 echo 2000000 >$scsi/ndelay || exit 94
+echo -83-83 >$null/badblocks
+echo 0 >$null/power
+echo 2 >$null/irqmode
+echo 2000000 >$null/completion_nsec
+echo 1 >$null/power || exit 96
 
 echo 4 >/sys/block/sda/queue/nr_requests || exit 95
 for engine in $engines; do
@@ -60,13 +65,19 @@ done
 for engine in $engines; do
     for mode in "direct none" "direct dsync" "buffered none" "buffered dsync"; do
         # shellcheck disable=SC2086
-        fault removed /dev/sda $engine $mode /sys/block/sda/device/delete /sys/class/scsi_host/host0/scan '- - -'
+        fault removed /dev/sda $engine $mode /sys/block/sda/device/delete 1 /sys/class/scsi_host/host0/scan '- - -'
         until_disk /dev/sda
     done
     for mode in "direct none" "direct dsync"; do
         # shellcheck disable=SC2086
-        fault removed "$ODIO_VM_DISK" $engine $mode "/sys/block/${ODIO_VM_DISK##*/}/device/${REMOVE:-device/}remove" \
+        fault removed "$ODIO_VM_DISK" $engine $mode "/sys/block/${ODIO_VM_DISK##*/}/device/${REMOVE:-device/}remove" 1 \
             /sys/bus/pci/rescan 1
         until_disk "$ODIO_VM_DISK"
+    done
+    # Without a cache of its own, so no flush fails where it is gone.
+    for mode in "direct none" "direct dsync" "buffered none" "buffered dsync"; do
+        # shellcheck disable=SC2086
+        fault removed /dev/nullb0 $engine $mode $null/power 0 $null/power 1
+        until_disk /dev/nullb0
     done
 done

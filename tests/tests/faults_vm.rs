@@ -54,7 +54,7 @@ fn devices(kernel: &str) {
         "--module",
         "sd_mod",
     ];
-    let expected = [("bad", 15), ("nowait", 3), ("removed", 18)];
+    let expected = [("bad", 15), ("nowait", 3), ("removed", 30)];
     run(kernel, "devices.sh", &options, &expected);
 }
 

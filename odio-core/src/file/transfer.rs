@@ -391,7 +391,11 @@ impl File {
             let moved = result
                 .map_err(|errno| self.failed(op, offset, length, resume.done(), flags, errno))?;
             let next = resume.moved(moved);
-            if op == Op::Read && next != Next::Done && self.is_gone() {
+            let is_doubtful = match op {
+                Op::Read => next != Next::Done,
+                _ => self.takes_turns(flags),
+            };
+            if is_doubtful && self.is_gone() {
                 let done = resume.done();
                 return Err(self.failed(op, offset, length, done, flags, Errno(libc::ENODEV)));
             }

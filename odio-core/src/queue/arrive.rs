@@ -103,12 +103,21 @@ impl Queue {
         slot.moved = done;
         // What is left of it is never all of it.
         slot.expected = slot::NEVER;
+        let is_doubtful = if reading {
+            next != Next::Done
+        } else {
+            file.takes_turns(slot.flags)
+        };
+        if is_doubtful && file.is_gone() {
+            let errno = Errno(libc::ENODEV);
+            if !reading {
+                file.note_write_error(errno, slot.flags);
+            }
+            self.end(number, -errno.0);
+            return false;
+        }
         if next == Next::Done {
             return self.whole(number);
-        }
-        if reading && file.is_gone() {
-            self.end(number, -libc::ENODEV);
-            return false;
         }
         let nowait = slot.flags.has(Flags::NOWAIT);
         // Asked for at each short read: going on at the end of a file would only bring the same bytes once more. A file

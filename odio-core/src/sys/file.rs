@@ -248,11 +248,15 @@ pub(crate) fn physical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
     result.ok().map(|_| size)
 }
 
-/// Size of a block device in bytes. It moves the file position, which odio does not use.
-pub(crate) fn seek_end(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    // SAFETY: takes no memory.
-    let end = unsafe { libc::lseek64(fd.as_raw_fd(), 0, libc::SEEK_END) };
-    u64::try_from(end).map_err(|_| Errno::last())
+/// Size of a block device in bytes, as the block layer has it. The inode's, which lseek tells, is the page cache's: where
+/// the device is taken away under buffered writes they make it larger again (`generic_write_end`, seen in 6.12).
+pub(crate) fn device_size(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // _IOR(0x12, 114, size_t), which is written as a u64.
+    const BLKGETSIZE64: u64 = 0x8008_1272;
+    let mut size: u64 = 0;
+    // SAFETY: BLKGETSIZE64 writes a u64.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), BLKGETSIZE64 as _, &mut size) }.into())?;
+    Ok(size)
 }
 
 /// One pread.
