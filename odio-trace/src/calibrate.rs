@@ -98,7 +98,7 @@ pub(crate) fn run(session: &mut Session, kernel: &Kernel, dir: &Path) -> Calibra
             .fs_of(dir)
             .is_some_and(|fs| matches!(fs.as_str(), "ext4" | "xfs"));
     let issues_fua = kernel.dev_of(dir).is_some_and(|dev| {
-        let cache = kernel.write_cache(dev);
+        let cache = kernel.storage().write_cache(dev);
         [cache.volatile, cache.fua, cache.requests] == [Some(true); 3]
     });
     let watched = |hook: &Hook| {

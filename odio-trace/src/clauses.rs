@@ -303,6 +303,11 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
+        what: "the path of a file after something was unmounted",
+        all: &[hook(Hook::MountGone)],
+        or: &[],
+    },
+    Clause {
         what: "what has ended makes room in the tables of tasks and processes",
         all: &[hook(Hook::TaskExit), hook(Hook::ProcessGone)],
         or: &[],

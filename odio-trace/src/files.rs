@@ -5,7 +5,7 @@
 //!
 //! A file is named by the path it was opened by, as its process sees it, at the first op on it: one that is renamed
 //! later keeps its old name here, and of several hard links it is the one that was opened. Mounts are looked up when
-//! the name arrives. Where the process is gone by then, or its mount is in no table (a private one, such as the layers
+//! the name arrives, and all anew once what was mounted then is not, and another may have its number. Where the process is gone by then, or its mount is in no table (a private one, such as the layers
 //! of an overlay), the path is the one through another mount of the filesystem that the process or the tracer sees;
 //! where there is none, the path inside the filesystem, which does not begin with a slash.
 
@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::{
     kernel::{
-        Dev, Kernel, Mounts,
+        Dev, Kernel, Mounts, Storage,
         view::{Inside, Sight, below},
     },
     recent::Recent,
@@ -34,8 +34,32 @@ pub(crate) struct Name {
     pub(crate) deleted: bool,
     directory: bool,
     block_device: bool,
+    /// The type of its filesystem, as the kernel had it with the name; of a block device, that of its node.
+    fs: Option<Rc<str>>,
     /// When it was asked for last, as the number of the question.
     asked: Cell<u64>,
+}
+
+impl Name {
+    /// The type of the file's filesystem: what came with the name is of that moment. A table of mounts has more than
+    /// that where there is a subtype, `fuse.sshfs`.
+    fn fs(&self, mounted: Option<Rc<str>>) -> Option<Rc<str>> {
+        let Some(fs) = &self.fs else {
+            return mounted;
+        };
+        let is_subtype = |of: &Rc<str>| {
+            of.strip_prefix(&**fs)
+                .is_some_and(|sub| sub.starts_with('.'))
+        };
+        Some(mounted.filter(is_subtype).unwrap_or_else(|| fs.clone()))
+    }
+}
+
+/// The type of a file's filesystem, if it was seen.
+fn fs_type(record: &FileRecord) -> Option<Rc<str>> {
+    let name = record.fs.split(|&byte| byte == 0).next()?;
+    let name = std::str::from_utf8(name).ok()?;
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// What is known of the file of an op.
@@ -60,6 +84,12 @@ const MOST_NAMES: usize = 1 << 16;
 /// Names and places learnt so far.
 pub(crate) struct Files<'a> {
     kernel: &'a Kernel,
+    /// The tracer's own mounts, if any went since the kernel was looked at.
+    ours: Option<Mounts>,
+    /// How many mounts were gone when `ours`, `views` and `places` began to be filled.
+    since: u32,
+    /// How many were when a name was sent last.
+    gone: u32,
     names: HashMap<Key, Rc<Name>>,
     /// Some were dropped.
     forgotten: bool,
@@ -80,6 +110,9 @@ impl<'a> Files<'a> {
     pub(crate) fn new(kernel: &'a Kernel) -> Self {
         Self {
             kernel,
+            ours: None,
+            since: 0,
+            gone: 0,
             names: HashMap::new(),
             forgotten: false,
             asked: 0,
@@ -92,8 +125,25 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// Lets go of all that was seen of mounts where one of them is gone, and a file's mount has its number now.
+    fn forget_older(&mut self, record: &FileRecord) {
+        self.gone = self.gone.max(record.mounts_gone);
+        if record.mount_since <= self.since {
+            return;
+        }
+        self.since = self.gone;
+        self.ours = Some(Mounts::read(self.kernel.root()).unwrap_or_default());
+        self.views.clear();
+        self.places.clear();
+    }
+
+    fn ours(&self) -> Option<&Mounts> {
+        self.ours.as_ref().or(self.kernel.mounts.as_ref().ok())
+    }
+
     /// Learns a name.
     pub(crate) fn learn(&mut self, record: &FileRecord) {
+        self.forget_older(record);
         let used = record.names.len().min(record.names_len as usize);
         let mut names: Vec<&[u8]> = record.names[..used]
             .split(|&b| b == 0)
@@ -125,6 +175,7 @@ impl<'a> Files<'a> {
             deleted: record.deleted != 0,
             directory: record.mode & S_IFMT == S_IFDIR,
             block_device: record.mode & S_IFMT == S_IFBLK,
+            fs: fs_type(record),
             asked: self.asked.into(),
         };
         self.names.insert(
@@ -148,7 +199,7 @@ impl<'a> Files<'a> {
         if let Some(path) = theirs.and_then(|mounts| mounts.path(file)) {
             return Some(path);
         }
-        let ours = self.kernel.mounts.as_ref().ok();
+        let ours = self.ours();
         if let Some(path) = ours.and_then(|mounts| mounts.path(file)) {
             // A chroot: its own table leaves out the mount that its root lies on.
             return Some(match (&sight, &self.own) {
@@ -217,8 +268,9 @@ impl<'a> Files<'a> {
 
     /// What the file of an op is.
     pub(crate) fn of(&mut self, op: &OpRecord) -> &Subject {
-        let (kernel, names, places, views) =
-            (self.kernel, &self.names, &mut self.places, &self.views);
+        let ours = self.ours.as_ref().or(self.kernel.mounts.as_ref().ok());
+        let storage = Storage::by(self.kernel.root(), ours);
+        let (names, places, views) = (&self.names, &mut self.places, &self.views);
         let key = (op.dev, op.ino, op.generation, op.mount);
         let block_device = op.flags & OpFlags::BLOCK_DEVICE != 0;
         let is = |known: &(Key, bool)| *known == (key, block_device);
@@ -226,11 +278,12 @@ impl<'a> Files<'a> {
             let name = names.get(&key).cloned();
             let place = places
                 .entry((op.dev, block_device))
-                .or_insert_with(|| place(kernel, views, Dev::from_kernel(op.dev), block_device));
-            let place = Place {
-                directory: name.as_ref().map(|name| name.directory),
-                ..place.clone()
-            };
+                .or_insert_with(|| place(storage, views, Dev::from_kernel(op.dev), block_device));
+            let mut place = place.clone();
+            if let Some(name) = &name {
+                place.directory = Some(name.directory);
+                place.fs = (!block_device).then(|| name.fs(place.fs)).flatten();
+            }
             ((key, block_device), Subject { name, place })
         });
         if let Some(name) = &subject.name {
@@ -242,22 +295,27 @@ impl<'a> Files<'a> {
 }
 
 /// What files on a device lie on.
-fn place(kernel: &Kernel, views: &HashMap<Sight, Mounts>, dev: Dev, block_device: bool) -> Place {
-    let cache = kernel.write_cache(dev);
+fn place(
+    storage: Storage<'_>,
+    views: &HashMap<Sight, Mounts>,
+    dev: Dev,
+    block_device: bool,
+) -> Place {
+    let cache = storage.write_cache(dev);
     // Mounted only where a traced process sees it, or since the tracer looked.
     let elsewhere = || {
         let mut mounts = views.values().flat_map(|mounts| mounts.of_dev(dev));
-        mounts.next().map(|mount| mount.fs.clone())
+        mounts.next().map(|mount| mount.fs.as_str())
     };
     Place {
         fs: if block_device {
             None
         } else {
-            kernel.fs_type(dev).or_else(elsewhere).map(Into::into)
+            storage.fs_type(dev).or_else(elsewhere).map(Into::into)
         },
         block_device,
         directory: None,
-        read_only: !block_device && kernel.read_only(dev),
+        read_only: !block_device && storage.read_only(dev),
         volatile_cache: cache.volatile,
         fua: cache.fua,
         requests: cache.requests,
@@ -269,7 +327,7 @@ mod tests {
     use bytemuck::Zeroable;
 
     use super::*;
-    use crate::kernel::canned;
+    use crate::kernel::{Root, canned};
 
     /// The ext4 filesystem of the canned kernel.
     const EXT4: u32 = 259 << 20 | 2;
@@ -419,6 +477,76 @@ mod tests {
         let subject = files.of(&op(&record));
         assert!(subject.name.is_some());
         assert_eq!(subject.place.directory, Some(true));
+    }
+
+    #[test]
+    fn a_mount_that_has_the_number_of_one_that_is_gone_is_looked_at_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = |at: &str, fs: &str| {
+            let table = dir.path().join("proc/self/mountinfo");
+            std::fs::create_dir_all(table.parent().unwrap()).unwrap();
+            std::fs::write(table, format!("36 1 259:2 / {at} rw - {fs} /dev/x rw\n")).unwrap();
+        };
+        mounted("/a", "ext4");
+        let kernel = Kernel::survey(&Root::at(dir.path()), &[]);
+        let mut files = Files::new(&kernel);
+        let mut shown = |mounts_gone, mount_since| {
+            let record = FileRecord {
+                mount: 36,
+                mounts_gone,
+                mount_since,
+                ..record(b"file\0/\0", REGULAR, 0)
+            };
+            files.learn(&record);
+            let subject = files.of(&op(&record));
+            let path = subject.name.as_ref().unwrap().path.to_string();
+            (path, subject.place.fs.as_deref().map(str::to_owned))
+        };
+        assert_eq!(shown(0, 0), ("/a/file".into(), Some("ext4".into())));
+        mounted("/b", "vfat");
+        // Others went, this one did not.
+        assert_eq!(shown(3, 0), ("/a/file".into(), Some("ext4".into())));
+        assert_eq!(shown(4, 4), ("/b/file".into(), Some("vfat".into())));
+        mounted("/c", "xfs");
+        assert_eq!(shown(5, 4), ("/b/file".into(), Some("vfat".into())));
+    }
+
+    #[test]
+    fn the_filesystem_is_the_one_that_came_with_the_name() {
+        let kernel = Kernel::survey(&canned("6.1"), &[]);
+        let mut files = Files::new(&kernel);
+        let mut fs = |name: &[u8], mode| {
+            let mut record = record(b"file\0/\0", mode, 0);
+            record.fs[..name.len()].copy_from_slice(name);
+            files.learn(&record);
+            let block_device = mode & S_IFMT == S_IFBLK;
+            let on = OpRecord {
+                flags: if block_device {
+                    OpFlags::BLOCK_DEVICE
+                } else {
+                    0
+                },
+                ..op(&record)
+            };
+            files.of(&on).place.fs.as_deref().map(str::to_owned)
+        };
+        assert_eq!(fs(b"vfat", REGULAR), Some("vfat".into()));
+        assert_eq!(fs(b"", REGULAR), Some("ext4".into()));
+        assert_eq!(fs(b"devtmpfs", S_IFBLK), None);
+        let of = |mounted: &str| {
+            let name = Name {
+                path: "".into(),
+                bytes: None,
+                deleted: false,
+                directory: false,
+                block_device: false,
+                fs: Some("fuse".into()),
+                asked: 0.into(),
+            };
+            name.fs(Some(mounted.into())).unwrap().to_string()
+        };
+        assert_eq!(of("fuse.sshfs"), "fuse.sshfs");
+        assert_eq!(of("fuseblk"), "fuse");
     }
 
     #[test]

@@ -261,6 +261,11 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
     (Hook::LogForce, "log_force", &["xlog_force_lsn"]),
     (Hook::LogWait, "log_wait", &["xlog_wait_on_iclog"]),
     (Hook::Checksum, "checksum", &["btrfs_csum_one_bio"]),
+    (
+        Hook::MountGone,
+        "mount_gone",
+        &["__fsnotify_vfsmount_delete"],
+    ),
     (Hook::AioComplete, "aio_rw_complete", &["aio_complete_rw"]),
     (Hook::AioSync, "aio_sync", &["aio_fsync_work"]),
     (
@@ -644,6 +649,9 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
         Hook::Rename => "a process that takes the wanted name later is not followed",
         Hook::TaskExit => "the table of tasks fills up",
         Hook::ProcessGone => "the table of processes fills up",
+        Hook::MountGone => {
+            "after an unmount, a file may be shown with a path and a filesystem that are gone"
+        }
     }
 }
 

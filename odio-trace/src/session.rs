@@ -230,7 +230,7 @@ impl Session {
         }
         // An inode number may come again, with another name.
         let files = self.ebpf.map_mut("FILES").context("no map FILES")?;
-        let mut files = HashMap::<_, [u64; 3], u32>::try_from(files)?;
+        let mut files = HashMap::<_, [u64; 3], u64>::try_from(files)?;
         let known: Vec<[u64; 3]> = files.keys().filter_map(Result::ok).collect();
         for file in known {
             files.remove(&file)?;

@@ -74,8 +74,8 @@ pub(crate) fn of(
         if seen || NO_STORAGE.contains(&key.magic) {
             continue;
         }
-        let fs = kernel.fs_type(Dev::from_kernel(key.dev));
-        let fs = fs.unwrap_or_else(|| format!("filesystem {:#x}", key.magic));
+        let fs = kernel.storage().fs_type(Dev::from_kernel(key.dev));
+        let fs = fs.map_or_else(|| format!("filesystem {:#x}", key.magic), Into::into);
         *all.entry(fs).or_default() += files;
     }
     let each = all.into_iter();

@@ -61,6 +61,8 @@ offsets! {
     inode_sb = "inode", "i_sb";
     super_block_dev = "super_block", "s_dev";
     super_block_magic = "super_block", "s_magic";
+    super_block_type = "super_block", "s_type";
+    file_system_type_name = "file_system_type", "name";
     dentry_parent = "dentry", "d_parent";
     dentry_name = "dentry", "d_name.name";
     dentry_hashed = "dentry", "d_hash.pprev";

@@ -80,6 +80,8 @@ hooks! {
     TaskExit = "task-exit";
     /// A process is gone, and its number may be given to another.
     ProcessGone = "process-gone";
+    /// A mount is gone, and its number may be given to another: `__fsnotify_vfsmount_delete`.
+    MountGone = "mount-gone";
 }
 
 /// Key of the per-process hit counters.

@@ -16,8 +16,8 @@ pub use config::{ABSENT, Config, Offsets, PADDING, Symbols};
 pub use hook::{Hook, HookHitKey, PROCESS_PLACES, ProcessHits};
 pub use open::OpenedKey;
 pub use record::{
-    COMM_LEN, COUNTED_OPEN, EngineSeen, FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpKind, OpRecord,
-    RecordKind, WritebackKey, WritebackRecord,
+    COMM_LEN, COUNTED_OPEN, EngineSeen, FILE_PATH_LEN, FS_LEN, FileRecord, Loss, OpFlags, OpKind,
+    OpRecord, RecordKind, WritebackKey, WritebackRecord,
 };
 pub use scope::{ScopeBy, ScopeConfig, comm};
 pub use step::{

@@ -195,6 +195,9 @@ pub const COUNTED_OPEN: u32 = 64;
 /// Room for the names of a path, each followed by NUL, from the file up to the root of its filesystem.
 pub const FILE_PATH_LEN: usize = 4096;
 
+/// Room for the name of a filesystem's type, with its NUL.
+pub const FS_LEN: usize = 16;
+
 /// The name of a file, sent once, when an op first touches it: the one it was opened by, as it is then.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -220,8 +223,14 @@ pub struct FileRecord {
     pub mode: u32,
     /// 1 where the name was already removed, or never was one (`O_TMPFILE`).
     pub deleted: u32,
+    /// How many mounts have gone since the tracing began.
+    pub mounts_gone: u32,
+    /// The same when the mount that had this one's number before was gone; 0 where there was none.
+    pub mount_since: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
+    /// The type of its filesystem, filled with NUL: of a block device, that of its node.
+    pub fs: [u8; FS_LEN],
     /// Names from the file upwards, each followed by NUL; a slack of one name at the end.
     pub names: [u8; FILE_PATH_LEN + 256],
 }

@@ -1,12 +1,12 @@
 //! Which file an op is on, and its name.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::{BPF_ANY, BPF_RB_FORCE_WAKEUP};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use odio_trace_common::{FILE_PATH_LEN, FileRecord, Loss, OpFlags, OpRecord, RecordKind};
+use odio_trace_common::{FILE_PATH_LEN, FS_LEN, FileRecord, Loss, OpFlags, OpRecord, RecordKind};
 
 use crate::{
     config::offset,
-    maps::{EVENTS, FILES, FileKey, lose, wake},
+    maps::{EVENTS, FILES, FileKey, MOUNTS, add, lose, wake},
     read::{Reads, field},
     threads,
 };
@@ -128,6 +128,50 @@ fn mount(mnt: u64) -> Option<u32> {
     field(mnt.wrapping_sub(offset!(mount_mnt)?), offset!(mount_id))
 }
 
+static mut MOUNTS_GONE: u64 = 0;
+
+/// What is known of the mount that has a number.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Mount {
+    /// How many mounts were gone when the one before it was; 0 where there was none.
+    since: u64,
+    /// 1 where the name of a file of it was sent.
+    named: u64,
+}
+
+impl Mount {
+    #[inline(always)]
+    fn of(number: u32) -> Self {
+        // SAFETY: a copy of two words.
+        unsafe { MOUNTS.get(&number).copied() }.unwrap_or(Self { since: 0, named: 0 })
+    }
+}
+
+/// How many mounts are gone.
+#[inline(always)]
+fn mounts_gone() -> u64 {
+    // SAFETY: a word that is only ever added to.
+    unsafe { (&raw const MOUNTS_GONE).read_volatile() }
+}
+
+/// `__fsnotify_vfsmount_delete(struct vfsmount *mnt)`, which `cleanup_mnt` calls before it lets go of the mount's number:
+/// what lies behind that number from now on is another mount, also of files that were seen through this one.
+#[inline(always)]
+pub(crate) fn mount_gone(mnt: u64) {
+    let Some(number) = mount(mnt) else { return };
+    add(&raw mut MOUNTS_GONE, 1);
+    let next = Mount { since: mounts_gone(), named: 0 };
+    let _ = MOUNTS.insert(&number, &next, u64::from(BPF_ANY));
+    threads::names_are_old();
+}
+
+/// Where the name of a superblock's type is.
+#[inline(always)]
+fn fs_type(sb: u64) -> Option<u64> {
+    field(field(sb, offset!(super_block_type))?, offset!(file_system_type_name))
+}
+
 /// Whether the name is in its directory no more: it cannot be looked up, and is no root either.
 #[inline(always)]
 fn deleted(dentry: u64) -> bool {
@@ -159,7 +203,15 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         generation: seen.generation,
         mount: u64::from(seen.mount),
     };
-    if FILES.get_ptr(&key).is_some() {
+    let gone = mounts_gone();
+    // SAFETY: a copy of a word.
+    let sent = unsafe { FILES.get(&key).copied() };
+    if sent == Some(gone) {
+        threads::uses_file(tid, seen);
+        return;
+    }
+    let since = Mount::of(seen.mount).since;
+    if sent.is_some_and(|sent| sent >= since) {
         threads::uses_file(tid, seen);
         return;
     }
@@ -168,6 +220,16 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         return;
     };
     let record = entry.as_mut_ptr();
+    // SAFETY: the reserved entry is ours until it is submitted. What is not needed later is written before the loop: the
+    // verifier of 6.1 has to keep the loop's own values in registers.
+    unsafe {
+        (*record).mounts_gone = gone as u32;
+        (*record).mount_since = since as u32;
+        (*record).fs = [0; FS_LEN];
+        if let Some(text) = fs_type(seen.sb) {
+            bpf_probe_read_kernel_str((&raw mut (*record).fs).cast(), FS_LEN as u32, text as *const _);
+        }
+    }
     let mut used: usize = 0;
     let mut truncated = 1;
     let mut dentry: u64 = field(file, offset!(file_dentry)).unwrap_or(0);
@@ -207,8 +269,16 @@ pub(crate) fn name(file: u64, seen: &File, tgid: u32, tid: u32) {
         (*record).deleted = u32::from(deleted);
         (*record).reserved = 0;
     }
-    entry.submit(wake());
+    let of = Mount::of(seen.mount);
+    if of.named == 0 {
+        // The tracer has to look at the mount before it is gone.
+        entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+        let _ = MOUNTS.insert(&seen.mount, &Mount { named: 1, ..of }, u64::from(BPF_ANY));
+    } else {
+        entry.submit(wake());
+    }
     threads::name_sent();
     // The least used makes room; where even that fails, the name is merely sent again.
-    let _ = FILES.insert(&key, &1, u64::from(BPF_ANY));
+    // The file's mount is not among those that have gone since.
+    let _ = FILES.insert(&key, &mounts_gone(), u64::from(BPF_ANY));
 }

@@ -25,9 +25,14 @@ pub(crate) static NAMES: HashMap<[u8; COMM_LEN], u32> = HashMap::with_max_entrie
 #[map]
 pub(crate) static CGROUP: CgroupArray = CgroupArray::with_max_entries(1, 0);
 
-/// Files whose name has been sent. One that falls out is sent again.
+/// Files whose name has been sent, and how many mounts were gone by then. One that falls out is sent again.
 #[map]
-pub(crate) static FILES: LruHashMap<FileKey, u32> = LruHashMap::with_max_entries(16384, 0);
+pub(crate) static FILES: LruHashMap<FileKey, u64> = LruHashMap::with_max_entries(16384, 0);
+
+/// Mounts by their number, which another may have had before. What falls out has had no file seen, nor gone, for
+/// thousands of others.
+#[map]
+pub(crate) static MOUNTS: LruHashMap<u32, crate::file::Mount> = LruHashMap::with_max_entries(16384, 0);
 
 /// Journals whose commits were seen, by `journal_t`, while their thread lives.
 #[map]

@@ -174,6 +174,12 @@ pub(crate) fn uses_file(tid: u32, file: &File) {
     }
 }
 
+/// No name that was sent may be taken for that of the same file any more without a look.
+#[inline(always)]
+pub(crate) fn names_are_old() {
+    add(&raw mut NAMES_SENT, NAMES);
+}
+
 /// A name is sent.
 #[inline(always)]
 pub(crate) fn name_sent() {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use odio_trace_common::{ABSENT, Offsets};
 
 use super::{
-    Block, Cache, Dev, Kernel, Kprobe, Lockdown, Root, Seen, WriteCache,
+    Dev, Kernel, Kprobe, Lockdown, Root, Seen, Storage, WriteCache,
     btf::{Absent, functions::Function},
 };
 
@@ -193,43 +193,14 @@ impl Kernel {
         Some(text.lines().filter_map(name).collect())
     }
 
-    /// Type of the filesystem with this number.
-    pub(crate) fn fs_type(&self, dev: Dev) -> Option<String> {
-        Some(self.mounts.as_ref().ok()?.of_dev(dev).next()?.fs.clone())
-    }
-
-    /// Whether a filesystem is mounted read-only wherever it is mounted.
-    pub(crate) fn read_only(&self, dev: Dev) -> bool {
-        let Ok(mounts) = &self.mounts else {
-            return false;
-        };
-        let mut of_dev = mounts.of_dev(dev).peekable();
-        of_dev.peek().is_some() && of_dev.all(|mount| mount.has("ro"))
+    /// What lay on what when the kernel was looked at.
+    pub(crate) fn storage(&self) -> Storage<'_> {
+        Storage::by(&self.root, self.mounts.as_ref().ok())
     }
 
     /// The filesystem's number as the kernel has it: what stat(2) says of a file on btrfs is another.
     pub(crate) fn dev_of(&self, dir: &Path) -> Option<Dev> {
         Some(self.mounts.as_ref().ok()?.of_path(dir)?.dev)
-    }
-
-    /// What the kernel believes of the write cache under a filesystem, or of a block device.
-    pub(crate) fn write_cache(&self, dev: Dev) -> Cache {
-        Cache::of(&self.devices(dev))
-    }
-
-    /// The block devices under a filesystem; empty where not all of them are known. btrfs has a number that no device
-    /// has.
-    pub(crate) fn devices(&self, dev: Dev) -> Vec<Block> {
-        if let Ok(block) = self.block(dev) {
-            return vec![block];
-        }
-        let of_btrfs = || {
-            let mount = self.mounts.as_ref().ok()?.of_dev(dev).next()?;
-            let node = self.root.path(&mount.source).canonicalize().ok()?;
-            let listed = mount.fs == "btrfs";
-            listed.then(|| Block::of_btrfs(&self.root, node.file_name()?.to_str()?))?
-        };
-        of_btrfs().unwrap_or_default()
     }
 
     /// Type of the filesystem that a folder lies on.
@@ -252,7 +223,7 @@ impl Kernel {
 
     /// A device, or those that a filesystem with this number lies on, for a person.
     pub(crate) fn device_named(&self, dev: Dev) -> String {
-        let devices = self.devices(dev);
+        let devices = self.storage().devices(dev);
         let told = devices.iter().map(|block| {
             let cache = match block.write_cache {
                 Some(WriteCache::WriteBack) => "write-back cache",

@@ -22,6 +22,7 @@ pub(crate) mod lockdown;
 pub(crate) mod mounts;
 pub(crate) mod release;
 pub(crate) mod root;
+pub(crate) mod storage;
 pub(crate) mod tracefs;
 pub(crate) mod view;
 
@@ -37,6 +38,7 @@ pub(crate) use self::lockdown::Lockdown;
 pub(crate) use self::mounts::Mounts;
 pub(crate) use self::release::Release;
 pub(crate) use self::root::{Root, Seen};
+pub(crate) use self::storage::Storage;
 pub(crate) use self::tracefs::Tracefs;
 
 /// What was seen of a kernel, at one moment: modules that are loaded and filesystems that are mounted later are not in it.
@@ -110,11 +112,6 @@ impl Kernel {
     pub(crate) fn root(&self) -> &Root {
         &self.root
     }
-
-    /// What a block device says of itself now.
-    pub(crate) fn block(&self, dev: Dev) -> Seen<Block> {
-        Block::read(&self.root, dev)
-    }
 }
 
 /// The files of a booted kernel.
@@ -163,7 +160,7 @@ mod tests {
             assert!(seen.blacklist.is_ok() && seen.kprobe_type.is_ok());
             assert_eq!(seen.kprobe("submit_bio"), Kprobe::Yes);
             let data = seen.mounts.as_ref().unwrap().of_fs("ext4").next().unwrap();
-            let disk = seen.block(data.dev).unwrap();
+            let disk = Block::read(&canned(kernel), data.dev).unwrap();
             assert_eq!(disk.write_cache, Some(WriteCache::WriteBack), "{kernel}");
         }
     }

@@ -144,8 +144,9 @@ impl Device {
     }
 
     pub(super) fn of(kernel: &Kernel, dev: Dev) -> Self {
-        let devices = kernel.devices(dev);
-        let cache = kernel.write_cache(dev);
+        let storage = kernel.storage();
+        let devices = storage.devices(dev);
+        let cache = storage.write_cache(dev);
         let names: Vec<&str> = devices.iter().map(|block| block.name.as_str()).collect();
         // Sizes are those of a device; of several each has its own.
         let one = match devices.as_slice() {
@@ -155,13 +156,13 @@ impl Device {
         Self {
             kind: "device".into(),
             dev,
-            fs: kernel.fs_type(dev),
+            fs: storage.fs_type(dev).map(Into::into),
             mount: kernel.mounts.as_ref().ok().and_then(|mounts| {
                 let mut mounts = mounts.of_dev(dev);
                 let whole = mounts.find(|mount| mount.root == Path::new("/"))?;
                 Some(whole.point.to_string_lossy().into_owned())
             }),
-            read_only: kernel.read_only(dev),
+            read_only: storage.read_only(dev),
             device: (!names.is_empty()).then(|| names.join(", ")),
             disk: one.and_then(|block| block.disk.clone()),
             write_cache: cache.volatile.map(|volatile| {

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use odio_trace_common::{EngineSeen, Hook, OpKind, function_id};
 
 use crate::{
-    aio, bio, journal, op,
+    aio, bio, file, journal, op,
     read::{ByHelper, ByLoad},
     step::{self, FUNCTION},
     sync, task, uring,
@@ -79,6 +79,7 @@ entries! {
     log_force(arg) at [xlog_force_lsn] => journal::log_force(arg(4));
     log_wait(arg) at [xlog_wait_on_iclog] => journal::log_wait(arg(0));
     checksum(arg) at [btrfs_csum_one_bio] => bio::checksum();
+    mount_gone(arg) at [__fsnotify_vfsmount_delete] => file::mount_gone(arg(0));
     aio_rw_complete(arg) at [aio_complete_rw] => {
         let kiocb = arg(0);
         step::ended_by(Hook::AioComplete, kiocb, arg(1) as i64);

@@ -1,0 +1,54 @@
+//! # Which devices a filesystem lies on, by one table of mounts
+//!
+//! A table is of one moment: what is mounted later is not in it, and what is unmounted may have given its device to
+//! another filesystem. Whose table it is, is the caller's choice. Reads sysfs.
+
+use super::{Block, Cache, Dev, Mounts, Root};
+
+/// What lies on what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Storage<'a> {
+    root: &'a Root,
+    mounts: Option<&'a Mounts>,
+}
+
+impl<'a> Storage<'a> {
+    /// By these mounts, where any are known.
+    pub(crate) fn by(root: &'a Root, mounts: Option<&'a Mounts>) -> Self {
+        Self { root, mounts }
+    }
+
+    /// Type of the filesystem with this number.
+    pub(crate) fn fs_type(self, dev: Dev) -> Option<&'a str> {
+        Some(&self.mounts?.of_dev(dev).next()?.fs)
+    }
+
+    /// Whether a filesystem is mounted read-only wherever it is mounted.
+    pub(crate) fn read_only(self, dev: Dev) -> bool {
+        let Some(mounts) = self.mounts else {
+            return false;
+        };
+        let mut of_dev = mounts.of_dev(dev).peekable();
+        of_dev.peek().is_some() && of_dev.all(|mount| mount.has("ro"))
+    }
+
+    /// What the kernel believes of the write cache under a filesystem, or of a block device.
+    pub(crate) fn write_cache(self, dev: Dev) -> Cache {
+        Cache::of(&self.devices(dev))
+    }
+
+    /// The block devices under a filesystem; empty where not all of them are known. btrfs has a number that no device
+    /// has.
+    pub(crate) fn devices(self, dev: Dev) -> Vec<Block> {
+        if let Ok(block) = Block::read(self.root, dev) {
+            return vec![block];
+        }
+        let of_btrfs = || {
+            let mount = self.mounts?.of_dev(dev).next()?;
+            let node = self.root.path(&mount.source).canonicalize().ok()?;
+            let listed = mount.fs == "btrfs";
+            listed.then(|| Block::of_btrfs(self.root, node.file_name()?.to_str()?))?
+        };
+        of_btrfs().unwrap_or_default()
+    }
+}
