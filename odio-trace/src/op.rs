@@ -158,6 +158,11 @@ impl Op {
             supers_barrier: record.supers_barrier,
             buffered_bytes,
             metadata,
+            device_there: if has(OpFlags::DEVICE_GONE) {
+                Some(false)
+            } else {
+                has(OpFlags::DEVICE_THERE).then_some(true)
+            },
             place,
             watched,
         });

@@ -41,6 +41,9 @@ pub(crate) struct Evidence {
     pub(crate) supers_barrier: u32,
     pub(crate) buffered_bytes: u64,
     pub(crate) metadata: Metadata,
+    /// Whether the block device, the file itself or what its filesystem is mounted from, still was there after the last
+    /// sync; `None` where that was not seen.
+    pub(crate) device_there: Option<bool>,
     pub(crate) place: Place,
     /// What could be seen at all: a step that was not seen did not happen only if its hook was watched.
     pub(crate) watched: Watched,
@@ -276,6 +279,13 @@ const BTRFS: &[Rule] = &[
         "no superblock was written inside the fsync: whether another task did so for it was not seen"),
 ];
 
+/// What is written through the page cache of a block device: a file that is one, or the metadata of these filesystems.
+#[rustfmt::skip]
+const DEVICE_PAGES: &[Rule] = &[
+    rule(|e| e.device_there.is_none(), Unknown,
+        "whether the device was still there after the fsync was not seen"),
+];
+
 /// What ends every other fsync, and that of the filesystems above where their own rules say nothing.
 #[rustfmt::skip]
 const FLUSH: &[Rule] = &[
@@ -329,9 +339,17 @@ fn fsynced(e: &Evidence) -> (Durability, Cow<'static, str>) {
     if e.place.in_memory() {
         return (Durability::PageCache, NO_STORAGE.into());
     }
+    // Of a device that is taken away the kernel drops what its page cache holds, and fails nothing for it.
+    if e.device_there == Some(false) {
+        return (
+            Unknown,
+            "the device was taken away: what was still in its page cache is dropped without an error"
+                .into(),
+        );
+    }
     let own: &[Rule] = match e.place.fs.as_deref() {
-        _ if e.place.block_device => &[],
-        Some("vfat" | "msdos" | "ext2") => &[],
+        _ if e.place.block_device => DEVICE_PAGES,
+        Some("vfat" | "msdos" | "ext2") => DEVICE_PAGES,
         Some("ext4") => EXT4,
         Some("xfs") => XFS,
         Some("btrfs") => BTRFS,

@@ -140,6 +140,22 @@ policy=
 dmsetup --noudevsync --noudevrules remove failing
 losetup -d /dev/loop0
 
+# A device without a cache of its own, of which a sync ends well also where it was taken away before.
+mount -t configfs none /sys/kernel/config
+null=/sys/kernel/config/nullb/nullb0
+mkdir $null && echo 16 >$null/size && echo 1 >$null/memory_backed || exit 91
+policy=syncs
+for device in there gone; do
+    echo 1 >$null/power || exit 92
+    verify sync-$device -- sh -c "exec 4<>/dev/nullb0
+        dd if=/dev/zero bs=4k count=4 >&4
+        [ $device = there ] || echo 0 >$null/power
+        dd if=/dev/null conv=fsync >&4; echo \$? >$ROOM/$device"
+    say sync-$device-workload "$(cat $ROOM/$device)"
+    echo 0 >$null/power
+done
+policy=
+
 # A disk that is taken away under a filesystem, in the middle of the requests.
 verify removed -- sh -c "$write_durably of=removed.data count=2000 &
     while [ ! -s removed.data ]; do usleep 10000; done

@@ -70,7 +70,7 @@ fn nothing_fails_unseen(kernel: &str) {
     let facts = root().join("tests/guest/facts.sh");
     let facts = facts.to_str().expect("UTF-8");
     let mut options = vec!["--kernel", kernel, "--timeout", "1800"];
-    for module in ["loop", "dm-mod"] {
+    for module in ["loop", "dm-mod", "null_blk nr_devices=0"] {
         options.extend(["--module", module]);
     }
     for carried in [
@@ -94,6 +94,14 @@ fn nothing_fails_unseen(kernel: &str) {
     }
     jumping_clock(&facts);
     failing_device(&facts);
+    // The kernel says of either that it went well.
+    for device in ["there", "gone"] {
+        let workload = format!("sync-{device}-workload");
+        assert_eq!(facts.number(&workload), 0);
+    }
+    assert_eq!(facts.verified("sync-there"), (0, "PASS"));
+    let (status, last) = facts.verified("sync-gone");
+    assert_eq!((status, last), (3, "INCONCLUSIVE"));
     // Whatever else is said of it, it is no PASS.
     let (status, last) = facts.verified("removed");
     assert_eq!(status, 3, "{last}");

@@ -46,6 +46,7 @@ offsets! {
     file_inode = "file", "f_inode";
     file_dentry = "file", "f_path.dentry";
     file_mnt = "file", "f_path.mnt";
+    file_mapping = "file", "f_mapping";
     file_op = "file", "f_op";
     file_operations_read = "file_operations", "read_iter";
     file_operations_write = "file_operations", "write_iter";
@@ -61,8 +62,13 @@ offsets! {
     inode_sb = "inode", "i_sb";
     super_block_dev = "super_block", "s_dev";
     super_block_magic = "super_block", "s_magic";
+    super_block_bdev = "super_block", "s_bdev";
     super_block_type = "super_block", "s_type";
     file_system_type_name = "file_system_type", "name";
+    bdev_inode_bdev = "bdev_inode", "bdev";
+    bdev_inode_inode = "bdev_inode", "vfs_inode";
+    block_device_sectors = "block_device", "bd_nr_sectors";
+    block_device_inode = "block_device", "bd_inode";
     dentry_parent = "dentry", "d_parent";
     dentry_name = "dentry", "d_name.name";
     dentry_hashed = "dentry", "d_hash.pprev";

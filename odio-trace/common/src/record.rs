@@ -84,6 +84,10 @@ impl OpFlags {
     pub const BLOCK_DEVICE: u64 = 1 << 18;
     /// The acknowledgement was seen.
     pub const ACKED: u64 = 1 << 19;
+    /// After the op's last sync the block device still had a size.
+    pub const DEVICE_THERE: u64 = 1 << 20;
+    /// After the op's last sync the block device had none: it was taken away.
+    pub const DEVICE_GONE: u64 = 1 << 21;
 }
 
 /// Length of a task's name with its closing NUL.
@@ -187,6 +191,8 @@ pub struct OpRecord {
     pub steps: u64,
     /// Of the data bios with FUA, those whose request still had it when it was issued to the driver.
     pub fua_issued: u64,
+    /// The `struct block_device` that the file is, or that its filesystem is mounted from; 0 where there is none.
+    pub device: u64,
 }
 
 /// Words over which the programs count the ops that are open; their sum counts.

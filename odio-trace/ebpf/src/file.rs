@@ -35,8 +35,12 @@ pub(crate) struct File {
     pub(crate) mount: u32,
     pub(crate) flags: u32,
     mode: u32,
+    /// Its `struct block_device`, or that of its filesystem; 0 where there is none.
+    pub(crate) device: u64,
     /// 1 where the thread has used it before and its name was sent.
     named: u32,
+    /// Keeps the size a multiple of 8.
+    reserved: u32,
 }
 
 impl File {
@@ -51,7 +55,9 @@ impl File {
         mount: 0,
         flags: 0,
         mode: 0,
+        device: 0,
         named: 0,
+        reserved: 0,
     };
 
     /// Whether the kernel keeps this file where that one was, and nothing says that it is another.
@@ -109,6 +115,7 @@ pub(crate) fn look<R: Reads>(file: u64, tid: u32) -> Option<File> {
         let last = unsafe { &*last };
         if seen.is_still(last) {
             (seen.dev, seen.mount, seen.mode, seen.named) = (last.dev, last.mount, last.mode, 1);
+            seen.device = last.device;
             return Some(seen);
         }
     }
@@ -116,7 +123,42 @@ pub(crate) fn look<R: Reads>(file: u64, tid: u32) -> Option<File> {
     seen.dev = dev;
     seen.mode = u32::from(R::member::<u16>(inode, offset!(inode_mode))?);
     seen.mount = mount(seen.mnt).unwrap_or(0);
+    let device = if seen.is_block_device() { device_of(file) } else { field(seen.sb, offset!(super_block_bdev)) };
+    seen.device = device.unwrap_or(0);
     Some(seen)
+}
+
+/// The `struct block_device` of an open node: it lies beside the inode of its page cache (`I_BDEV`).
+#[inline(always)]
+fn device_of(file: u64) -> Option<u64> {
+    let inode: u64 = field(field(file, offset!(file_mapping))?, offset!(address_space_host))?;
+    Some(inode.wrapping_sub(offset!(bdev_inode_inode)?).wrapping_add(offset!(bdev_inode_bdev)?))
+}
+
+/// Whether a `struct block_device` still has a size. What is taken away has none (`__blk_mark_disk_dead`), and of the
+/// pages past its size, which is all that it has, writeback drops the dirty ones without an error
+/// (`__block_write_full_folio`, seen in 6.12). The inode's size, which a write on its way makes larger again, is asked
+/// only where the block layer keeps none of its own (5.10).
+#[inline(always)]
+fn has_size(device: u64) -> Option<bool> {
+    let size: Option<u64> = match offset!(block_device_sectors) {
+        None => field(field(device, offset!(block_device_inode))?, offset!(inode_size)),
+        sectors => field(device, sectors),
+    };
+    Some(size? > 0)
+}
+
+/// Notes of an op with a sync in it whether its device outlived that.
+#[inline(always)]
+pub(crate) fn look_at_device(state: &mut OpRecord) {
+    if state.device == 0 || state.vfs_fsyncs + state.fs_fsyncs == 0 {
+        return;
+    }
+    match has_size(state.device) {
+        Some(true) => state.completion_flags |= OpFlags::DEVICE_THERE,
+        Some(false) => state.completion_flags |= OpFlags::DEVICE_GONE,
+        None => {}
+    }
 }
 
 /// The number of the mount that a file was opened through.

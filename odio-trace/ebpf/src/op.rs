@@ -163,6 +163,7 @@ pub(crate) fn about(state: &mut OpRecord, filp: u64, seen: &file::File) {
     state.generation = seen.generation;
     state.mount = seen.mount;
     state.file_flags = seen.flags;
+    state.device = seen.device;
     if seen.is_block_device() {
         state.flags |= OpFlags::BLOCK_DEVICE;
     }
@@ -310,8 +311,11 @@ pub(crate) fn send(key: u64, state: *mut OpRecord) {
         warn!((), "the ring buffer is full: the record of op {:x} is lost", key);
         return;
     };
-    // SAFETY: the element is live; the copy is taken before it may be reused.
-    unsafe { ops::copy(entry.as_mut_ptr(), state) }
+    // SAFETY: the element is live, and nobody else ends it; the copy is taken before it may be reused.
+    unsafe {
+        file::look_at_device(&mut *state);
+        ops::copy(entry.as_mut_ptr(), state);
+    }
     ops::remove(key);
     entry.submit(wake());
 }

@@ -64,7 +64,7 @@ fn fsync() -> OpRecord {
         op: OpKind::Sync as u32,
         vfs_fsyncs: 1,
         fs_fsyncs: 1,
-        completion_flags: OpFlags::ACKED,
+        completion_flags: OpFlags::ACKED | OpFlags::DEVICE_THERE,
         ..OpRecord::zeroed()
     }
 }
@@ -191,6 +191,7 @@ fn cases() -> Vec<Case> {
                 vfs_fsyncs: 1,
                 flushes: 1,
                 flushed_last: 1,
+                completion_flags: dsync().completion_flags | OpFlags::DEVICE_THERE,
                 ..dsync()
             },
             &vfat,

@@ -22,6 +22,7 @@ fn overwrite(sync: Sync) -> Evidence {
         supers_barrier: 0,
         buffered_bytes: 0,
         metadata: Metadata::Unchanged,
+        device_there: Some(true),
         place: Place {
             fs: Some("ext4".into()),
             block_device: false,
@@ -64,6 +65,44 @@ fn an_fsync_of_xfs_without_a_flush_may_have_found_its_log_written() {
     let (durability, why) = judge(&xfs);
     assert_eq!(durability, Some(Durability::Unknown));
     assert!(why.contains("had ended was not seen"), "{why}");
+}
+
+#[test]
+fn what_a_device_had_in_its_page_cache_is_not_known_where_it_was_taken_away() {
+    let kept = Evidence {
+        kind: Kind::Sync,
+        result: 0,
+        bios: 0,
+        bio_bytes: 0,
+        fsyncs: 1,
+        flushes: 1,
+        flushed_last: true,
+        ..overwrite(Sync::None)
+    };
+    let of = |fs: Option<&str>| Place {
+        fs: fs.map(Into::into),
+        block_device: fs.is_none(),
+        ..kept.place.clone()
+    };
+    // A filesystem that has no metadata in the device's page cache tells of the device itself.
+    for (fs, where_not_seen) in [
+        (None, Durability::Unknown),
+        (Some("vfat"), Durability::Unknown),
+        (Some("ext4"), Durability::Durable),
+    ] {
+        for (device_there, expected) in [
+            (Some(true), Durability::Durable),
+            (Some(false), Durability::Unknown),
+            (None, where_not_seen),
+        ] {
+            let e = Evidence {
+                device_there,
+                place: of(fs),
+                ..kept.clone()
+            };
+            assert_eq!(durability(&e), Some(expected), "{fs:?} {device_there:?}");
+        }
+    }
 }
 
 #[test]
