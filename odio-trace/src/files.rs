@@ -5,9 +5,10 @@
 //!
 //! A file is named by the path it was opened by, as its process sees it, at the first op on it: one that is renamed
 //! later keeps its old name here, and of several hard links it is the one that was opened. Mounts are looked up when
-//! the name arrives, and all anew once what was mounted then is not, and another may have its number. Where the process is gone by then, or its mount is in no table (a private one, such as the layers
-//! of an overlay), the path is the one through another mount of the filesystem that the process or the tracer sees;
-//! where there is none, the path inside the filesystem, which does not begin with a slash.
+//! the name arrives, and all anew once what was mounted then is not, and another may have its number. Where the process
+//! is gone by then, or its mount is in no table (a private one, such as the layers of an overlay), the path is the one
+//! through another mount of the filesystem that the process or the tracer sees; where there is none, the path inside the
+//! filesystem, which does not begin with a slash.
 
 use std::{cell::Cell, collections::HashMap, rc::Rc};
 
@@ -183,6 +184,14 @@ impl<'a> Files<'a> {
             name.into(),
         );
         self.recent.clear();
+        // Now, because the device may be gone when the ops arrive, which are sent less soon.
+        let storage = Storage::by(self.kernel.root(), self.ours());
+        let (dev, views) = (Dev::from_kernel(record.dev), &self.views);
+        let block_device = record.mode & S_IFMT == S_IFBLK;
+        if !self.places.contains_key(&(record.dev, block_device)) {
+            let seen = place(storage, views, dev, block_device);
+            self.places.insert((record.dev, block_device), seen);
+        }
     }
 
     /// The path as the process sees it, or failing that as the tracer does.
