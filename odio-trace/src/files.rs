@@ -185,13 +185,13 @@ impl<'a> Files<'a> {
         );
         self.recent.clear();
         // Now, because the device may be gone when the ops arrive, which are sent less soon.
-        let storage = Storage::by(self.kernel.root(), self.ours());
+        let ours = self.ours.as_ref().or(self.kernel.mounts.as_ref().ok());
+        let storage = Storage::by(self.kernel.root(), ours);
         let (dev, views) = (Dev::from_kernel(record.dev), &self.views);
         let block_device = record.mode & S_IFMT == S_IFBLK;
-        if !self.places.contains_key(&(record.dev, block_device)) {
-            let seen = place(storage, views, dev, block_device);
-            self.places.insert((record.dev, block_device), seen);
-        }
+        self.places
+            .entry((record.dev, block_device))
+            .or_insert_with(|| place(storage, views, dev, block_device));
     }
 
     /// The path as the process sees it, or failing that as the tracer does.
@@ -518,6 +518,23 @@ mod tests {
         assert_eq!(shown(4, 4), ("/b/file".into(), Some("vfat".into())));
         mounted("/c", "xfs");
         assert_eq!(shown(5, 4), ("/b/file".into(), Some("vfat".into())));
+    }
+
+    #[test]
+    fn a_device_is_looked_at_when_its_first_name_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = dir.path().join("sys/dev/block/259:2");
+        let queue = device.join("queue");
+        std::fs::create_dir_all(&queue).unwrap();
+        std::fs::write(device.join("uevent"), "DEVNAME=x\n").unwrap();
+        std::fs::write(queue.join("write_cache"), "write back\n").unwrap();
+        let kernel = Kernel::survey(&Root::at(dir.path()), &[]);
+        let mut files = Files::new(&kernel);
+        let record = record(b"file\0/\0", REGULAR, 0);
+        files.learn(&record);
+        std::fs::remove_dir_all(&device).unwrap();
+        let place = &files.of(&op(&record)).place;
+        assert_eq!(place.volatile_cache, Some(true));
     }
 
     #[test]
