@@ -130,7 +130,7 @@ impl File {
     /// seen in 6.1 and 6.12).
     ///
     /// A sync of its pages, or a write that is also one, is to be asked about too, after it ended well: dirty pages are
-    /// past that size as well, so writeback drops them without an error (`__block_write_full_folio`), and where the
+    /// past that size as well, so writeback drops them without an error (`block_write_full_folio`), and where the
     /// device has no cache to flush nothing else fails. Seen in 6.12: writes lost that O_DSYNC had acknowledged.
     pub(crate) fn is_gone(&self) -> bool {
         self.limits().filesystem.is_none()

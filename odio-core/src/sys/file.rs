@@ -249,7 +249,7 @@ pub(crate) fn physical_block_size(fd: BorrowedFd<'_>) -> Option<u32> {
 }
 
 /// Size of a block device in bytes, as the block layer has it. The inode's, which lseek tells, is the page cache's: where
-/// the device is taken away under buffered writes they make it larger again (`generic_write_end`, seen in 6.12).
+/// the device is taken away under buffered writes, they make it larger again (seen in 6.12).
 pub(crate) fn device_size(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     // _IOR(0x12, 114, size_t), which is written as a u64.
     const BLKGETSIZE64: u64 = 0x8008_1272;

@@ -137,7 +137,7 @@ fn device_of(file: u64) -> Option<u64> {
 
 /// Whether a `struct block_device` still has a size. What is taken away has none (`__blk_mark_disk_dead`), and of the
 /// pages past its size, which is all that it has, writeback drops the dirty ones without an error
-/// (`__block_write_full_folio`, seen in 6.12). The inode's size, which a write on its way makes larger again, is asked
+/// (`block_write_full_folio`, seen in 6.12). The inode's size, which a write on its way makes larger again, is asked
 /// only where the block layer keeps none of its own (5.10).
 #[inline(always)]
 fn has_size(device: u64) -> Option<bool> {

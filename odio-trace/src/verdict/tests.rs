@@ -84,7 +84,7 @@ fn what_a_device_had_in_its_page_cache_is_not_known_where_it_was_taken_away() {
         block_device: fs.is_none(),
         ..kept.place.clone()
     };
-    // A filesystem that has no metadata in the device's page cache tells of the device itself.
+    // A journal is written past the device's page cache, so its filesystem meets the error itself.
     for (fs, where_not_seen) in [
         (None, Durability::Unknown),
         (Some("vfat"), Durability::Unknown),
