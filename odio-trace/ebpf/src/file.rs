@@ -135,7 +135,7 @@ fn device_of(file: u64) -> Option<u64> {
     Some(inode.wrapping_sub(offset!(bdev_inode_inode)?).wrapping_add(offset!(bdev_inode_bdev)?))
 }
 
-/// Whether a `struct block_device` still has a size. What is taken away has none (`__blk_mark_disk_dead`), and of the
+/// Whether a `struct block_device` still has a size. What is taken away has none (`del_gendisk`), and of the
 /// pages past its size, which is all that it has, writeback drops the dirty ones without an error
 /// (`block_write_full_folio`, seen in 6.12). The inode's size, which a write on its way makes larger again, is asked
 /// only where the block layer keeps none of its own (5.10).
