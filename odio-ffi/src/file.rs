@@ -237,9 +237,10 @@ unsafe fn sync(file: *const odio_file, kind: SyncKind) -> c_int {
 /// Makes data and all metadata of what was written durable (fsync).
 ///
 /// Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
-/// kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). Syncs of one handle run one
-/// after the other, and with them buffered writes that are durable by themselves, so -EDEADLK is for a thread whose own
-/// queue has one in flight (see odio_queue). Any thread.
+/// kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). -ENODEV also for a block
+/// device that was taken away and whose sync the kernel says went well. Syncs of one handle run one after the other, and
+/// with them buffered writes that are durable by themselves, so -EDEADLK is for a thread whose own queue has one in
+/// flight (see odio_queue). Any thread.
 ///
 /// # Safety
 ///
