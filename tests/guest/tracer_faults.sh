@@ -58,7 +58,8 @@ odio-trace run --json --record $ROOM/recording -- \
     sh -c "$write_durably of=unharmed.data count=200; read -r go <$ROOM/go; $write_durably of=unharmed.data seek=200 count=100
         echo \$? >$ROOM/unharmed" >$ROOM/killed 2>$ROOM/killed.err &
 tracer=$!
-until_true test -s $ROOM/killed || say killed-started no
+# Without its workload nothing would ever read from the pipe below.
+until_true test -s $ROOM/killed || { cat $ROOM/killed.err >&2; exit 93; }
 say killed-attached "$(attached)"
 say killed-loaded $(($(loaded) - loaded_before))
 kill -KILL $tracer
