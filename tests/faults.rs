@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{Link, compile_parts};
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "tests/c/faults_full.c",
     "tests/c/faults_device.c",
     "tests/c/faults_stall.c",
     "tests/c/faults_process.c",
     "tests/c/faults_bad.c",
     "tests/c/faults_removed.c",
+    "tests/c/faults_unplugged.c",
     "tests/c/faults_again.c",
     "tests/c/faults_pressed.c",
     "tests/c/faults_killed.c",

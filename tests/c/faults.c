@@ -61,6 +61,7 @@ int main(int argc, char **argv)
         {"storm", 0, signal_storm},
         {"bad", 4, bad_sectors},
         {"removed", 4, removed_device},
+        {"unplugged", 2, removed_filesystem},
         {"nowait", 0, refused_nowait},
         {"exhausted", 1, exhausted_contexts},
         {"pressed", 1, pressed_memory},

@@ -21,7 +21,7 @@ struct request {
     uint64_t generation, acknowledged;
 };
 
-static void write_word(const char *path, const char *word)
+void write_word(const char *path, const char *word)
 {
     int file = open(path, O_WRONLY | O_CLOEXEC);
     CHECK(file >= 0 && write(file, word, strlen(word)) == (ssize_t)strlen(word));
@@ -40,8 +40,7 @@ static bool is_block(const unsigned char *memory, uint64_t number, uint64_t gene
     return memcmp(memory, expected, BLOCK) == 0;
 }
 
-/* What the device had is EIO; what comes to it when it is gone is ENODEV or ENXIO. */
-static bool is_removal(int64_t result)
+bool is_removal(int64_t result)
 {
     return result == -EIO || result == -ENODEV || result == -ENXIO;
 }

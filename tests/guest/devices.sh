@@ -1,6 +1,6 @@
 #!/bin/sh
 # devices.sh PROGRAM: the faults program on devices with bad sectors, on one that has few requests of its own, and on
-# devices that are taken away. Each case is a line `== CASE`, and then what the program printed.
+# devices that are taken away, a filesystem's too. Each case is a line `== CASE`, and then what the program printed.
 set -u
 
 program=$1
@@ -79,5 +79,20 @@ for engine in $engines; do
         # shellcheck disable=SC2086
         fault removed /dev/nullb0 $engine $mode $null/power 0 $null/power 1
         until_disk /dev/nullb0
+    done
+done
+
+# Without a journal names and sizes are in the pages of the device, and nowhere else.
+mkdir /tmp/mounted
+echo 0 >$null/power
+for fs in vfat ext4; do
+    for engine in $engines; do
+        echo 1 >$null/power || exit 97
+        case $fs in
+        vfat) mkfs.vfat /dev/nullb0 >/dev/null 2>&1 ;;
+        ext4) mkfs.ext4 -q -F -O ^has_journal /dev/nullb0 ;;
+        esac && mount -t $fs /dev/nullb0 /tmp/mounted || exit 98
+        fault unplugged /tmp/mounted $engine buffered none $null/power 0
+        umount -l /tmp/mounted
     done
 done

@@ -53,8 +53,22 @@ fn devices(kernel: &str) {
         "scsi_debug dev_size_mb=32 max_queue=4 delay=0 opts=2 medium_error_start=83 medium_error_count=4",
         "--module",
         "sd_mod",
+        "--module",
+        "nls_cp437",
+        "--module",
+        "nls_ascii",
+        "--module",
+        "nls_utf8",
+        "--module",
+        "vfat",
+        "--module",
+        "ext4",
+        "--add",
+        "/usr/sbin/mkfs.vfat",
+        "--add",
+        "/usr/sbin/mkfs.ext4",
     ];
-    let expected = [("bad", 15), ("nowait", 3), ("removed", 30)];
+    let expected = [("bad", 15), ("nowait", 3), ("removed", 30), ("unplugged", 6)];
     run(kernel, "devices.sh", &options, &expected);
 }
 
