@@ -68,7 +68,12 @@ fn devices(kernel: &str) {
         "--add",
         "/usr/sbin/mkfs.ext4",
     ];
-    let expected = [("bad", 15), ("nowait", 3), ("removed", 30), ("unplugged", 6)];
+    let expected = [
+        ("bad", 15),
+        ("nowait", 3),
+        ("removed", 30),
+        ("unplugged", 6),
+    ];
     run(kernel, "devices.sh", &options, &expected);
 }
 
