@@ -22,7 +22,9 @@ pub(crate) fn write(rows: &[Row]) -> String {
     for filesystem in filesystem::ALL {
         let of: Vec<&Row> = rows
             .iter()
-            .filter(|row| row.case.filesystem == filesystem.name && told_apart(row))
+            .filter(|row| {
+                row.case.filesystem == filesystem.name && row.case.depth == 1 && told_apart(row)
+            })
             .collect();
         if !of.is_empty() {
             let _ = writeln!(page, "\n### {}\n", filesystem.name);
@@ -34,10 +36,11 @@ pub(crate) fn write(rows: &[Row]) -> String {
 
 /// What was said, and how often it was so.
 fn sums(page: &mut String, rows: &[Row]) {
-    let mut sums: BTreeMap<(String, &str, &str), Group> = BTreeMap::new();
+    let mut sums: BTreeMap<(String, &str, u32, &str), Group> = BTreeMap::new();
     for row in rows {
         for group in &row.groups {
-            let key = (series(row), &row.case.filesystem[..], &group.said[..]);
+            let case = &row.case;
+            let key = (series(row), &*case.filesystem, case.depth, &*group.said);
             let sum = sums.entry(key).or_insert_with(|| Group {
                 said: group.said.clone(),
                 why: String::new(),
@@ -63,9 +66,9 @@ fn sums(page: &mut String, rows: &[Row]) {
         count(Verdict::Fail),
         count(Verdict::Inconclusive),
     );
-    page.push_str("| kernel | filesystem | odio-trace said | writes | cuts behind them | lost after | writes never lost |\n");
-    page.push_str("|---|---|---|---|---|---|---|\n");
-    for ((kernel, filesystem, said), sum) in sums {
+    page.push_str("| kernel | filesystem | in flight | odio-trace said | writes | cuts behind them | lost after | writes never lost |\n");
+    page.push_str("|---|---|---|---|---|---|---|---|\n");
+    for ((kernel, filesystem, depth, said), sum) in sums {
         let Group {
             writes,
             cuts,
@@ -75,7 +78,7 @@ fn sums(page: &mut String, rows: &[Row]) {
         } = sum;
         let _ = writeln!(
             page,
-            "| {kernel} | {filesystem} | {said} | {writes} | {cuts} | {lost} | {kept} |"
+            "| {kernel} | {filesystem} | {depth} | {said} | {writes} | {cuts} | {lost} | {kept} |"
         );
     }
 }
@@ -118,7 +121,7 @@ struct Others {
     images: u64,
 }
 
-/// A line for each mode and situation, a column for each kernel and engine.
+/// A line for each mode and situation, a column for each kernel and engine, of writes that were in flight alone.
 fn cases(page: &mut String, rows: &[&Row]) {
     let mut kernels: Vec<String> = rows.iter().map(|row| series(row)).collect();
     kernels.dedup();

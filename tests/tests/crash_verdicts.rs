@@ -54,7 +54,8 @@ fn the_rows_are_of_everything_and_none_is_contradicted() {
     assert!(images >= 20_000, "{images}");
     let mut wanted = BTreeMap::new();
     for series in ["6.1", "6.12"] {
-        // Modes by engines by situations; files that are made, replaced and, in two situations, written to in parts.
+        // Modes by engines by situations, alone and together; files that are made, replaced and, in two situations,
+        // written to in parts.
         for (filesystem, situations) in [
             ("ext4", 4),
             ("xfs", 4),
@@ -64,9 +65,10 @@ fn the_rows_are_of_everything_and_none_is_contradicted() {
             ("block", 1),
         ] {
             let others = if filesystem == "block" { 0 } else { 3 * 2 * 4 };
+            let together = 3 * 3 * usize::min(situations, 2);
             wanted.insert(
                 format!("{series} {filesystem}"),
-                6 * 3 * situations + others,
+                6 * 3 * situations + together + others,
             );
         }
     }
@@ -119,6 +121,14 @@ fn what_is_said_of_ext4_is_what_a_cut_leaves() {
     let said = said("6.1", "ext4", &[], arguments);
     let all = ["device-cache", "durable", "page-cache", "uncommitted"];
     assert_eq!(said, all);
+}
+
+/// Four at a time, of which a flush may be of one and not of another.
+#[test]
+fn what_is_said_of_writes_that_are_in_flight_together_is_what_a_cut_leaves() {
+    let arguments = "--mode direct,direct+dsync,buffered+dsync --depth 4 --writes 8 --random 1";
+    let said = said("6.12", "ext4", &[], arguments);
+    assert_eq!(said, ["device-cache", "durable", "uncommitted"]);
 }
 
 /// Whether a write is done within its call is up to the disk, and so whether btrfs syncs it or libodio does.

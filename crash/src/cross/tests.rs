@@ -83,6 +83,24 @@ fn in_a_cache_and_never_lost_is_a_contradiction() {
     }
 }
 
+/// What another in flight flushed with its own.
+#[test]
+fn with_others_in_flight_only_durable_can_be_contradicted() {
+    let mut checked = checked(0);
+    checked.case.depth = 2;
+    let mut verdict = |first| {
+        let mut said = trace(&[
+            ("write", 4096, 4096, "uncommitted"),
+            ("write", 0, 4096, first),
+            ("sync", 0, 0, "durable"),
+            ("sync", 0, 0, "durable"),
+        ]);
+        said.row(&checked).verdict
+    };
+    assert_eq!(verdict("uncommitted"), Verdict::Pass);
+    assert_eq!(verdict("durable"), Verdict::Fail);
+}
+
 /// The sync of the workload comes after its last write; one before it is libodio's.
 #[test]
 fn a_sync_of_its_own_makes_it_durable() {
