@@ -88,7 +88,7 @@ fn in_a_cache_and_never_lost_is_a_contradiction() {
 fn with_others_in_flight_only_durable_can_be_contradicted() {
     let mut checked = checked(0);
     checked.case.depth = 2;
-    let mut verdict = |first| {
+    let verdict = |first| {
         let mut said = trace(&[
             ("write", 4096, 4096, "uncommitted"),
             ("write", 0, 4096, first),
