@@ -1,6 +1,6 @@
 /*
- * full DIRECTORY ... BALLAST ERRNO: a filesystem that gets full under a queue (ENOSPC), or a user's quota of it
- * (EDQUOT). BALLAST is the file that fills it but for some MiB.
+ * full DIRECTORY ... BALLAST ERRNO: a filesystem that gets full under a queue (ENOSPC), or a quota of it (EDQUOT; of a
+ * project, XFS says ENOSPC). BALLAST is the file that fills it but for some MiB.
  *
  * The full filesystem is told to the requests that met it, what was acknowledged is there, and with space again
  * everything goes on.

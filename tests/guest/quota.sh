@@ -1,6 +1,6 @@
 #!/bin/sh
-# quota.sh PROGRAM: the faults program on fresh filesystems of the disk that are full, and where a user's quota is. Each
-# case is a line `== CASE`, and then what the program printed.
+# quota.sh PROGRAM: the faults program on fresh filesystems of the disk that are full, and where a user's quota is, or a
+# project's. Each case is a line `== CASE`, and then what the program printed.
 set -u
 
 program=$1
@@ -14,22 +14,26 @@ fault() {
 }
 as=
 
-# fresh FILESYSTEM: a new one at /mnt, with quotas of users.
+# fresh FILESYSTEM: a new one at /mnt, with quotas of users and projects.
 fresh() {
     cd / || exit 90
     umount /mnt 2>/dev/null
     case $1 in
-    ext4) mkfs.ext4 -qF -m 0 -O quota -E lazy_itable_init=0 "$ODIO_VM_DISK" ;;
+    ext4) mkfs.ext4 -qF -m 0 -O quota,project -E lazy_itable_init=0,quotatype=usrquota:prjquota "$ODIO_VM_DISK" ;;
     xfs) mkfs.xfs -qf "$ODIO_VM_DISK" ;;
     esac || exit 91
-    mount -t "$1" -o usrquota "$ODIO_VM_DISK" /mnt || exit 92
+    mount -t "$1" -o usrquota,prjquota "$ODIO_VM_DISK" /mnt || exit 92
     chmod 777 /mnt
 }
 
-# A file that leaves 8 MiB of the filesystem, or, of the user, of the quota.
+# ballast PLACE [BYTES]: a file there that leaves 8 MiB of so many, or of the filesystem.
 ballast() {
-    free=$(stat -f -c '%a * %S' /mnt)
-    $as fallocate -l $((${1:-$free} - (8 << 20))) /mnt/ballast || exit 93
+    free=$(stat -f -c '%a * %S' "$1")
+    $as fallocate -l $((${2:-$free} - (8 << 20))) "$1/ballast" || exit 93
+}
+
+quota() {
+    xfs_quota -f -x "$@" /mnt >/dev/null || exit 94
 }
 
 uname -r
@@ -38,13 +42,21 @@ for filesystem in ext4 xfs; do
         for mode in "direct dsync" "buffered none"; do
             fresh $filesystem
             as=
-            ballast
+            ballast /mnt
             # shellcheck disable=SC2086 # a mode is two words
             fault full /mnt $engine $mode /mnt/ballast ENOSPC
             rm -r /mnt/full
-            xfs_quota -f -x -c 'limit bhard=64m 1000' /mnt || exit 94
+            mkdir -m 777 /mnt/project
+            # XFS says of a project that is full what it says of a full filesystem.
+            [ $filesystem = xfs ] && project=ENOSPC || project=EDQUOT
             as=$user
-            ballast $((64 << 20))
+            quota -c 'project -s -p /mnt/project 1' -c 'limit -p bhard=64m 1'
+            ballast /mnt/project $((64 << 20))
+            # shellcheck disable=SC2086
+            fault full /mnt/project $engine $mode /mnt/project/ballast $project
+            rm /mnt/project/full
+            quota -c 'limit bhard=64m 1000'
+            ballast /mnt $((64 << 20))
             # shellcheck disable=SC2086
             fault full /mnt $engine $mode /mnt/ballast EDQUOT
             as=

@@ -100,7 +100,7 @@ fn quota(kernel: &str) {
     ] {
         options.extend(["--add", tool]);
     }
-    run(kernel, "quota.sh", &options, &[("full", 24)]);
+    run(kernel, "quota.sh", &options, &[("full", 36)]);
 }
 
 #[test]
