@@ -1,6 +1,6 @@
 #!/bin/sh
-# tracer_faults.sh PROGRAM: odio-trace where the tracer or the workload is killed, the clock jumps, or the device fails or
-# is taken away. PROGRAM is the faults program. Prints a line `NAME: VALUE` for each fact; files of ops and recordings
+# tracer_faults.sh PROGRAM: odio-trace where the tracer or the workload is killed, the filesystem is full, the clock jumps, or
+# the device fails or is taken away. PROGRAM is the faults program. Prints a line `NAME: VALUE` for each fact; files of ops and recordings
 # are told of as `NAME.ops: LINE`.
 
 program=$1
@@ -83,6 +83,21 @@ for engine in psync libaio io_uring; do
     say "submitter-$engine-status" $?
     say "submitter-$engine-said" "$(head -n 1 $ROOM/submitter)"
     ops "submitter-$engine"
+done
+
+# A filesystem that gets full for everybody but root.
+chmod 777 /mnt
+user="setpriv --reuid 1000 --regid 1000 --clear-groups"
+for engine in psync libaio io_uring; do
+    free=$(stat -f -c '%a * %S' /mnt)
+    fallocate -l $(($free - (8 << 20))) /mnt/ballast || exit 94
+    odio-trace run --json --op write -- \
+        sh -c "$user $program full /mnt $engine direct dsync /mnt/ballast ENOSPC >$ROOM/space" \
+        >"$ROOM/full-$engine" 2>$ROOM/said
+    say "full-$engine-status" $?
+    say "full-$engine-said" "$(head -n 1 $ROOM/space)"
+    ops "full-$engine"
+    rm /mnt/full
 done
 
 # A clock that is set a day on and back all the while.

@@ -1,7 +1,7 @@
 //! # odio-trace when things fail
 //!
-//! The tracer is killed, or the workload; the clock jumps; the device fails, or is taken away. What was not seen is said,
-//! nothing that failed is called durable, and nothing is left in the kernel.
+//! The tracer is killed, or the workload; the filesystem is full; the clock jumps; the device fails, or is taken away.
+//! What was not seen is said, nothing that failed is called durable, and nothing is left in the kernel.
 
 use std::collections::BTreeMap;
 
@@ -78,6 +78,7 @@ fn nothing_fails_unseen(kernel: &str) {
         "/usr/sbin/bpftool",
         "/usr/bin/dd",
         "/usr/bin/fio",
+        "/usr/bin/setpriv",
         program,
         script,
         facts,
@@ -91,6 +92,7 @@ fn nothing_fails_unseen(kernel: &str) {
     killed_tracer(&facts);
     for engine in ["psync", "libaio", "io_uring"] {
         killed_workload(&facts, engine);
+        full_filesystem(&facts, engine);
     }
     jumping_clock(&facts);
     failing_device(&facts);
@@ -125,6 +127,31 @@ fn killed_tracer(facts: &Facts) {
     );
     assert_eq!(facts.number("killed-report"), 3);
     assert_eq!(facts.verified("killed-next"), (0, "PASS"));
+}
+
+/// The program tells how many of its blocks were written and how many were refused. It then tries one of those again in
+/// vain, makes room, and writes them all.
+fn full_filesystem(facts: &Facts, engine: &str) {
+    let name = format!("full-{engine}");
+    let (ops, summary) = facts.run(&name);
+    assert_eq!(facts.number(&format!("{name}-status")), 0);
+    let said = facts.text(&format!("{name}-said"));
+    let counts = said.split(' ').filter_map(|word| word.parse().ok());
+    let &[written, refused] = &*counts.collect::<Vec<usize>>() else {
+        panic!("{said}");
+    };
+    let ended = |result: i64, durability: Value| {
+        let is_so = |op: &&Value| op["result"] == result && op["durability"] == durability;
+        ops.iter().filter(is_so).count()
+    };
+    assert!(refused > 0, "{said}");
+    assert_eq!(ended(-28, Value::Null), refused + 1, "{engine}");
+    assert_eq!(
+        ended(65536, "durable".into()),
+        written + refused,
+        "{engine}"
+    );
+    assert_eq!(summary["gaps"], serde_json::json!([]), "{engine}");
 }
 
 fn killed_workload(facts: &Facts, engine: &str) {
