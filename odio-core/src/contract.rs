@@ -132,6 +132,7 @@ pub struct Contract {
     pub offset_align: Option<Sourced<u32>>,
     /// Alignment of a request's length, in bytes; `None` where the mode asks for none.
     pub length_align: Option<Sourced<u32>>,
+    breaks_sync: bool,
     breaks_asynchronous_sync: bool,
     fallback: Option<Fallback>,
     in_memory: bool,
@@ -146,6 +147,7 @@ impl Contract {
             memory_align: direct.then_some(limits.memory_align),
             offset_align: direct.then_some(limits.offset_align),
             length_align: direct.then_some(limits.length_align),
+            breaks_sync: limits.breaks_sync(),
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
             fallback: Fallback::of(limits).filter(|_| direct),
             in_memory: limits.filesystem.is_some_and(Filesystem::is_memory),
@@ -205,11 +207,10 @@ impl Contract {
     }
 
     /// The sync that odio itself adds to a write before it reports its completion, because the kernel acknowledges
-    /// such a write too early on this filesystem.
+    /// such a write too early on this filesystem. [`Engine::Psync`] stands for calls on the caller's thread as well.
     pub fn finishing_sync(&self, engine: Engine) -> Option<SyncKind> {
-        let affected = self.mode.cache == Cache::Direct
-            && engine != Engine::Psync
-            && self.breaks_asynchronous_sync;
+        let asynchronous = self.mode.cache == Cache::Direct && engine != Engine::Psync;
+        let affected = self.breaks_sync || (asynchronous && self.breaks_asynchronous_sync);
         match self.mode.sync {
             Sync::Dsync if affected => Some(SyncKind::Data),
             Sync::Sync if affected => Some(SyncKind::Full),
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_btrfs_and_what_may_hide_it_need_a_sync_of_our_own() {
+    fn only_vfat_btrfs_and_what_may_hide_it_need_a_sync_of_our_own() {
         let of = |mode, filesystem, engine| contract(mode, filesystem).finishing_sync(engine);
         for engine in [Engine::Libaio, Engine::IoUring] {
             assert_eq!(
@@ -328,6 +329,12 @@ mod tests {
             assert_eq!(of("direct+dsync", Filesystem::EXT4, engine), None);
         }
         assert_eq!(of("direct+dsync", Filesystem::BTRFS, Engine::Psync), None);
+        for engine in Engine::ALL {
+            let of = |mode| of(mode, Filesystem::VFAT, engine);
+            assert_eq!(of("direct+dsync"), Some(SyncKind::Data));
+            assert_eq!(of("buffered+sync"), Some(SyncKind::Full));
+            assert_eq!((of("direct"), of("buffered")), (None, None));
+        }
     }
 
     #[test]

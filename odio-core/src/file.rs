@@ -269,6 +269,7 @@ impl File {
 
     /// Remembers how a sync ended. A sync that ended well beside one that failed has not ended well.
     pub(crate) fn note_sync(&self, result: Result<(), Errno>) -> Result<(), Errno> {
+        let result = result.and_then(|()| finish_sync(self.fd(), self.limits()));
         let result = self.unless_gone(result);
         let stuck = &self.inner.sync_error;
         if let Err(Errno(errno)) = result {
@@ -282,7 +283,7 @@ impl File {
         }
     }
 
-    /// The sync that odio adds to a queued write with these flags: the caller's own, or the one without which the
+    /// The sync that odio adds to a write by this engine with these flags: the caller's own, or the one without which the
     /// kernel's acknowledgement would come too early here.
     pub(crate) fn closing_sync(&self, engine: Engine, flags: Flags) -> Option<SyncKind> {
         let sync = if flags.has(Flags::SYNC) || self.inner.mode.sync == Sync::Sync {
@@ -342,6 +343,16 @@ impl Drop for SyncTurn {
     fn drop(&mut self) {
         self.file.inner.syncing.release(self.ticket);
     }
+}
+
+/// Syncs what the kernel leaves out of a sync of the file or directory that `fd` is of, where it does so.
+fn finish_sync(fd: RawFd, limits: &Limits) -> Result<(), Errno> {
+    if !limits.breaks_sync() {
+        return Ok(());
+    }
+    sys::syncfs(fd)?;
+    // For its flush of the device: syncfs sends none where the filesystem has no call for it (sync_filesystem).
+    sys::fdatasync(fd)
 }
 
 impl AsFd for File {

@@ -310,6 +310,16 @@ impl Limits {
         }
     }
 
+    /// Whether the kernel's fsync and `O_DSYNC` may end well here before all that is needed after a crash is on the disk,
+    /// so that the whole filesystem has to be synced, which waits for everybody's writes.
+    ///
+    /// vfat (seen in 6.1 and 6.12) keeps the buffers of the FAT that have to be written in one list for all its files.
+    /// `fsync_buffers_list` takes them off to write them, so a second fsync meanwhile finds the list empty, flushes the
+    /// device, and is told that all is well (`fat_file_fsync`).
+    pub fn breaks_sync(&self) -> bool {
+        self.filesystem == Some(Filesystem::VFAT)
+    }
+
     /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
     /// what is needed to find them after a crash, so that a sync of our own has to follow.
     ///

@@ -45,7 +45,8 @@ pub struct odio_file_info {
     pub sync: u32,
     /// 1 where odio follows each asynchronous write with a sync of its own before it reports the completion, because
     /// the kernel acknowledges such a write too early on this filesystem (btrfs: no btrfs_sync_file for an
-    /// asynchronous O_DSYNC or O_SYNC write); otherwise 0.
+    /// asynchronous O_DSYNC or O_SYNC write; vfat: fat_file_fsync takes for done what another sync has in flight, so any
+    /// write of a mode with a sync is followed by one); otherwise 0.
     pub finishing_sync: u32,
     /// 0.
     pub reserved: u32,

@@ -75,6 +75,12 @@ impl File {
         line("fallback", &self.fallback());
         line("an acknowledged write", &self.promise());
         line("finishing sync", &self.finishing_sync());
+        if limits.breaks_sync() {
+            line(
+                "each sync",
+                &"one of the whole filesystem (syncfs): the kernel takes what another sync has in flight for done here",
+            );
+        }
         line(
             "failed sync",
             &match self.check_sync() {

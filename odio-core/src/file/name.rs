@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::File;
+use super::{File, finish_sync};
 use crate::contract::SyncKind;
 use crate::error::{Errno, Error, RenameStep};
-use crate::limits::Filesystem;
+use crate::limits::Limits;
 use crate::sys::file as sys;
 
 /// Where a name is: the open directory, and the last part of the path.
@@ -43,14 +43,16 @@ impl Place {
         })
     }
 
-    fn sync(&self) -> Result<(), Errno> {
-        sys::fsync(self.directory.as_raw_fd())
+    fn sync(&self, limits: &Limits) -> Result<(), Errno> {
+        let directory = self.directory.as_raw_fd();
+        sys::fsync(directory)?;
+        finish_sync(directory, limits)
     }
 }
 
 /// Makes the name of the file that was just made durable. Fails where `path` leads to another file by now: what was
 /// synced then would not be the directory that holds the new one.
-pub(super) fn sync_name(path: &Path, made: &sys::Stat) -> Result<(), Error> {
+pub(super) fn sync_name(path: &Path, made: &sys::Stat, limits: &Limits) -> Result<(), Error> {
     let failed = |errno, why: &str| Error::Open {
         path: path.to_owned(),
         errno,
@@ -64,7 +66,7 @@ pub(super) fn sync_name(path: &Path, made: &sys::Stat) -> Result<(), Error> {
     };
     let place = Place::of(path).map_err(not_synced)?;
     match sys::stat_name(place.directory.as_fd(), &place.name) {
-        Ok(there) if there.is(made) => place.sync().map_err(not_synced),
+        Ok(there) if there.is(made) => place.sync(limits).map_err(not_synced),
         _ => Err(failed(
             Errno(libc::ESTALE),
             "the new file was moved before its name was durable",
@@ -133,19 +135,13 @@ impl File {
         *path = to.to_owned();
         drop(path);
 
-        if self.limits().filesystem == Some(Filesystem::VFAT) {
-            // Where a name leads that replaces another is written with the file, not with the directory (vfat_rename,
-            // seen on 6.1: the old file was under the new name after a power cut).
-            self.sync(SyncKind::Full).map_err(|error| {
-                (
-                    RenameStep::SyncNewDirectory,
-                    error.errno(),
-                    error.to_string(),
-                )
-            })?;
-        }
-        new.sync().map_err(failed(RenameStep::SyncNewDirectory))?;
-        old.sync().map_err(failed(RenameStep::SyncOldDirectory))?;
+        // On vfat both are syncs of the whole filesystem, and have to be: where a name leads that replaces another is
+        // written with the file, not with the directory (vfat_rename, seen on 6.1: the old file was under the new name
+        // after a power cut).
+        new.sync(self.limits())
+            .map_err(failed(RenameStep::SyncNewDirectory))?;
+        old.sync(self.limits())
+            .map_err(failed(RenameStep::SyncOldDirectory))?;
         Ok(true)
     }
 
@@ -234,14 +230,14 @@ mod tests {
         let directory = directory();
         let file = fresh(&directory, mode("direct"));
         let made = sys::stat(file.as_fd()).unwrap();
-        sync_name(&file.path(), &made).unwrap();
+        sync_name(&file.path(), &made, file.limits()).unwrap();
         // As where the directory was replaced by another of the same name.
         fs::rename(file.path(), directory.path().join("moved")).unwrap();
         for another in [false, true] {
             if another {
                 fs::write(file.path(), "somebody else's").unwrap();
             }
-            let error = sync_name(&file.path(), &made).unwrap_err();
+            let error = sync_name(&file.path(), &made, file.limits()).unwrap_err();
             assert_eq!(error.errno(), Errno(libc::ESTALE), "{error}");
         }
     }

@@ -317,7 +317,7 @@ impl OpenOptions {
             })?;
         }
         if created && (self.durable || self.mode.sync != Sync::None) {
-            sync_name(path, stat)?;
+            sync_name(path, stat, &limits)?;
         }
         let mut masks = match outcome.cache {
             Cache::Direct => Masks::new(limits.read_step(), limits.step()),
@@ -330,11 +330,11 @@ impl OpenOptions {
             masks = masks.with_no_plain_write();
         }
         let mode = Mode::new(outcome.cache, self.mode.sync);
-        // What holds for one asynchronous engine holds for the other.
-        if Contract::of(mode, &limits)
-            .finishing_sync(Engine::IoUring)
-            .is_some()
-        {
+        let contract = Contract::of(mode, &limits);
+        // What holds for one asynchronous engine holds for the other, and what holds for psync holds for all.
+        if contract.finishing_sync(Engine::Psync).is_some() {
+            masks = masks.with_no_plain_write();
+        } else if contract.finishing_sync(Engine::IoUring).is_some() {
             masks = masks.with_no_plain_queued_write();
         }
         Ok(File {

@@ -11,7 +11,7 @@ use crate::contract::SyncKind;
 use crate::counters;
 use crate::error::{Errno, Error, Op};
 use crate::flags::Flags;
-use crate::mode::{Cache, Sync};
+use crate::mode::{Cache, Engine, Sync};
 use crate::resume::{Next, Resume};
 use crate::sys::file as sys;
 
@@ -216,6 +216,7 @@ impl File {
                 self.transfer(op, &vectors, length, offset, Flags::NONE, first)
             }
         };
+        let result = result.and_then(|moved| self.closed(op, Flags::NONE, moved));
         self.counted(op, result)
     }
 
@@ -274,13 +275,22 @@ impl File {
         }
         // SAFETY: the same promise, and the check gave this length.
         let result = unsafe { self.serve(op, vectors, length, offset, flags) };
-        let result = result.and_then(|moved| {
-            if let Some(kind) = flags.then() {
-                self.sync_uncounted(kind)?;
-            }
-            Ok(moved)
-        });
+        let result = result.and_then(|moved| self.closed(op, flags, moved));
         self.counted(op, result)
+    }
+
+    /// Follows a write that has moved so many bytes with the sync that closes it, if one does.
+    fn closed(&self, op: Op, flags: Flags, moved: usize) -> Result<usize, Error> {
+        if op != Op::Write {
+            return Ok(moved);
+        }
+        if let Some(kind) = self.closing_sync(Engine::Psync, flags) {
+            if flags.then().is_none() {
+                counters::add(&self.count().finishing_syncs, 1);
+            }
+            self.sync_uncounted(kind)?;
+        }
+        Ok(moved)
     }
 
     /// A transfer as it is, or through an aligned copy where this file does that and the request needs it. On such a

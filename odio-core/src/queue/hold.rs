@@ -12,6 +12,7 @@ use crate::engine::Deadline;
 use crate::error::{Error, Op};
 use crate::file::{File, HeldRange, SyncTurn};
 use crate::flags::Flags;
+use crate::mode::Engine;
 
 /// What a slot holds while its request is on its way; dropped when it ends.
 #[derive(Default)]
@@ -277,8 +278,8 @@ impl Queue {
             Ok(moved) if stage == Stage::Writing => {
                 let slot = &mut self.slots[number as usize];
                 slot.length = moved as u32;
-                // The copy was made by plain calls, which the kernel acknowledges when it should.
-                match slot.flags.then() {
+                // The copy was made by plain calls, whichever engine the queue has.
+                match file.closing_sync(Engine::Psync, flags) {
                     Some(kind) => {
                         slot.then = Some(kind);
                         self.close_write(number, kind);

@@ -417,6 +417,11 @@ pub(crate) fn fdatasync(fd: RawFd) -> Result<(), Errno> {
     retry(|| unsafe { libc::fdatasync(fd) }.into()).map(drop)
 }
 
+pub(crate) fn syncfs(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    retry(|| unsafe { libc::syncfs(fd) }.into()).map(drop)
+}
+
 pub(crate) fn fallocate(
     fd: BorrowedFd<'_>,
     flags: i32,
