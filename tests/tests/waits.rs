@@ -34,6 +34,8 @@ struct Fs {
     fsync: &'static str,
     /// How durable data is that was written over blocks without a sync.
     overwritten: &'static str,
+    /// The same with one.
+    synced: &'static str,
     /// Whether requests that extend a file go through fs/direct-io.c.
     extends: bool,
 }
@@ -43,6 +45,7 @@ const EXT2: Fs = Fs {
     fsync: "ext2_fsync",
     // Whether ext2_get_block found the blocks or made them is not watched.
     overwritten: "unknown",
+    synced: "durable",
     extends: true,
 };
 
@@ -50,6 +53,8 @@ const VFAT: Fs = Fs {
     name: "vfat",
     fsync: "fat_file_fsync",
     overwritten: "device-cache",
+    // Whether another fsync was writing the FAT is not watched.
+    synced: "unknown",
     // fat_direct_IO turns them down.
     extends: false,
 };
@@ -94,7 +99,7 @@ fn loads(fs: &Fs) -> Vec<Load> {
     };
     let synced = |name, requests, options| Load {
         ends: &["queued, kworker"],
-        durability: "durable",
+        durability: fs.synced,
         ..load(name, requests, options)
     };
     // do_blockdev_direct_IO makes what extends a file synchronous. vfat copies it to the page cache and writes that out

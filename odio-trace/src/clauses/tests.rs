@@ -136,6 +136,10 @@ fn cases() -> Vec<Case> {
         fs: Some("vfat".into()),
         ..ext4()
     };
+    let ext2 = Place {
+        fs: Some("ext2".into()),
+        ..ext4()
+    };
     let xfs = Place {
         fs: Some("xfs".into()),
         ..ext4()
@@ -194,7 +198,7 @@ fn cases() -> Vec<Case> {
                 completion_flags: dsync().completion_flags | OpFlags::DEVICE_THERE,
                 ..dsync()
             },
-            &vfat,
+            &ext2,
             durability,
         ),
         case(
@@ -204,7 +208,7 @@ fn cases() -> Vec<Case> {
                 flushed_last: 1,
                 ..fsync()
             },
-            &vfat,
+            &ext2,
             durability,
         ),
         case(
