@@ -396,14 +396,29 @@ fn names_on_xfs() {
     assert!(violations.iter().any(nothing), "{violations:?}");
 }
 
-/// vfat writes where a name leads with the file and not with the folder, so a rename is durable after one more sync of it.
+const VFAT: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_utf8", "vfat"];
+
+/// vfat writes where a name leads with the file and not with the folder: a rename is durable after a sync of all.
 #[test]
 fn names_on_vfat() {
-    let modules = ["nls_cp437", "nls_ascii", "nls_utf8", "vfat"];
     let names = "run --fs vfat --workload create,rename --mode buffered --engine psync";
     let of = calls(
-        &lab("6.1", &modules, Some("/usr/sbin/mkfs.vfat")),
+        &lab("6.1", &VFAT, Some("/usr/sbin/mkfs.vfat")),
         &[("kept", &format!("{names} --files 2 --writes 4"))],
     );
     assert_kept(&of["kept"], "synced", 2, 5);
+}
+
+/// An fsync of vfat does not wait for what another one is writing. Without libodio's syncfs one of these seeds in two fails.
+#[test]
+fn appends_at_the_same_time_on_vfat() {
+    let appends = "run --fs vfat --mode direct+dsync --engine psync --situation append --depth 4 --writes 8 --random 0";
+    let seeds =
+        ["1", "2", "3", "4", "5", "6"].map(|seed| (seed, format!("{appends} --seed {seed}")));
+    let each: Vec<_> = seeds.iter().map(|(seed, call)| (*seed, &**call)).collect();
+    let of = calls(&lab("6.1", &VFAT, Some("/usr/sbin/mkfs.vfat")), &each);
+    assert_eq!(of.len(), seeds.len());
+    for call in of.values() {
+        assert_kept(call, "durable", 1, 8);
+    }
 }
