@@ -303,6 +303,11 @@ pub(crate) const CLAUSES: &[Clause] = &[
         or: &[],
     },
     Clause {
+        what: "what sync and syncfs send is told from bios of no op",
+        all: &[hook(Hook::SyncAll)],
+        or: &[],
+    },
+    Clause {
         what: "the path of a file after something was unmounted",
         all: &[hook(Hook::MountGone)],
         or: &[],

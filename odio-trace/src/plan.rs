@@ -252,6 +252,11 @@ const FUNCTIONS: &[(Hook, &str, &[&str])] = &[
             "noop_fsync",
         ],
     ),
+    (
+        Hook::SyncAll,
+        "sync_all",
+        &["writeback_inodes_sb", "sync_inodes_sb"],
+    ),
     (Hook::CommitWait, "commit_wait", &["jbd2_log_wait_commit"]),
     (
         Hook::CommitRun,
@@ -629,6 +634,7 @@ pub(crate) fn costs(hook: Hook) -> &'static str {
             "requests that io_uring hands to workers cannot be told from others"
         }
         Hook::VfsFsync | Hook::FsFsync => "an fsync may be missed",
+        Hook::SyncAll => "what sync(2) and syncfs(2) send is taken for bios of no op",
         Hook::CommitWait | Hook::CommitRun => {
             "journal commits are not seen: durability after fsync is unknown"
         }

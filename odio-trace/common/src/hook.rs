@@ -50,6 +50,8 @@ hooks! {
     VfsFsync = "vfs-fsync";
     /// The filesystem's own fsync: `ext4_sync_file`, `xfs_file_fsync`, ...
     FsFsync = "fs-fsync";
+    /// A filesystem is synced as a whole, as by syncfs(2): `writeback_inodes_sb`, `sync_inodes_sb`.
+    SyncAll = "sync-all";
     /// A task waits for a journal commit: `jbd2_log_wait_commit`.
     CommitWait = "commit-wait";
     /// The journal thread starts a commit: `jbd2_journal_commit_transaction`.

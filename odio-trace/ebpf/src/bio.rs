@@ -78,7 +78,7 @@ fn sent<R: Reads>(bio: u64, traced: bool, tid: u32) {
             || super_write
             || journal::bio(tid, fua && preflush)
             || (data && writeback::bio(bio, size, fua, false));
-        if !common && traced && (what == REQ_OP_WRITE || flush) {
+        if !common && traced && key != task::SYNC_ALL && (what == REQ_OP_WRITE || flush) {
             lose(Loss::BioUnattributed);
             debug!((), "bio of {} bytes, flags {:x}, of thread {} belongs to no op", size, opf, tid);
         }

@@ -12,6 +12,10 @@ use crate::{
 /// In place of a request: a worker's request that was not seen to begin.
 pub(crate) const BEGUN_BEFORE: u64 = 1;
 
+/// In place of an op: the task syncs filesystems as a whole until its system call returns. What it sends is not of one
+/// request, as what a worker sends that writes back for all.
+pub(crate) const SYNC_ALL: u64 = u64::MAX;
+
 /// What a task is inside of.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -139,6 +143,15 @@ pub(crate) fn enter(tid: u32, op: u64) {
         return;
     }
     note(tid, &Task { op, depth: 1, ..Task::NONE });
+}
+
+/// Notes that the running task syncs a filesystem as a whole, unless it does so for an op.
+#[inline(always)]
+pub(crate) fn syncs_all() {
+    let (tgid, tid) = current();
+    if sees(Hook::SyncAll, tgid) && inside(tid) == 0 {
+        enter(tid, SYNC_ALL);
+    }
 }
 
 /// Notes that a worker completes `op`, until the op is acknowledged in this task.

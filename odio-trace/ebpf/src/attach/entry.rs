@@ -74,6 +74,7 @@ entries! {
     fs_fsync(arg) at [
         ext4_sync_file xfs_file_fsync xfs_dir_fsync btrfs_sync_file blkdev_fsync ext2_fsync fat_file_fsync noop_fsync
     ] => sync::fsync(Hook::FsFsync, arg(0), arg(1), arg(2), arg(3), arg(FUNCTION));
+    sync_all(arg) at [writeback_inodes_sb sync_inodes_sb] => task::syncs_all();
     commit_wait(arg) at [jbd2_log_wait_commit] => journal::wait(arg(0), arg(1) as u32);
     commit_run(arg) at [jbd2_journal_commit_transaction] => journal::run(arg(0));
     log_force(arg) at [xlog_force_lsn] => journal::log_force(arg(4));
