@@ -112,6 +112,12 @@ fn it_conforms_on_linux_6_1_and_xfs() {
     conforms("6.1", "xfs");
 }
 
+/// Where a sync of libodio's own follows each durable write, whatever the engine.
+#[test]
+fn it_conforms_on_linux_6_1_and_vfat() {
+    conforms("6.1", "vfat");
+}
+
 #[test]
 fn it_conforms_on_linux_6_1_and_a_raw_disk() {
     conforms("6.1", "none");
@@ -134,7 +140,7 @@ fn it_conforms_on_every_kernel_and_filesystem() {
         return;
     }
     for kernel in ["5.10", "6.1", "6.12"] {
-        for place in ["ext4", "xfs", "btrfs", "none"] {
+        for place in ["ext4", "xfs", "btrfs", "vfat", "none"] {
             conforms(kernel, place);
         }
     }
