@@ -279,7 +279,7 @@ const BTRFS: &[Rule] = &[
         "no superblock was written inside the fsync: whether another task did so for it was not seen"),
 ];
 
-/// What is written through the page cache of a block device: a file that is one, or the metadata of these filesystems.
+/// What is written through the page cache of a block device: a file that is one, or the metadata of ext2.
 #[rustfmt::skip]
 const DEVICE_PAGES: &[Rule] = &[
     rule(|e| e.device_there.is_none(), Unknown,

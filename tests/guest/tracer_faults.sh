@@ -1,7 +1,7 @@
 #!/bin/sh
-# tracer_faults.sh PROGRAM: odio-trace where the tracer or the workload is killed, the filesystem is full, the clock jumps, or
-# the device fails or is taken away. PROGRAM is the faults program. Prints a line `NAME: VALUE` for each fact; files of ops and recordings
-# are told of as `NAME.ops: LINE`.
+# tracer_faults.sh PROGRAM: odio-trace where the tracer or the workload is killed, the filesystem is full, the clock jumps,
+# or the device fails or is taken away. PROGRAM is the faults program. Prints a line `NAME: VALUE` for each fact; files of
+# ops and recordings are told of as `NAME.ops: LINE`.
 
 program=$1
 ROOM=/tmp/faults
