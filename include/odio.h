@@ -186,8 +186,8 @@ typedef enum odio_direct {
  */
 typedef enum odio_sync {
     /**
-     * The data, and the metadata needed to find it, are durable: O_DSYNC. The default, because forgetting to choose
-     * then costs time and not data.
+     * The data, and the metadata needed to find it, are durable (but see `odio_file_info.no_promise`): O_DSYNC. The
+     * default, because forgetting to choose then costs time and not data.
      */
     ODIO_SYNC_DSYNC = 0,
     /**
@@ -437,9 +437,10 @@ typedef struct odio_file_info {
      */
     uint32_t finishing_sync;
     /**
-     * 0.
+     * 1 where nothing is promised to be durable, not even after a sync: a filesystem in memory, and an ext4 of which no
+     * journal is shown in /sys/fs/ext4; odio_explain() says why. Otherwise 0.
      */
-    uint32_t reserved;
+    uint32_t no_promise;
 } odio_file_info;
 
 /**
@@ -837,7 +838,8 @@ ssize_t odio_file_write(const struct odio_file *file,
                         uint64_t offset);
 
 /**
- * Makes data and all metadata of what was written durable (fsync).
+ * Makes data and all metadata of what was written durable (fsync). Where `odio_file_info.no_promise` is 1 it is
+ * synced, and may be lost all the same.
  *
  * Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
  * kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). -ENODEV also for a block

@@ -132,6 +132,9 @@ pub struct Contract {
     pub offset_align: Option<Sourced<u32>>,
     /// Alignment of a request's length, in bytes; `None` where the mode asks for none.
     pub length_align: Option<Sourced<u32>>,
+    /// Why nothing is promised to be durable on this file, not even after a sync; `None` where it is promised
+    /// ([`Limits::no_promise`]).
+    pub no_promise: Option<&'static str>,
     breaks_sync: bool,
     breaks_asynchronous_sync: bool,
     fallback: Option<Fallback>,
@@ -147,6 +150,7 @@ impl Contract {
             memory_align: direct.then_some(limits.memory_align),
             offset_align: direct.then_some(limits.offset_align),
             length_align: direct.then_some(limits.length_align),
+            no_promise: limits.no_promise(),
             breaks_sync: limits.breaks_sync(),
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
             fallback: Fallback::of(limits).filter(|_| direct),
@@ -171,7 +175,7 @@ impl Contract {
     }
 
     /// The states in which a write in `situation` may be when it is acknowledged. Stronger than promised is always
-    /// allowed. Of a read, nothing is promised; and where files live in memory alone, no sync makes them durable.
+    /// allowed. Of a read, nothing is promised; and where [`Contract::no_promise`] says why, no sync makes a write durable.
     pub fn allowed(&self, situation: Situation) -> &'static [Durability] {
         if self.in_memory {
             return &[Durability::PageCache];
@@ -181,8 +185,9 @@ impl Contract {
             None => self.mode.cache,
         };
         match (self.mode.sync, cache) {
-            (Sync::Dsync | Sync::Sync, _) => &[Durability::Durable],
-            (Sync::None, Cache::Direct) => &[
+            (Sync::Dsync | Sync::Sync, _) if self.no_promise.is_none() => &[Durability::Durable],
+            // It has left the page cache, for all that.
+            (Sync::Dsync | Sync::Sync, _) | (Sync::None, Cache::Direct) => &[
                 Durability::Uncommitted,
                 Durability::DeviceCache,
                 Durability::Durable,
@@ -255,6 +260,26 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn without_a_journal_no_mode_of_ext4_promises_more_than_without_a_sync() {
+        use Durability::*;
+        let limits = Limits {
+            shows_journal: false,
+            ..Limits::example(Filesystem::EXT4)
+        };
+        for mode in Mode::ALL {
+            let contract = Contract::of(mode, &limits);
+            assert!(contract.no_promise.is_some());
+            let seen = |seen| contract.permits(Situation::Overwrite, seen);
+            assert_eq!(
+                [DeviceCache, Uncommitted, Durable].map(seen),
+                [Some(true); 3]
+            );
+            let plain = mode == "buffered".parse().unwrap();
+            assert_eq!(seen(PageCache), Some(plain), "{mode}");
         }
     }
 

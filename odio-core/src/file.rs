@@ -323,6 +323,7 @@ impl File {
     pub(crate) fn pretend_filesystem(&mut self, filesystem: crate::limits::Filesystem) {
         let inner = Arc::get_mut(&mut self.inner).unwrap();
         inner.limits.filesystem = Some(filesystem);
+        inner.limits.shows_journal = true;
         inner.masks = inner.masks.with_no_plain_queued_write();
     }
 

@@ -11,7 +11,7 @@ pub(crate) mod texts;
 
 use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use self::filesystem::{Device, Filesystem};
 pub use self::source::{Source, Sourced};
@@ -91,6 +91,8 @@ pub struct Limits {
     /// On ext4: the file's data goes through the journal, so direct requests are copied (ext4_should_use_dio). Asked for
     /// only where statx does not say whether the file can do direct I/O.
     pub(crate) journals_data: bool,
+    /// On ext4: the kernel shows its journal.
+    pub(crate) shows_journal: bool,
 }
 
 /// The device queue's directory. A partition has none of its own: it is its disk's.
@@ -105,6 +107,17 @@ fn queue_directory(device: Device) -> Option<PathBuf> {
 fn mounted_with_data_journal(device: Device) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     has_data_journal(&mounts, device)
+}
+
+/// Whether the kernel shows the journal of the ext4 on a device: `journal_task_show` has `<none>` where there is none,
+/// and the kernel's own ext2, which never has one, is not there at all.
+fn shows_journal(device: Device) -> bool {
+    let node = fs::read_link(format!("/sys/dev/block/{device}")).unwrap_or_default();
+    let Some(name) = node.file_name() else {
+        return false;
+    };
+    let task = Path::new("/sys/fs/ext4").join(name).join("journal_task");
+    fs::read_to_string(task).is_ok_and(|task| number(&task).is_some())
 }
 
 impl Limits {
@@ -202,6 +215,8 @@ impl Limits {
                 && dio_align.is_none()
                 && (flags.is_some_and(|flags| flags & sys::FS_JOURNAL_DATA_FL != 0)
                     || device.is_some_and(mounted_with_data_journal)),
+            shows_journal: filesystem == Some(Filesystem::EXT4)
+                && device.is_some_and(shows_journal),
             // nodatacow is without both (btrfs(5)).
             checksums: flags
                 .filter(|_| filesystem == Some(Filesystem::BTRFS))
@@ -313,11 +328,30 @@ impl Limits {
     /// Whether the kernel's fsync and `O_DSYNC` may end well here before all that is needed after a crash is on the disk,
     /// so that the whole filesystem has to be synced, which waits for everybody's writes.
     ///
-    /// vfat (seen in 6.1 and 6.12) keeps the buffers of the FAT that have to be written in one list for all its files.
-    /// `fsync_buffers_list` takes them off to write them, so a second fsync meanwhile finds the list empty, flushes the
-    /// device, and is told that all is well (`fat_file_fsync`).
+    /// vfat (seen in 5.10, 6.1, 6.12 and 7.2) keeps the buffers of the FAT that have to be written in one list for all its
+    /// files. `fsync_buffers_list` takes them off to write them, so a second fsync meanwhile finds the list empty, flushes
+    /// the device, and is told that all is well (`fat_file_fsync`; `crash/sync-beside-sync`).
     pub fn breaks_sync(&self) -> bool {
         self.filesystem == Some(Filesystem::VFAT)
+    }
+
+    /// Why nothing is durable here for certain, whatever is synced; `None` where what is synced is.
+    ///
+    /// ext4 without a journal (seen in 6.1 and 6.12) writes the inode and the blocks of the extents in any order: where a file gets
+    /// more extents than the inode holds, a power cut in between takes away the whole file, and with it what was synced
+    /// long before. Its fsync has the same gap as that of vfat, for each file (`ext4_fsync_nojournal`; seen in 5.10, 6.1,
+    /// 6.12 and 7.2), and in 5.10 and 6.1 sends no flush where something else has written the inode.
+    pub fn no_promise(&self) -> Option<&'static str> {
+        match self.filesystem {
+            Some(filesystem) if filesystem.is_memory() => {
+                Some("the filesystem has no storage: no sync makes anything durable")
+            }
+            Some(Filesystem::EXT4) if !self.shows_journal => Some(
+                "no journal of this ext4 is shown in /sys/fs/ext4: without one a power cut while the file is changed later \
+                 may take away what was synced, and an fsync does not wait for what another one is writing",
+            ),
+            _ => None,
+        }
     }
 
     /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
@@ -361,6 +395,7 @@ impl Limits {
             without_extents: false,
             checksums: None,
             journals_data: false,
+            shows_journal: true,
         }
     }
 }
@@ -406,6 +441,21 @@ mod tests {
         let mut limits = Limits::example(Filesystem::EXT4);
         limits.journals_data = true;
         assert!(limits.refusal().unwrap().contains("data=journal"));
+    }
+
+    #[test]
+    fn nothing_is_promised_in_memory_and_on_ext4_without_a_journal() {
+        let mut limits = Limits::example(Filesystem::EXT4);
+        assert_eq!(limits.no_promise(), None);
+        limits.shows_journal = false;
+        assert!(limits.no_promise().unwrap().contains("no journal"));
+        // The others have none that is shown there.
+        for filesystem in [Filesystem::XFS, Filesystem::BTRFS, Filesystem::VFAT] {
+            limits.filesystem = Some(filesystem);
+            assert_eq!(limits.no_promise(), None, "{filesystem}");
+        }
+        limits.filesystem = Some(Filesystem::TMPFS);
+        assert!(limits.no_promise().unwrap().contains("no storage"));
     }
 
     #[test]

@@ -48,8 +48,9 @@ pub struct odio_file_info {
     /// asynchronous O_DSYNC or O_SYNC write; vfat: fat_file_fsync takes for done what another sync has in flight, so any
     /// write of a mode with a sync is followed by one); otherwise 0.
     pub finishing_sync: u32,
-    /// 0.
-    pub reserved: u32,
+    /// 1 where nothing is promised to be durable, not even after a sync: a filesystem in memory, and an ext4 of which no
+    /// journal is shown in /sys/fs/ext4; odio_explain() says why. Otherwise 0.
+    pub no_promise: u32,
 }
 
 // SAFETY: one usize and four u32.
@@ -235,7 +236,8 @@ unsafe fn sync(file: *const odio_file, kind: SyncKind) -> c_int {
     unsafe { on(file, body) }
 }
 
-/// Makes data and all metadata of what was written durable (fsync).
+/// Makes data and all metadata of what was written durable (fsync). Where `odio_file_info.no_promise` is 1 it is
+/// synced, and may be lost all the same.
 ///
 /// Returns 0 or a negative errno. A failure sticks: later syncs through this handle report it without asking the
 /// kernel, which would report the loss only once, until odio_file_acknowledge_sync_error(). -ENODEV also for a block
@@ -330,7 +332,7 @@ pub unsafe extern "C" fn odio_file_get_info(
                 .finishing_sync(Engine::IoUring)
                 .is_some()
                 .into(),
-            reserved: 0,
+            no_promise: file.contract().no_promise.is_some().into(),
         };
         // SAFETY: not null, and of its own size as the caller promises.
         unsafe { options::write(info, &values) }?;

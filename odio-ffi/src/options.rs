@@ -27,8 +27,8 @@ pub enum odio_direct {
 /// What a write has been through when it is acknowledged.
 #[repr(C)]
 pub enum odio_sync {
-    /// The data, and the metadata needed to find it, are durable: O_DSYNC. The default, because forgetting to choose
-    /// then costs time and not data.
+    /// The data, and the metadata needed to find it, are durable (but see `odio_file_info.no_promise`): O_DSYNC. The
+    /// default, because forgetting to choose then costs time and not data.
     ODIO_SYNC_DSYNC = 0,
     /// The data and all metadata are durable: O_SYNC.
     ODIO_SYNC_SYNC = 1,

@@ -26,6 +26,10 @@ int main(int argc, char **argv)
     CHECK(strlen(text) == size);
     fputs(text, stdout);
 
+    odio_file_info info = {.size = sizeof info};
+    CHECK(odio_file_get_info(file, &info) == 0);
+    CHECK(info.no_promise == (strstr(text, "\nan acknowledged write: is durable") == NULL));
+
     CHECK(odio_file_explain(file, NULL, 1) == -EINVAL);
     CHECK_SAYS("text is NULL");
     CHECK(odio_file_explain(NULL, text, size) == -EINVAL && text[0] == '\0');

@@ -218,7 +218,7 @@ fn an_open_file_is_explained_whole() {
             ("memory alignment", "; source: "),
             ("offset alignment", "; source: "),
             ("length alignment", "; source: "),
-            ("an acknowledged write", "is durable"),
+            ("an acknowledged write", "durable (found again"),
             ("volatile write cache", ""),
             ("FUA", ""),
             ("finishing sync", ""),
