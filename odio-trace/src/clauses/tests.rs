@@ -22,6 +22,7 @@ fn ext4() -> Place {
         block_device: false,
         directory: Some(false),
         read_only: false,
+        journal: Some(true),
         volatile_cache: Some(true),
         fua: Some(true),
         requests: Some(true),

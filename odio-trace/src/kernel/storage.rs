@@ -32,6 +32,18 @@ impl<'a> Storage<'a> {
         of_dev.peek().is_some() && of_dev.all(|mount| mount.has("ro"))
     }
 
+    /// Whether the filesystem with this number, which ext4's driver has mounted, has a journal; `None` where the kernel
+    /// does not show it, and of what is no ext4.
+    pub(crate) fn journal(self, dev: Dev) -> Option<bool> {
+        let name = Block::read(self.root, dev).ok()?.name.replace('/', "!");
+        let task = self
+            .root
+            .text(&format!("/sys/fs/ext4/{name}/journal_task"))
+            .ok()?;
+        // Number of its thread, or `<none>` (journal_task_show).
+        Some(task.trim().parse::<u32>().is_ok())
+    }
+
     /// What the kernel believes of the write cache under a filesystem, or of a block device.
     pub(crate) fn write_cache(self, dev: Dev) -> Cache {
         Cache::of(&self.devices(dev))

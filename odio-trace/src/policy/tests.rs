@@ -30,6 +30,7 @@ fn op(record: &OpRecord, file: Option<&str>) -> Op {
     let place = Place {
         fs: Some("ext4".into()),
         directory: Some(false),
+        journal: Some(true),
         volatile_cache: Some(true),
         fua: Some(true),
         ..Place::default()

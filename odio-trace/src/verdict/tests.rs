@@ -28,6 +28,7 @@ fn overwrite(sync: Sync) -> Evidence {
             block_device: false,
             directory: Some(false),
             read_only: false,
+            journal: Some(true),
             volatile_cache: Some(true),
             fua: Some(true),
             requests: Some(true),
@@ -783,6 +784,54 @@ fn each_rule_of_vfat() {
     assert_eq!(durability, Some(Unknown), "{why}");
     // That nothing was flushed is certain.
     assert_eq!(judge(&vfat()).0, Some(DeviceCache));
+}
+
+/// ext4's driver has it, whichever of the two it is mounted as.
+#[test]
+fn nothing_is_durable_on_ext4_without_a_journal() {
+    let of = |fs: &str, journal, e: Evidence| {
+        let fs = Some(fs.into());
+        let place = Place {
+            fs,
+            journal,
+            ..e.place
+        };
+        judge(&Evidence { place, ..e })
+    };
+    let flushed = || Evidence {
+        flushes: 1,
+        flushed_last: true,
+        ..fsync()
+    };
+    let fua = || Evidence {
+        fua: 1,
+        fua_issued: 1,
+        ..overwrite(Sync::Dsync)
+    };
+    let committed = Evidence {
+        commits: 1,
+        commits_barrier: true,
+        ..fsync()
+    };
+    for e in [flushed(), fua(), cached(Some(false), None, fsync())] {
+        for (fs, journal, expected) in [
+            ("ext4", Some(true), Durable),
+            ("ext4", Some(false), Unknown),
+            ("ext4", None, Unknown),
+            ("ext2", Some(false), Unknown),
+        ] {
+            let (durability, why) = of(fs, journal, e.clone());
+            assert_eq!(durability, Some(expected), "{fs} {journal:?} {why}");
+            let of_ext4 = fs == "ext4" && expected == Unknown;
+            assert!(!of_ext4 || why.contains("journal"), "{why}");
+        }
+    }
+    // The kernel's own ext2, which has no extents and locks the inode meanwhile.
+    assert_eq!(of("ext2", None, flushed()).0, Some(Durable));
+    // A commit is one of a journal.
+    assert_eq!(of("ext4", None, committed).0, Some(Durable));
+    // As in 6.1, where the inode was not dirty: that is certain.
+    assert_eq!(of("ext4", Some(false), fsync()).0, Some(DeviceCache));
 }
 
 #[test]
