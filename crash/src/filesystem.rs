@@ -26,12 +26,19 @@ pub(crate) struct Filesystem {
 }
 
 /// Every filesystem that can be asked for.
-pub(crate) const ALL: [Filesystem; 6] = [
+pub(crate) const ALL: [Filesystem; 7] = [
     Filesystem {
         name: "ext4",
         kind: Some("ext4"),
         options: "",
         has_journal: true,
+        disk: 64 << 20,
+    },
+    Filesystem {
+        name: "ext4-no-journal",
+        kind: Some("ext4"),
+        options: "",
+        has_journal: false,
         disk: 64 << 20,
     },
     Filesystem {
@@ -109,7 +116,11 @@ impl Filesystem {
         };
         let program = format!("mkfs.{}", self.kind.unwrap_or_default());
         let mut command = Command::new(&program);
-        command.args(arguments).arg(disk).stdin(Stdio::null());
+        command.args(arguments).stdin(Stdio::null());
+        if self.kind == Some("ext4") && !self.has_journal {
+            command.args(["-O", "^has_journal"]);
+        }
+        command.arg(disk);
         match self.kind {
             Some("ext4") => command.arg(format!("{kib}k")),
             Some("vfat") => command.arg(kib),

@@ -422,3 +422,20 @@ fn appends_at_the_same_time_on_vfat() {
         assert_kept(call, "durable", 1, 8);
     }
 }
+
+/// Without a journal a file that gets more extents than its inode holds is lost whole where the power is cut in between, what
+/// was durable before as well: why libodio promises nothing there.
+#[test]
+fn ext4_without_a_journal_keeps_nothing_for_certain() {
+    let writes = "run --fs ext4-no-journal --mode buffered+dsync --engine psync --situation unwritten --writes 6";
+    let of = calls(&lab("6.12", &["ext4"], EXT4), &[("unwritten", writes)]);
+    let call = &of["unwritten"];
+    assert_failed(call, 1);
+    let lost = |violation: &Value| {
+        violation["expected"]
+            .as_str()
+            .is_some_and(|expected| expected.ends_with("or later"))
+            && violation["found"] == "the end of the file"
+    };
+    assert!(call.violations.iter().any(lost), "{:?}", call.violations);
+}
