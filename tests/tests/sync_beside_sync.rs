@@ -4,8 +4,9 @@
 //! Each row of it must be what the report says of that kernel, and libodio must promise nothing where there is no way to
 //! wait.
 
-use odio_tests::vm::Run;
+use odio_tests::vm::{Run, odio_trace};
 use odio_tests::{Link, compile, everything, root, scratch};
+use serde_json::Value;
 
 /// The rows that are in question and were lost, as `FILESYSTEM PART HOW`; all others were kept, and every control came out.
 fn lost(kernel: &str) -> Vec<String> {
@@ -84,38 +85,36 @@ fn a_sync_of_7_2_waits_for_the_inode_alone() {
 
 /// On one ext4 with a journal and one without.
 #[test]
-fn libodio_promises_nothing_without_a_journal() {
+fn nothing_is_promised_or_called_durable_without_a_journal() {
     let directory = scratch();
     let program = compile("tests/c/explain.c", Link::Static, &[], directory.path());
     let program = program.to_str().expect("UTF-8");
+    let tracer = odio_trace();
+    let tracer = tracer.to_str().expect("UTF-8");
     let line = format!(
         "set -e
         mkdir none
         mkfs.ext4 -q -F -O ^has_journal /dev/ram0
         mount -t ext4 /dev/ram0 none
         for folder in . none; do
-            head -c 8192 /dev/zero >$folder/file
+            {tracer} run --json --op write -- dd if=/dev/zero of=$folder/file bs=8k count=1 oflag=direct,dsync
             {program} $folder/file | grep '^an acknowledged write'
         done
         umount none"
     );
-    let options = [
-        "--kernel",
-        "6.1",
-        "--fs",
-        "ext4",
-        "--module",
-        "brd rd_nr=1 rd_size=65536",
-        "--add",
-        "/usr/sbin/mkfs.ext4",
-        "--add",
-        program,
-    ];
+    let module = "brd rd_nr=1 rd_size=65536";
+    let mut options = vec!["--kernel", "6.1", "--fs", "ext4", "--module", module];
+    for path in ["/usr/sbin/mkfs.ext4", "/usr/bin/dd", program, tracer] {
+        options.extend(["--add", path]);
+    }
     let output = Run::new(&options, &["sh", "-c", &line]).output();
     let said = everything(&output);
     assert!(output.status.success(), "{said}");
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
-    let promises: Vec<&str> = printed.lines().collect();
+    let promises: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with("an acknowledged"))
+        .collect();
     let [with, without] = promises[..] else {
         panic!("{said}")
     };
@@ -127,4 +126,17 @@ fn libodio_promises_nothing_without_a_journal() {
         without.contains("no journal of this ext4 is shown"),
         "{without}"
     );
+    let ops: Vec<Value> = printed
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &Value| line["type"] == "op")
+        .collect();
+    let [with, without] = &ops[..] else {
+        panic!("{said}")
+    };
+    assert_eq!(with["durability"], "durable", "{with}");
+    assert_eq!(without["durability"], "unknown", "{without}");
+    let why = without["why"].as_str().expect("words");
+    assert!(why.starts_with("ext4 without a journal may lose"), "{why}");
 }

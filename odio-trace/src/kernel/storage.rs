@@ -64,3 +64,39 @@ impl<'a> Storage<'a> {
         of_btrfs().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn ext4_shows_whether_it_has_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("sys/dev/block")).unwrap();
+        for (name, number, task) in [
+            ("sda1", "8:1", Some("312\n")),
+            ("sda2", "8:2", Some("<none>\n")),
+            ("sda3", "8:3", None),
+            ("cciss!c0d0", "104:0", Some("7\n")),
+        ] {
+            fs::create_dir_all(at("sys/block").join(name).join("queue")).unwrap();
+            symlink(at("sys/block").join(name), at("sys/dev/block").join(number)).unwrap();
+            let shown = at("sys/fs/ext4").join(name);
+            if let Some(task) = task {
+                fs::create_dir_all(&shown).unwrap();
+                fs::write(shown.join("journal_task"), task).unwrap();
+            }
+        }
+        let root = Root::at(dir.path());
+        let journal = |dev: &str| Storage::by(&root, None).journal(dev.parse().unwrap());
+        assert_eq!(journal("8:1"), Some(true));
+        assert_eq!(journal("8:2"), Some(false));
+        // Another driver's, or none.
+        assert_eq!((journal("8:3"), journal("0:45")), (None, None));
+        assert_eq!(journal("104:0"), Some(true));
+    }
+}
