@@ -38,7 +38,7 @@ impl<'a> Storage<'a> {
         let name = Block::read(self.root, dev).ok()?.name.replace('/', "!");
         let task = self
             .root
-            .text(&format!("/sys/fs/ext4/{name}/journal_task"))
+            .text(format!("/sys/fs/ext4/{name}/journal_task"))
             .ok()?;
         // Number of its thread, or `<none>` (journal_task_show).
         Some(task.trim().parse::<u32>().is_ok())
