@@ -8,7 +8,10 @@
 set -u
 name=sync-beside-sync
 mib=16
-delay=4000 # ms
+# In ms, so long that each write that is held has to be let go.
+delay=600000
+# In tenths of a second, after which a sync that has not returned is taken to wait.
+patience=40
 room=$(mktemp -d) || exit 2
 loop=
 
@@ -19,6 +22,9 @@ fail() {
 
 # Nothing of ours is left, whatever happened.
 clean_up() {
+    # What is held is let go, or the other sync would not end.
+    dmsetup suspend --nolockfs --noflush "$name" 2>/dev/null &&
+        echo "0 $((mib * 2048)) linear $disk 0" | dmsetup load "$name" && dmsetup resume "$name"
     wait
     umount "$room/at" 2>/dev/null
     umount "$room/copied" 2>/dev/null
@@ -140,13 +146,20 @@ one() {
         other=$!
         until_held
     fi
-    by "$how" "$room/at/file" || fail "not acknowledged: $how"
-    call=waited
-    [ -n "$other" ] && is_held && call=returned
+    rm -f "$room/ended"
+    { by "$how" "$room/at/file" && echo well || echo badly; } >"$room/ended.new" && mv "$room/ended.new" "$room/ended" &
+    looks=0
+    until [ -e "$room/ended" ] || [ $looks = $patience ]; do
+        looks=$((looks + 1))
+        sleep 0.1
+    done
+    call=returned
+    [ -e "$room/ended" ] || { call=waited && table linear linear && wait $!; }
+    grep -q well "$room/ended" || fail "not acknowledged: $how"
     # What the disk has now: a power cut leaves no more.
     dd if="$disk" of="$room/copy" bs=1M count=$mib iflag=direct 2>"$room/said" || { cat "$room/said"; fail "dd"; }
     if [ -n "$other" ]; then
-        [ $call = waited ] || is_held || fail "the write was held for too short a time for a look at the disk"
+        [ $call = waited ] || is_held || fail "the write of the other sync was let go too early"
         table linear linear
         wait "$other" || fail "the other sync failed"
     fi
