@@ -337,10 +337,10 @@ impl Limits {
 
     /// Why nothing is durable here for certain, whatever is synced; `None` where what is synced is.
     ///
-    /// ext4 without a journal (seen in 6.1 and 6.12) writes the inode and the blocks of the extents in any order: where a file gets
-    /// more extents than the inode holds, a power cut in between takes away the whole file, and with it what was synced
-    /// long before. Its fsync has the same gap as that of vfat, for each file (`ext4_fsync_nojournal`; seen in 5.10, 6.1,
-    /// 6.12 and 7.2), and in 5.10 and 6.1 sends no flush where something else has written the inode.
+    /// ext4 without a journal (seen in 6.1 and 6.12) writes the inode and the blocks of the extents in any order: where a
+    /// file gets more extents than the inode holds, a power cut in between takes away the whole file, and with it what was
+    /// synced long before. Its fsync has the same gap as that of vfat, for each file (`ext4_fsync_nojournal`; seen in
+    /// 5.10, 6.1, 6.12 and 7.2), and in 5.10 and 6.1 sends no flush where something else has written the inode.
     pub fn no_promise(&self) -> Option<&'static str> {
         match self.filesystem {
             Some(filesystem) if filesystem.is_memory() => {
