@@ -317,7 +317,10 @@ mod tests {
         let directory = directory();
         let mut file = fresh(&directory, mode("direct+dsync"));
         file.pretend_filesystem(Filesystem::EXT4);
-        assert!(said(&file, "an acknowledged write").starts_with("is durable"));
+        assert_eq!(
+            said(&file, "an acknowledged write"),
+            "is durable (found again after a power cut)"
+        );
         file.pretend_filesystem(Filesystem::TMPFS);
         let promise = said(&file, "an acknowledged write");
         assert!(promise.starts_with("may be page-cache"), "{promise}");
