@@ -325,7 +325,7 @@ fn place(
         block_device,
         directory: None,
         read_only: !block_device && storage.read_only(dev),
-        journal: storage.journal(dev).filter(|_| !block_device),
+        journal: storage.journal(dev),
         volatile_cache: cache.volatile,
         fua: cache.fua,
         requests: cache.requests,

@@ -81,7 +81,7 @@ pub(crate) struct Place {
     pub(crate) directory: Option<bool>,
     /// Mounted read-only, where fsync returns without doing anything.
     pub(crate) read_only: bool,
-    /// Whether ext4's driver has a journal here; `None` where that was not seen, and of other filesystems.
+    /// Whether ext4's driver has a journal on the device; `None` where that was not seen, and of other filesystems.
     pub(crate) journal: Option<bool>,
     /// Whether the device has a volatile write cache, as the kernel believes.
     pub(crate) volatile_cache: Option<bool>,
@@ -116,7 +116,6 @@ pub(crate) fn judge(e: &Evidence) -> (Option<Durability>, Cow<'static, str>) {
 /// 5.10, 6.1, 6.12 and 7.2), and neither is watched.
 fn lost_later(e: &Evidence) -> Option<&'static str> {
     match (e.place.journal, e.place.fs.as_deref()?) {
-        _ if e.place.block_device => None,
         // What is mounted as ext2 is ext4's where that driver shows it.
         (Some(false), "ext4" | "ext2") => Some(
             "ext4 without a journal may lose all of a file at a power cut while it is changed later, and its fsync does \
