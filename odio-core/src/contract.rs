@@ -121,6 +121,14 @@ impl Fallback {
     }
 }
 
+/// Where a write may be of which nothing is promised.
+const ANYWHERE: &[Durability] = &[
+    Durability::PageCache,
+    Durability::Uncommitted,
+    Durability::DeviceCache,
+    Durability::Durable,
+];
+
 /// What a mode promises on one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contract {
@@ -139,6 +147,7 @@ pub struct Contract {
     breaks_asynchronous_sync: bool,
     fallback: Option<Fallback>,
     in_memory: bool,
+    on_hidden_storage: bool,
 }
 
 impl Contract {
@@ -155,6 +164,7 @@ impl Contract {
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
             fallback: Fallback::of(limits).filter(|_| direct),
             in_memory: limits.filesystem.is_some_and(Filesystem::is_memory),
+            on_hidden_storage: limits.filesystem == Some(Filesystem::OVERLAYFS),
         }
     }
 
@@ -180,6 +190,9 @@ impl Contract {
         if self.in_memory {
             return &[Durability::PageCache];
         }
+        if self.on_hidden_storage {
+            return ANYWHERE;
+        }
         let cache = match self.fallback(situation) {
             Some(_) => Cache::Buffered,
             None => self.mode.cache,
@@ -192,12 +205,7 @@ impl Contract {
                 Durability::DeviceCache,
                 Durability::Durable,
             ],
-            (Sync::None, Cache::Buffered) => &[
-                Durability::PageCache,
-                Durability::Uncommitted,
-                Durability::DeviceCache,
-                Durability::Durable,
-            ],
+            (Sync::None, Cache::Buffered) => ANYWHERE,
         }
     }
 
@@ -310,6 +318,19 @@ mod tests {
         assert!(of(&limits).unwrap().contains("checksums"));
         limits.checksums = Some(false);
         assert_eq!(of(&limits), None);
+    }
+
+    #[test]
+    fn on_overlayfs_a_write_may_be_anywhere() {
+        use Durability::*;
+        for mode in Mode::ALL {
+            let contract = Contract::of(mode, &Limits::example(Filesystem::OVERLAYFS));
+            assert!(contract.no_promise.is_some());
+            for seen in [PageCache, DeviceCache, Uncommitted, Durable] {
+                let permitted = contract.permits(Situation::Overwrite, seen);
+                assert_eq!(permitted, Some(true), "{mode} {seen}");
+            }
+        }
     }
 
     #[test]

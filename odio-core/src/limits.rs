@@ -341,6 +341,9 @@ impl Limits {
     /// file gets more extents than the inode holds, a power cut in between takes away the whole file, and with it what was
     /// synced long before. Its fsync has the same gap as that of vfat, for each file (`ext4_fsync_nojournal`; seen in
     /// 5.10, 6.1, 6.12 and 7.2), and in 5.10 and 6.1 sends no flush where something else has written the inode.
+    ///
+    /// overlayfs may stand on that and on tmpfs, and passes no sync on where it is mounted `volatile` (ovl_should_sync).
+    /// Its options name a path on what it stands on, in the mounts of whoever mounted it.
     pub fn no_promise(&self) -> Option<&'static str> {
         match self.filesystem {
             Some(filesystem) if filesystem.is_memory() => {
@@ -349,6 +352,10 @@ impl Limits {
             Some(Filesystem::EXT4) if !self.shows_journal => Some(
                 "no journal of this ext4 is shown in /sys/fs/ext4: without one a power cut while the file is changed later \
                  may take away what was synced, and an fsync does not wait for what another one is writing",
+            ),
+            Some(Filesystem::OVERLAYFS) => Some(
+                "overlayfs does not show what it stands on, and tmpfs or an ext4 without a journal keep nothing for \
+                 certain; where it is mounted volatile it drops every sync",
             ),
             _ => None,
         }
@@ -444,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_promised_in_memory_and_on_ext4_without_a_journal() {
+    fn nothing_is_promised_in_memory_on_ext4_without_a_journal_and_on_overlayfs() {
         let mut limits = Limits::example(Filesystem::EXT4);
         assert_eq!(limits.no_promise(), None);
         limits.shows_journal = false;
@@ -456,6 +463,8 @@ mod tests {
         }
         limits.filesystem = Some(Filesystem::TMPFS);
         assert!(limits.no_promise().unwrap().contains("no storage"));
+        limits.filesystem = Some(Filesystem::OVERLAYFS);
+        assert!(limits.no_promise().unwrap().contains("volatile"));
     }
 
     #[test]
