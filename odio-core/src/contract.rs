@@ -147,7 +147,7 @@ pub struct Contract {
     breaks_asynchronous_sync: bool,
     fallback: Option<Fallback>,
     in_memory: bool,
-    on_hidden_storage: bool,
+    tried: bool,
 }
 
 impl Contract {
@@ -164,7 +164,7 @@ impl Contract {
             breaks_asynchronous_sync: limits.breaks_asynchronous_sync(),
             fallback: Fallback::of(limits).filter(|_| direct),
             in_memory: limits.filesystem.is_some_and(Filesystem::is_memory),
-            on_hidden_storage: limits.filesystem == Some(Filesystem::OVERLAYFS),
+            tried: limits.is_tried(),
         }
     }
 
@@ -190,7 +190,7 @@ impl Contract {
         if self.in_memory {
             return &[Durability::PageCache];
         }
-        if self.on_hidden_storage {
+        if !self.tried {
             return ANYWHERE;
         }
         let cache = match self.fallback(situation) {
@@ -321,10 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn on_overlayfs_a_write_may_be_anywhere() {
+    fn where_no_power_was_cut_a_write_may_be_anywhere() {
         use Durability::*;
-        for mode in Mode::ALL {
-            let contract = Contract::of(mode, &Limits::example(Filesystem::OVERLAYFS));
+        let filesystems = [
+            Filesystem::OVERLAYFS,
+            Filesystem::F2FS,
+            Filesystem { magic: 1 },
+        ];
+        for (mode, filesystem) in Mode::ALL.into_iter().zip(filesystems.into_iter().cycle()) {
+            let contract = Contract::of(mode, &Limits::example(filesystem));
             assert!(contract.no_promise.is_some());
             for seen in [PageCache, DeviceCache, Uncommitted, Durable] {
                 let permitted = contract.permits(Situation::Overwrite, seen);

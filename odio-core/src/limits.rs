@@ -344,6 +344,8 @@ impl Limits {
     ///
     /// overlayfs may stand on that and on tmpfs, and passes no sync on where it is mounted `volatile` (ovl_should_sync).
     /// Its options name a path on what it stands on, in the mounts of whoever mounted it.
+    ///
+    /// Of the others only those are promised anything where the power was cut and nothing was lost ([`Limits::is_tried`]).
     pub fn no_promise(&self) -> Option<&'static str> {
         match self.filesystem {
             Some(filesystem) if filesystem.is_memory() => {
@@ -357,8 +359,26 @@ impl Limits {
                 "overlayfs does not show what it stands on, and tmpfs or an ext4 without a journal keep nothing for \
                  certain; where it is mounted volatile it drops every sync",
             ),
+            Some(Filesystem::F2FS) => {
+                Some("f2fs was seen to lose at a power cut what a sync had acknowledged")
+            }
+            Some(filesystem) if filesystem.is_network() || filesystem == Filesystem::FUSE => Some(
+                "it is for the server to keep what it acknowledges, and that cannot be seen from here",
+            ),
+            _ if !self.is_tried() => Some(
+                "odio was tried with power cuts on ext4, xfs, btrfs, vfat and block devices, and not on this filesystem",
+            ),
             _ => None,
         }
+    }
+
+    /// Whether this is a kind of filesystem on which the power was cut behind every mode and engine, and libodio's promise
+    /// was kept; or a block device, of which that is true as well (`docs/durability.md`).
+    pub(crate) fn is_tried(&self) -> bool {
+        matches!(
+            self.filesystem,
+            None | Some(Filesystem::EXT4 | Filesystem::XFS | Filesystem::BTRFS | Filesystem::VFAT)
+        )
     }
 
     /// Whether the kernel acknowledges asynchronous `O_DSYNC` and `O_SYNC` direct writes here without having committed
@@ -451,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_promised_in_memory_on_ext4_without_a_journal_and_on_overlayfs() {
+    fn durable_is_promised_only_where_a_power_cut_lost_nothing() {
         let mut limits = Limits::example(Filesystem::EXT4);
         assert_eq!(limits.no_promise(), None);
         limits.shows_journal = false;
@@ -463,8 +483,20 @@ mod tests {
         }
         limits.filesystem = Some(Filesystem::TMPFS);
         assert!(limits.no_promise().unwrap().contains("no storage"));
-        limits.filesystem = Some(Filesystem::OVERLAYFS);
-        assert!(limits.no_promise().unwrap().contains("volatile"));
+        for (filesystem, why) in [
+            (Filesystem::OVERLAYFS, "volatile"),
+            (Filesystem::F2FS, "seen to lose"),
+            (Filesystem::NFS, "for the server"),
+            (Filesystem::FUSE, "for the server"),
+            (Filesystem::ZFS, "not on this filesystem"),
+            (Filesystem { magic: 1 }, "not on this filesystem"),
+        ] {
+            limits.filesystem = Some(filesystem);
+            let said = limits.no_promise().unwrap();
+            assert!(said.contains(why), "{filesystem}: {said}");
+        }
+        limits.filesystem = None;
+        assert_eq!(limits.no_promise(), None, "a block device");
     }
 
     #[test]

@@ -48,8 +48,9 @@ pub struct odio_file_info {
     /// asynchronous O_DSYNC or O_SYNC write; vfat: fat_file_fsync takes for done what another sync has in flight, so any
     /// write of a mode with a sync is followed by one); otherwise 0.
     pub finishing_sync: u32,
-    /// 1 where nothing is promised to be durable, not even after a sync: a filesystem in memory, an ext4 of which no
-    /// journal is shown in /sys/fs/ext4, and overlayfs; odio_explain() says why. Otherwise 0.
+    /// 1 where nothing is promised to be durable, not even after a sync: an ext4 of which no journal is shown in
+    /// /sys/fs/ext4, and every filesystem but ext4, XFS, btrfs and vfat, because on no other one odio was tried with power
+    /// cuts, or it lost something there; odio_explain() says why. Otherwise 0.
     pub no_promise: u32,
 }
 
