@@ -26,7 +26,7 @@ pub(crate) struct Filesystem {
 }
 
 /// Every filesystem that can be asked for.
-pub(crate) const ALL: [Filesystem; 7] = [
+pub(crate) const ALL: [Filesystem; 8] = [
     Filesystem {
         name: "ext4",
         kind: Some("ext4"),
@@ -62,6 +62,13 @@ pub(crate) const ALL: [Filesystem; 7] = [
         options: "nodiscard,nodatacow",
         has_journal: true,
         disk: 256 << 20,
+    },
+    Filesystem {
+        name: "f2fs",
+        kind: Some("f2fs"),
+        options: "nodiscard",
+        has_journal: true,
+        disk: 128 << 20,
     },
     Filesystem {
         name: "vfat",
@@ -102,6 +109,7 @@ impl Filesystem {
         let size = bytes.to_string();
         let kib = (bytes >> 10).to_string();
         let in_size = format!("size={bytes}");
+        let sectors = (bytes >> 9).to_string();
         let arguments: &[&str] = match self.kind {
             None => return Ok(()),
             Some("ext4") => &[
@@ -112,6 +120,7 @@ impl Filesystem {
             ],
             Some("xfs") => &["-q", "-f", "-K", "-d", &in_size],
             Some("vfat") => &["-F", "32"],
+            Some("f2fs") => &["-q", "-f", "-t", "0"],
             Some(_) => &["-q", "-f", "-K", "-b", &size],
         };
         let program = format!("mkfs.{}", self.kind.unwrap_or_default());
@@ -124,6 +133,7 @@ impl Filesystem {
         match self.kind {
             Some("ext4") => command.arg(format!("{kib}k")),
             Some("vfat") => command.arg(kib),
+            Some("f2fs") => command.arg(sectors),
             _ => &mut command,
         };
         let output = command.output().with_context(|| program.clone())?;
@@ -141,7 +151,8 @@ impl Filesystem {
             return Ok(Mounted { at: None });
         };
         let mut flags = MountFlags::NOATIME;
-        if read_only {
+        // A file that f2fs recovers in a read-only mount cannot be read there: EROFS (seen in 6.1).
+        if read_only && kind != "f2fs" {
             flags |= MountFlags::RDONLY;
         }
         let options = CString::new(self.options)?;

@@ -345,6 +345,9 @@ impl Limits {
     /// overlayfs may stand on that and on tmpfs, and passes no sync on where it is mounted `volatile` (ovl_should_sync).
     /// Its options name a path on what it stands on, in the mounts of whoever mounted it.
     ///
+    /// f2fs (seen in 5.10, 6.1, 6.12 and 7.2) does not wait for the node that the first fsync after a checkpoint writes, and
+    /// may send no flush after asynchronous direct overwrites (`crash/f2fs-sync`).
+    ///
     /// Of the others only those are promised anything where the power was cut and nothing was lost ([`Limits::is_tried`]).
     pub fn no_promise(&self) -> Option<&'static str> {
         match self.filesystem {
