@@ -54,7 +54,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Filesystem (ext4, ext4-no-journal, xfs, btrfs, btrfs-nodatacow, f2fs, vfat, or block: the disk itself)
+    /// Filesystem (ext4, ext4-no-extents, ext4-data-journal, ext4-no-journal, xfs, btrfs, btrfs-nodatacow, f2fs, vfat, or
+    /// block: the disk itself)
     #[arg(long, value_name = "FS", default_value = "ext4", value_delimiter = ',')]
     pub(crate) fs: Vec<Filesystem>,
     #[arg(long, default_value = "direct+dsync", value_delimiter = ',')]

@@ -26,7 +26,7 @@ pub(crate) struct Filesystem {
 }
 
 /// Every filesystem that can be asked for.
-pub(crate) const ALL: [Filesystem; 8] = [
+pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "ext4",
         kind: Some("ext4"),
@@ -39,6 +39,20 @@ pub(crate) const ALL: [Filesystem; 8] = [
         kind: Some("ext4"),
         options: "",
         has_journal: false,
+        disk: 64 << 20,
+    },
+    Filesystem {
+        name: "ext4-no-extents",
+        kind: Some("ext4"),
+        options: "",
+        has_journal: true,
+        disk: 64 << 20,
+    },
+    Filesystem {
+        name: "ext4-data-journal",
+        kind: Some("ext4"),
+        options: "data=journal",
+        has_journal: true,
         disk: 64 << 20,
     },
     Filesystem {
@@ -126,9 +140,12 @@ impl Filesystem {
         let program = format!("mkfs.{}", self.kind.unwrap_or_default());
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null());
-        if self.kind == Some("ext4") && !self.has_journal {
-            command.args(["-O", "^has_journal"]);
-        }
+        match self.name {
+            "ext4-no-journal" => command.args(["-O", "^has_journal"]),
+            // The one wants the other.
+            "ext4-no-extents" => command.args(["-O", "^extent,^64bit"]),
+            _ => &mut command,
+        };
         command.arg(disk);
         match self.kind {
             Some("ext4") => command.arg(format!("{kib}k")),
