@@ -438,8 +438,8 @@ typedef struct odio_file_info {
     uint32_t finishing_sync;
     /**
      * 1 where nothing is promised to be durable, not even after a sync: an ext4 of which no journal is shown in
-     * /sys/fs/ext4, and every filesystem but ext4, XFS, btrfs and vfat, because on no other one odio was tried with power
-     * cuts, or it lost something there; odio_explain() says why. Otherwise 0.
+     * /sys/fs/ext4, and every filesystem but ext4, XFS, btrfs and vfat, where no power was cut, or something was lost;
+     * odio_explain() says why. Otherwise 0.
      */
     uint32_t no_promise;
 } odio_file_info;

@@ -16,6 +16,9 @@ pub(crate) struct Filesystem {
     pub(crate) name: &'static str,
     /// As mount(2) calls it; `None`: the disk itself.
     kind: Option<&'static str>,
+    /// Of mkfs, beside those of its kind.
+    arguments: &'static [&'static str],
+    /// Of the mount.
     options: &'static str,
     /// Or writes no block in place. Without, the size of a file and where its blocks are come to the disk in no order:
     /// after a cut a file of vfat may be longer than what can be read of it (`fat_get_cluster`: EIO), and one that was
@@ -30,6 +33,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "ext4",
         kind: Some("ext4"),
+        arguments: &[],
         options: "",
         has_journal: true,
         disk: 64 << 20,
@@ -37,6 +41,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "ext4-no-journal",
         kind: Some("ext4"),
+        arguments: &["-O", "^has_journal"],
         options: "",
         has_journal: false,
         disk: 64 << 20,
@@ -44,6 +49,8 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "ext4-no-extents",
         kind: Some("ext4"),
+        // The one wants the other.
+        arguments: &["-O", "^extent,^64bit"],
         options: "",
         has_journal: true,
         disk: 64 << 20,
@@ -51,6 +58,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "ext4-data-journal",
         kind: Some("ext4"),
+        arguments: &[],
         options: "data=journal",
         has_journal: true,
         disk: 64 << 20,
@@ -58,6 +66,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "xfs",
         kind: Some("xfs"),
+        arguments: &[],
         options: "",
         has_journal: true,
         // mkfs.xfs makes none that is smaller.
@@ -66,6 +75,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "btrfs",
         kind: Some("btrfs"),
+        arguments: &[],
         options: "nodiscard",
         has_journal: true,
         disk: 256 << 20,
@@ -73,6 +83,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "btrfs-nodatacow",
         kind: Some("btrfs"),
+        arguments: &[],
         options: "nodiscard,nodatacow",
         has_journal: true,
         disk: 256 << 20,
@@ -80,6 +91,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "f2fs",
         kind: Some("f2fs"),
+        arguments: &[],
         options: "nodiscard",
         has_journal: true,
         disk: 128 << 20,
@@ -87,6 +99,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "vfat",
         kind: Some("vfat"),
+        arguments: &[],
         options: "",
         has_journal: false,
         disk: 64 << 20,
@@ -94,6 +107,7 @@ pub(crate) const ALL: [Filesystem; 10] = [
     Filesystem {
         name: "block",
         kind: None,
+        arguments: &[],
         options: "",
         has_journal: false,
         disk: 16 << 20,
@@ -139,13 +153,10 @@ impl Filesystem {
         };
         let program = format!("mkfs.{}", self.kind.unwrap_or_default());
         let mut command = Command::new(&program);
-        command.args(arguments).stdin(Stdio::null());
-        match self.name {
-            "ext4-no-journal" => command.args(["-O", "^has_journal"]),
-            // The one wants the other.
-            "ext4-no-extents" => command.args(["-O", "^extent,^64bit"]),
-            _ => &mut command,
-        };
+        command
+            .args(arguments)
+            .args(self.arguments)
+            .stdin(Stdio::null());
         command.arg(disk);
         match self.kind {
             Some("ext4") => command.arg(format!("{kib}k")),

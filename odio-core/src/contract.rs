@@ -328,12 +328,14 @@ mod tests {
             Filesystem::F2FS,
             Filesystem { magic: 1 },
         ];
-        for (mode, filesystem) in Mode::ALL.into_iter().zip(filesystems.into_iter().cycle()) {
-            let contract = Contract::of(mode, &Limits::example(filesystem));
-            assert!(contract.no_promise.is_some());
-            for seen in [PageCache, DeviceCache, Uncommitted, Durable] {
-                let permitted = contract.permits(Situation::Overwrite, seen);
-                assert_eq!(permitted, Some(true), "{mode} {seen}");
+        for filesystem in filesystems {
+            for mode in Mode::ALL {
+                let contract = Contract::of(mode, &Limits::example(filesystem));
+                assert!(contract.no_promise.is_some(), "{filesystem}");
+                for seen in [PageCache, DeviceCache, Uncommitted, Durable] {
+                    let permitted = contract.permits(Situation::Overwrite, seen);
+                    assert_eq!(permitted, Some(true), "{filesystem} {mode} {seen}");
+                }
             }
         }
     }

@@ -342,7 +342,8 @@ impl Limits {
     /// synced long before. Its fsync has the same gap as that of vfat, for each file (`ext4_fsync_nojournal`; seen in
     /// 5.10, 6.1, 6.12 and 7.2), and in 5.10 and 6.1 sends no flush where something else has written the inode.
     ///
-    /// overlayfs may stand on that and on tmpfs, and passes no sync on where it is mounted `volatile` (ovl_should_sync).
+    /// overlayfs may stand on that and on tmpfs, and passes no fsync on where it is mounted `volatile` (ovl_should_sync;
+    /// seen in 6.1 and 6.12).
     /// Its options name a path on what it stands on, in the mounts of whoever mounted it.
     ///
     /// f2fs (seen in 5.10, 6.1, 6.12 and 7.2) does not wait for the node that the first fsync after a checkpoint writes, and
@@ -360,7 +361,7 @@ impl Limits {
             ),
             Some(Filesystem::OVERLAYFS) => Some(
                 "overlayfs does not show what it stands on, and tmpfs or an ext4 without a journal keep nothing for \
-                 certain; where it is mounted volatile it drops every sync",
+                 certain; where it is mounted volatile it drops every fsync",
             ),
             Some(Filesystem::F2FS) => {
                 Some("f2fs was seen to lose at a power cut what a sync had acknowledged")

@@ -49,8 +49,8 @@ pub struct odio_file_info {
     /// write of a mode with a sync is followed by one); otherwise 0.
     pub finishing_sync: u32,
     /// 1 where nothing is promised to be durable, not even after a sync: an ext4 of which no journal is shown in
-    /// /sys/fs/ext4, and every filesystem but ext4, XFS, btrfs and vfat, because on no other one odio was tried with power
-    /// cuts, or it lost something there; odio_explain() says why. Otherwise 0.
+    /// /sys/fs/ext4, and every filesystem but ext4, XFS, btrfs and vfat, where no power was cut, or something was lost;
+    /// odio_explain() says why. Otherwise 0.
     pub no_promise: u32,
 }
 

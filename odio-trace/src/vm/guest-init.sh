@@ -98,7 +98,8 @@ if [ -n "$TERMINAL" ]; then
 fi
 
 file=$(find_device "$DISK" "$DISK_SERIALS" \
-    "no disk: this kernel needs BLK_DEV_NVME, or VIRTIO_BLK for the others (where that is a module: --module nvme, or virtio_blk)")
+    "no disk: this kernel needs BLK_DEV_NVME, or VIRTIO_BLK for the others \
+(where that is a module: --module nvme, or virtio_blk)")
 file=${file#/sys/block/}
 disk=/dev/${file%%/*}
 if [ "$FS" != none ]; then
