@@ -23,6 +23,8 @@ pub(crate) struct Op {
     pub(crate) commits: u32,
     pub(crate) metadata: Option<String>,
     pub(crate) durability: Option<String>,
+    /// Why it is that.
+    pub(crate) why: String,
     /// Steps that there was no room for.
     pub(crate) steps_lost: u64,
     /// What the hooks saw of it, where steps were asked for.
@@ -102,6 +104,12 @@ impl Row {
 
     pub(crate) fn completions(&self) -> impl Iterator<Item = &str> {
         self.completions.split('|')
+    }
+
+    /// Whether it is inconclusive for one reason alone: where the writes were is unknown. That is looked at last, when all
+    /// requests were seen, and the reason given is a request's own.
+    pub(crate) fn lacks_only_the_place(&self) -> bool {
+        self.first.durability.as_deref() == Some("unknown") && self.reason == self.first.why
     }
 
     /// Whether every request ran an fsync, and the first one through `vfs_fsync_range`.

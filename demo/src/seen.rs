@@ -41,6 +41,21 @@ impl Seen {
         engine: Option<&str>,
         situation: Option<&str>,
     ) -> Result<Vec<&Row>, String> {
+        self.rows_but_for(|_| false, mode, engine, situation)
+    }
+
+    /// The rows of a mode, for a claim that does not ask where the writes were: that may be unknown.
+    pub(crate) fn rows_wherever(&self, mode: &str) -> Result<Vec<&Row>, String> {
+        self.rows_but_for(Row::lacks_only_the_place, mode, None, None)
+    }
+
+    fn rows_but_for(
+        &self,
+        excused: fn(&Row) -> bool,
+        mode: &str,
+        engine: Option<&str>,
+        situation: Option<&str>,
+    ) -> Result<Vec<&Row>, String> {
         let rows: Vec<&Row> = self
             .matrix
             .rows
@@ -50,7 +65,8 @@ impl Seen {
             .filter(|row| situation.is_none_or(|situation| row.situation == situation))
             .filter(|row| !row.reason.starts_with("not to be had here"))
             .collect();
-        if let Some(row) = rows.iter().find(|row| row.verdict == "INCONCLUSIVE") {
+        let open = |row: &&&Row| row.verdict == "INCONCLUSIVE" && !excused(row);
+        if let Some(row) = rows.iter().find(open) {
             return Err(format!(
                 "{mode}, {}, {} is inconclusive: {}",
                 row.first.engine, row.situation, row.reason

@@ -49,8 +49,8 @@ pub(super) const CLAIMS: &[Claim] = &[
 ];
 
 fn o_sync_ends_in_fsync(seen: &Seen) -> Judged {
-    let mut rows = seen.rows("direct+sync", None, None)?;
-    rows.extend(seen.rows("buffered+sync", None, None)?);
+    let mut rows = seen.rows_wherever("direct+sync")?;
+    rows.extend(seen.rows_wherever("buffered+sync")?);
     let ended = rows.iter().filter(|row| row.every_runs_vfs_fsync()).count();
     Ok((
         holds_or(Answer::NoLonger, ended == rows.len()),
@@ -59,8 +59,8 @@ fn o_sync_ends_in_fsync(seen: &Seen) -> Judged {
 }
 
 fn o_dsync_ends_in_fsync(seen: &Seen) -> Judged {
-    let mut rows = seen.rows("direct+dsync", None, None)?;
-    rows.extend(seen.rows("buffered+dsync", None, None)?);
+    let mut rows = seen.rows_wherever("direct+dsync")?;
+    rows.extend(seen.rows_wherever("buffered+dsync")?);
     let without: Vec<_> = rows
         .iter()
         .filter(|row| !row.every_runs_vfs_fsync())

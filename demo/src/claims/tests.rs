@@ -148,6 +148,41 @@ fn one_path_that_differs_ends_a_claim() {
 }
 
 #[test]
+fn where_the_writes_were_may_be_unknown_to_who_does_not_ask() {
+    let open = |reason: &str| {
+        let of = |mode, engine| {
+            let mut row = row(mode, engine, "overwrite", &["waited, 1 fsync, unknown"]);
+            row.first.vfs_fsyncs = 1;
+            row.first.durability = Some("unknown".into());
+            row.first.why = "not watched".into();
+            row.fsync_sets = "1 caller".into();
+            row.verdict = "INCONCLUSIVE".into();
+            row.reason = reason.into();
+            row
+        };
+        let rows = ["direct+sync", "buffered+sync"].map(|mode| of(mode, "psync"));
+        seen(vec![], rows.into())
+    };
+    let id = "o-sync-ends-in-fsync";
+    assert_eq!(answer(id, &open("not watched")), Answer::Holds);
+    assert_eq!(
+        answer(id, &open("4 of 5 requests were seen")),
+        Answer::NotShown
+    );
+    // Of these requests it is not said for want of the place.
+    let mut placed = open("");
+    for row in &mut placed.matrix.rows {
+        row.first.why = String::new();
+        row.first.durability = None;
+    }
+    assert_eq!(answer(id, &placed), Answer::NotShown);
+    assert_eq!(
+        answer("o-sync-is-wasted", &open("not watched")),
+        Answer::NotShown
+    );
+}
+
+#[test]
 fn a_wait_counts_where_the_function_itself_was_seen() {
     let id = "dio-await-completion";
     let begin = ("dio-begin", "__blockdev_direct_IO");
