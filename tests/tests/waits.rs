@@ -45,7 +45,8 @@ const EXT2: Fs = Fs {
     fsync: "ext2_fsync",
     // Whether ext2_get_block found the blocks or made them is not watched.
     overwritten: "unknown",
-    synced: "durable",
+    // Whether another fsync of the file was writing its blocks' numbers is not watched.
+    synced: "unknown",
     extends: true,
 };
 

@@ -137,10 +137,6 @@ fn cases() -> Vec<Case> {
         fs: Some("vfat".into()),
         ..ext4()
     };
-    let ext2 = Place {
-        fs: Some("ext2".into()),
-        ..ext4()
-    };
     let xfs = Place {
         fs: Some("xfs".into()),
         ..ext4()
@@ -199,7 +195,7 @@ fn cases() -> Vec<Case> {
                 completion_flags: dsync().completion_flags | OpFlags::DEVICE_THERE,
                 ..dsync()
             },
-            &ext2,
+            &device,
             durability,
         ),
         case(
@@ -209,7 +205,7 @@ fn cases() -> Vec<Case> {
                 flushed_last: 1,
                 ..fsync()
             },
-            &ext2,
+            &device,
             durability,
         ),
         case(
