@@ -75,7 +75,7 @@ fn the_rows_are_of_everything_and_none_is_contradicted() {
     assert_eq!(cases, wanted);
 }
 
-/// Cases of a filesystem under the tracer; what it said of their writes, each once.
+/// Cases of a filesystem under the tracer; what it said, each once, of writes behind which the power was cut.
 fn said(kernel: &str, filesystem: &str, modules: &[&str], arguments: &str) -> Vec<String> {
     let room = scratch();
     let out = room.path().join("out");
@@ -106,8 +106,10 @@ fn said(kernel: &str, filesystem: &str, modules: &[&str], arguments: &str) -> Ve
     for row in lines(&rows) {
         assert_eq!(row["verdict"], "PASS", "{row}");
         for group in row["groups"].as_array().expect("groups") {
-            assert!(group["cuts"].as_u64() > Some(0), "{row}");
-            said.push(group["said"].as_str().expect("words").to_owned());
+            // There may be none behind the last write, and of it alone something may be said.
+            if group["cuts"].as_u64() > Some(0) {
+                said.push(group["said"].as_str().expect("words").to_owned());
+            }
         }
     }
     said.sort();
