@@ -106,10 +106,14 @@ impl Row {
         self.completions.split('|')
     }
 
-    /// Whether it is inconclusive for one reason alone: where the writes were is unknown. That is looked at last, when all
-    /// requests were seen, and the reason given is a request's own.
+    /// Whether each request was seen to run an fsync, and the row is inconclusive for one reason alone: where the writes were
+    /// is unknown. That is looked at last, when all requests were seen, and the reason given is a request's own.
     pub(crate) fn lacks_only_the_place(&self) -> bool {
-        self.first.durability.as_deref() == Some("unknown") && self.reason == self.first.why
+        let whole = !self.paths.iter().any(|path| path.contains("not seen"));
+        whole
+            && self.every("unknown")
+            && self.reason == self.first.why
+            && self.every_runs_vfs_fsync()
     }
 
     /// Whether every request ran an fsync, and the first one through `vfs_fsync_range`.

@@ -44,7 +44,8 @@ impl Seen {
         self.rows_but_for(|_| false, mode, engine, situation)
     }
 
-    /// The rows of a mode, for a claim that does not ask where the writes were: that may be unknown.
+    /// The rows of a mode, for a claim that asks for fsyncs and not where the writes were: that may be unknown of those whose
+    /// fsyncs were seen. Of others it may be unknown because an fsync could not be seen.
     pub(crate) fn rows_wherever(&self, mode: &str) -> Result<Vec<&Row>, String> {
         self.rows_but_for(Row::lacks_only_the_place, mode, None, None)
     }

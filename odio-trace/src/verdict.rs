@@ -324,10 +324,10 @@ const FAT: &[Rule] = &[
         "fsync of vfat does not wait for the part of the FAT that another fsync was writing"),
 ];
 
-/// ext2: its fsync ends in a flush. Since 6.5 it calls `generic_buffers_fsync`, in 7.2 `mmb_fsync`, which lock nothing, so
-/// that it waits for no buffer of the file that another fsync is writing. By the same functions a file of an ext4 without a
-/// journal was lost (6.12 and 7.2); `ext4_fsync_nojournal` is also what syncs an ext2 that ext4's driver has mounted.
-/// Before, `__generic_file_fsync` held the inode's lock meanwhile. Which of them was called is not watched.
+/// ext2: its fsync ends in a flush. Since 6.5 it calls `generic_buffers_fsync`, later `mmb_fsync`, which lock nothing, so that
+/// it waits for no buffer of the file that another fsync is writing. So `ext4_fsync_nojournal` lost files (6.12 and 7.2),
+/// by those functions less the flush; it is also what syncs an ext2 that ext4's driver has mounted. Before,
+/// `__generic_file_fsync` held the inode's lock meanwhile. Which of them was called is not watched.
 #[rustfmt::skip]
 const EXT2: &[Rule] = &[
     rule(|e| e.flushed_last || no_cache(e), Unknown,

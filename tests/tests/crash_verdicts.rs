@@ -106,9 +106,12 @@ fn said(kernel: &str, filesystem: &str, modules: &[&str], arguments: &str) -> Ve
     for row in lines(&rows) {
         assert_eq!(row["verdict"], "PASS", "{row}");
         for group in row["groups"].as_array().expect("groups") {
-            // There may be none behind the last write, and of it alone something may be said.
             if group["cuts"].as_u64() > Some(0) {
                 said.push(group["said"].as_str().expect("words").to_owned());
+            } else {
+                // There may be none behind the last writes, and of them alone something may be said.
+                let last = row["case"]["depth"].as_u64().expect("a number");
+                assert!(group["writes"].as_u64() <= Some(last), "{row}");
             }
         }
     }

@@ -169,12 +169,21 @@ fn where_the_writes_were_may_be_unknown_to_who_does_not_ask() {
         answer(id, &open("4 of 5 requests were seen")),
         Answer::NotShown
     );
-    // Of these requests it is not said for want of the place.
-    let mut placed = open("");
-    for row in &mut placed.matrix.rows {
-        row.first.why = String::new();
-        row.first.durability = None;
-    }
+    let but = |change: fn(&mut Row)| {
+        let mut seen = open("not watched");
+        change(&mut seen.matrix.rows[0]);
+        seen
+    };
+    // An fsync that could not have been seen is none that did not run.
+    let unseen = but(|row| {
+        row.first.vfs_fsyncs = 0;
+        row.fsync_sets = "0".into();
+        row.paths = vec!["waited, unknown".into()];
+    });
+    assert_eq!(answer(id, &unseen), Answer::NotShown);
+    let open_end = but(|row| row.paths = vec!["completion not seen, 1 fsync, unknown".into()]);
+    assert_eq!(answer(id, &open_end), Answer::NotShown);
+    let placed = but(|row| row.paths.push("waited, 1 fsync, durable".into()));
     assert_eq!(answer(id, &placed), Answer::NotShown);
     assert_eq!(
         answer("o-sync-is-wasted", &open("not watched")),

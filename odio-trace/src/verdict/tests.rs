@@ -784,6 +784,13 @@ fn each_rule_of_vfat_and_ext2() {
         assert_eq!(durability, Some(Unknown), "{why}");
         // That nothing was flushed is certain.
         assert_eq!(judge(&synced()).0, Some(DeviceCache));
+        // No iomap vouches for the file's older metadata.
+        let fua = Evidence {
+            fua: 1,
+            fua_issued: 1,
+            ..overwrite(Sync::Dsync)
+        };
+        assert_eq!(judge(&on(fs, fua)).0, Some(Unknown));
     }
 }
 
